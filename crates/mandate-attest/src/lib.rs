@@ -1,0 +1,1 @@
+//! Attestors: evidence of a platform into attested facts, or a refusal.

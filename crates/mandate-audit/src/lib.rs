@@ -1,0 +1,1 @@
+//! Audit events, their canonical encoding, the RFC 6962 tree, proofs and checkpoints.

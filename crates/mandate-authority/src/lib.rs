@@ -1,0 +1,1 @@
+//! The authority: token endpoint, tasks, operators, control stream.

@@ -1,0 +1,1 @@
+//! The exchange and the enforcement as chains of typed steps; pure.

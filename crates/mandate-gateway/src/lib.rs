@@ -1,0 +1,1 @@
+//! The gateway: enforcement in front of server workloads.

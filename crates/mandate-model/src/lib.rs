@@ -1,0 +1,1 @@
+//! The words of Mandate as types: ids, mandates and narrowing, tasks, suspensions, time, secrets.

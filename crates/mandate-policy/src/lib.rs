@@ -1,0 +1,1 @@
+//! Bundle to checked declarations to Cedar, and the decision. The only crate that sees Cedar.

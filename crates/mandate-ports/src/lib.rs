@@ -1,0 +1,1 @@
+//! Narrow traits between the core and the world, and what each promises.

@@ -1,0 +1,1 @@
+//! Fakes with faults, fixed clock, seeded entropy, test issuers, contract suites.

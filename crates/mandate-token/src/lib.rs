@@ -1,0 +1,1 @@
+//! The only crate that parses, assembles and verifies token bytes.

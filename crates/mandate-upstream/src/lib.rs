@@ -1,0 +1,1 @@
+//! Upstream credentials: named secrets, mapped and pinned by local configuration.

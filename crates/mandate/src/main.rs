@@ -1,0 +1,3 @@
+//! Mandate: the identity layer for AI agents.
+
+fn main() {}
