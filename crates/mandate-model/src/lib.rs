@@ -1,1 +1,39 @@
-//! The words of Mandate as types: ids, mandates and narrowing, tasks, suspensions, time, secrets.
+//! The words of Mandate as types.
+//!
+//! Every other crate speaks in these: identities, mandates and [`narrow`](mandate::narrow),
+//! tasks and their chain, suspensions, time and secrets. Bytes become one of these types once,
+//! at the edge; nothing behind the edge takes a `String` for an id, a scope or a time.
+//!
+//! This crate never reads a clock, draws randomness, or touches a file, a socket or the
+//! environment. `now` and random bytes are arguments.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may panic"))]
+
+mod actor;
+mod attribute;
+mod canonical;
+mod ids;
+pub mod mandate;
+mod name;
+mod secret;
+mod spiffe;
+pub mod stop;
+pub mod task;
+mod time;
+mod trigger;
+
+pub use actor::{ActChain, ActorLevel, AttestationKind, Host, MAX_ACT_LEVELS};
+pub use attribute::{AttributeType, AttributeValue, Effect, RequestAttributes, UnfitAttribute};
+pub use canonical::canonical_json;
+pub use ids::{
+    BundleVersion, GatewayId, InstanceId, KeyId, KeysVersion, MalformedId, StopVersion, StoreEpoch,
+    TaskId, TokenId,
+};
+pub use name::{
+    ActionName, AgentTypeName, AttributeName, MalformedName, OperatorName, PolicyName,
+    ProviderName, SecretName, ServerName,
+};
+pub use secret::Secret;
+pub use spiffe::{MalformedSpiffeId, SpiffeId, TrustDomain};
+pub use time::{BootTime, Timestamp};
+pub use trigger::{Principal, Trigger, TriggerKind, Verified};

@@ -1,1 +1,27 @@
-//! Narrow traits between the core and the world, and what each promises.
+//! Narrow traits between the core and the world, and what each of them promises.
+//!
+//! Adapters implement them, surfaces use them, the program puts both together. Signatures speak of
+//! our own types only. Each trait has a contract suite in `mandate-testkit`, and every adapter's
+//! tests run it.
+
+mod attest;
+mod clock;
+pub mod control;
+mod log;
+mod sign;
+mod spool;
+mod store;
+mod upstream;
+
+pub use attest::{
+    AttestRefusal, Attested, Attestor, Evidence, PeerProcess, Peers, PersonRefusal, PersonVerifier,
+};
+pub use clock::{Clock, Entropy};
+pub use log::{EntryRange, LogHead, LogReader, LogReceipt, Search};
+pub use sign::{KeyPurpose, KeyRecord, KeyState, Signed, Signer, SignerError};
+pub use spool::{LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
+pub use store::{
+    BundleRecord, Change, CommitError, Committed, Conflict, GatewayRecord, Ingested, ShippedRecord,
+    StateReader, StoreError, Unit, Versions, Writer,
+};
+pub use upstream::{CredentialError, Credentials, Origin};

@@ -1,0 +1,108 @@
+//! Evidence in, attested facts out.
+
+use std::collections::BTreeMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use async_trait::async_trait;
+use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Timestamp};
+use mandate_policy::Bundle;
+use mandate_token::IdToken;
+
+/// What a caller brings to prove what it is.
+#[derive(Debug)]
+pub enum Evidence {
+    /// The process at the other end of a Unix socket.
+    Process(PeerProcess),
+}
+
+/// A process that the kernel named as the peer of a socket.
+///
+/// It is held by a pidfd, so that a pid that is used again is noticed and never believed.
+#[derive(Debug)]
+pub struct PeerProcess {
+    /// Refers to the process itself (`SO_PEERPIDFD`).
+    pub pidfd: OwnedFd,
+    /// Its pid when it connected. A label, never evidence.
+    pub pid: i32,
+    /// Its effective user when it connected.
+    pub uid: u32,
+    /// Its effective group when it connected.
+    pub gid: u32,
+}
+
+/// Asks the kernel who is at the other end of a Unix socket.
+pub trait Peers: Send + Sync {
+    /// The peer of `socket`. An error if the kernel cannot name it by a pidfd.
+    fn peer(&self, socket: BorrowedFd<'_>) -> std::io::Result<PeerProcess>;
+}
+
+/// What an attestor found out, matched against the bundle's rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attested {
+    /// The one agent type that the evidence fits.
+    pub agent: AgentTypeName,
+    /// The provider that vouched.
+    pub provider: ProviderName,
+    /// The instance, unique per provider and never used again.
+    pub instance: InstanceId,
+    /// How sure it is.
+    pub kind: AttestationKind,
+    /// What else is known, for the record.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// Why evidence is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AttestRefusal {
+    /// No rule of any agent type fits it. `nearest` names the check that the closest rule failed,
+    /// for the log alone.
+    #[error("no agent type's attestation rule fits this evidence")]
+    NoRule {
+        /// For the log: which check failed.
+        nearest: String,
+    },
+    /// Rules of several agent types fit it.
+    #[error("the attestation rules of several agent types fit this evidence")]
+    Ambiguous,
+    /// It changed while it was examined, or is gone.
+    #[error("the process ended or changed while it was examined")]
+    Gone,
+    /// It cannot be examined.
+    #[error("the evidence could not be examined")]
+    Unreadable(String),
+}
+
+/// Turns evidence into attested facts, or refuses.
+///
+/// A name that the caller claims is no argument: the result follows from evidence and rules alone.
+#[async_trait]
+pub trait Attestor: Send + Sync {
+    /// Examines `evidence` against the attestation rules of `bundle`.
+    async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal>;
+}
+
+/// Why a person's token is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PersonRefusal {
+    /// No declared provider has this issuer, or the token is not for its audience, or is too old…
+    #[error("{0}")]
+    Token(String),
+    /// The issuer's keys cannot be had now.
+    #[error("the keys of trust provider `{0}` cannot be fetched now; try again")]
+    Unavailable(ProviderName),
+}
+
+/// Verifies ID tokens of people against declared OIDC providers.
+#[async_trait]
+pub trait PersonVerifier: Send + Sync {
+    /// Checks signature, issuer, audience and times of `token` for the provider of `bundle` named
+    /// `provider`. Keys come from that provider's declared issuer, never from an address that the
+    /// token names. Single use is the caller's to enforce, with the store.
+    async fn verify(
+        &self,
+        provider: &ProviderName,
+        token: &str,
+        bundle: &Bundle,
+        now: Timestamp,
+    ) -> Result<IdToken, PersonRefusal>;
+}

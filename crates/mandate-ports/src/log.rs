@@ -1,0 +1,78 @@
+//! Reading the log. Writing it is part of every [`Unit`](crate::Unit).
+
+use async_trait::async_trait;
+use mandate_model::{ServerName, SpiffeId, TaskId, Timestamp, TokenId};
+
+use crate::StoreError;
+
+/// Proof that a record is sequenced in the log and durable. Made by stores alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogReceipt {
+    /// The record's index in the log, from 0.
+    pub index: u64,
+}
+
+/// Where the log stands: a committed size and the root hash at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogHead {
+    /// How many records.
+    pub size: u64,
+    /// The RFC 6962 root over them.
+    pub root: [u8; 32],
+}
+
+/// Some records, from an index on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryRange {
+    /// The index of the first.
+    pub first: u64,
+    /// The bytes of each, as they are on disk.
+    pub entries: Vec<Vec<u8>>,
+}
+
+/// What to look for. All that is `Some` must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Search {
+    /// Records of this task and of every task below it.
+    pub under_task: Option<TaskId>,
+    /// Records of this task's whole tree.
+    pub root_task: Option<TaskId>,
+    /// Records in which this agent type acts, latest level.
+    pub agent: Option<SpiffeId>,
+    /// Records of this server workload.
+    pub server: Option<ServerName>,
+    /// The record of this token's issuance and all that were done with it.
+    pub token: Option<TokenId>,
+    /// Records of this kind (`access_decided`, …).
+    pub kind: Option<String>,
+    /// `allowed`, `denied`, `would_deny` or `noted`.
+    pub decision: Option<String>,
+    /// Not earlier.
+    pub since: Option<Timestamp>,
+    /// Earlier.
+    pub until: Option<Timestamp>,
+    /// Only below this index; for paging backwards.
+    pub before: Option<u64>,
+    /// At most so many, the latest first.
+    pub limit: usize,
+}
+
+/// Reads the log.
+#[async_trait]
+pub trait LogReader: Send + Sync {
+    /// The committed head.
+    async fn head(&self) -> Result<LogHead, StoreError>;
+
+    /// At most `limit` entries from index `first` on, raw.
+    async fn entries(&self, first: u64, limit: usize) -> Result<EntryRange, StoreError>;
+
+    /// A stored node of the tree: `level` 0 are leaf hashes, `index` counts complete subtrees of
+    /// that level. `None` if it is not complete yet.
+    async fn node(&self, level: u8, index: u64) -> Result<Option<[u8; 32]>, StoreError>;
+
+    /// The latest signed checkpoint, as a C2SP signed note.
+    async fn checkpoint(&self) -> Result<Option<String>, StoreError>;
+
+    /// Indexes and bytes of matching records, the latest first.
+    async fn search(&self, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+}

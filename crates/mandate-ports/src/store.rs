@@ -1,0 +1,283 @@
+//! The authority's state: read as values, changed only by a [`Unit`] with its records.
+
+use async_trait::async_trait;
+use mandate_audit::{Event, SpoolKey};
+use mandate_model::mandate::Budget;
+use mandate_model::stop::{StopSet, Subject, Suspension};
+use mandate_model::task::{Task, TaskState};
+use mandate_model::{
+    BundleVersion, GatewayId, InstanceId, KeyId, KeysVersion, Principal, StopVersion, StoreEpoch,
+    TaskId, Timestamp, TokenId,
+};
+
+use crate::{KeyRecord, KeyState, LogReceipt, SpoolHead};
+
+/// The versions that a decision was made against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Versions {
+    /// The store's birth mark.
+    pub epoch: StoreEpoch,
+    /// The stops.
+    pub stops: StopVersion,
+    /// The bundle.
+    pub bundle: BundleVersion,
+    /// The key sets.
+    pub keys: KeysVersion,
+}
+
+/// One change, whole or not at all, and the records that tell of it.
+///
+/// The store checks `expect` inside the transaction (B4): if a version has moved since the
+/// decision was made, nothing is stored and the decision is made again.
+#[derive(Debug, Default)]
+pub struct Unit {
+    /// The versions that must still be the current ones; `None` where they do not matter (a record
+    /// of a refusal, a suspension).
+    pub expect: Option<Versions>,
+    /// Tasks that must be open and unexpired at `at`, with every ancestor.
+    pub live_tasks: Vec<(TaskId, Timestamp)>,
+    /// What changes, in order.
+    pub changes: Vec<Change>,
+    /// What is recorded. Empty only where there is nothing to tell.
+    pub events: Vec<Event>,
+}
+
+/// One thing that changes.
+#[derive(Debug)]
+pub enum Change {
+    /// A root task begins.
+    OpenTask(Box<Task>),
+    /// A task is delegated. Its budget is taken from what its parent has left, and one child more
+    /// is counted against the parent's `max_children`; too little left is a [`Conflict::Budget`].
+    DelegateTask(Box<Task>),
+    /// A task ends, with all below it that is still open. What is left of its budget returns to its
+    /// parent. Moves the stop version; until `until`, tokens of it could still be valid.
+    EndTask {
+        /// The task.
+        task: TaskId,
+        /// `Closed` or `Cancelled`.
+        state: TaskState,
+        /// When every token of it has expired.
+        until: Timestamp,
+    },
+    /// One access token is issued from a task with a limited number of accesses: `count` is taken
+    /// from what the task has left, or [`Conflict::Budget`] (A8). A task without a limit is left as
+    /// it is.
+    ReserveAccesses {
+        /// The task.
+        task: TaskId,
+        /// How many accesses the token is good for.
+        count: u64,
+    },
+    /// The first instance that acts in a task is the only one from then on (A5). Another one is a
+    /// [`Conflict::Pinned`].
+    PinInstance {
+        /// The task.
+        task: TaskId,
+        /// The instance.
+        instance: InstanceId,
+    },
+    /// An identifier is used for the first and only time; a second time is a [`Conflict::Used`].
+    UseOnce {
+        /// The kind of identifier: `id-token/<agent>`, `client-assertion`, …
+        scope: String,
+        /// The identifier, or a digest of it.
+        id: String,
+        /// When it may be forgotten.
+        until: Timestamp,
+    },
+    /// A suspension begins. `version` in it is replaced by the one that it gets.
+    Suspend(Suspension),
+    /// A suspension ends; if there is none, [`Conflict::NotSuspended`].
+    Resume(Subject),
+    /// A token is void from now on.
+    RevokeToken {
+        /// The token.
+        token: TokenId,
+        /// When it has expired anyway.
+        until: Timestamp,
+    },
+    /// A bundle becomes live, if `base` is the live one; otherwise [`Conflict::Bundle`].
+    ApplyBundle {
+        /// The version that the operator saw.
+        base: BundleVersion,
+        /// The documents.
+        record: BundleRecord,
+    },
+    /// A key is added. Moves the keys version.
+    AddKey(KeyRecord),
+    /// A key changes its state. Moves the keys version. A retired key's private part is wiped.
+    SetKeyState {
+        /// The key.
+        key: KeyId,
+        /// Its new state.
+        state: KeyState,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// A gateway got a lease, announced its spool's head and the versions that it has applied.
+    RenewGateway(GatewayRecord),
+    /// Shipped records, in order. One with a known key and the same bytes is skipped; with other
+    /// bytes it is kept out of the log and an alarm is recorded instead (C2).
+    Ingest(Vec<ShippedRecord>),
+}
+
+/// A record of a gateway's spool on its way into the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShippedRecord {
+    /// Its name.
+    pub key: SpoolKey,
+    /// Its bytes: a canonical event that names the same key.
+    pub event: Vec<u8>,
+    /// The spool's hash chain after it, base64url.
+    pub chain: String,
+}
+
+/// What became of shipped records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ingested {
+    /// New in the log.
+    pub added: u64,
+    /// Already there.
+    pub known: u64,
+    /// Refused: same key, other bytes, or a gap before it.
+    pub alarms: u64,
+}
+
+/// A bundle as it was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BundleRecord {
+    /// The files: name within the bundle's folder, and text; sorted by name.
+    pub files: Vec<(String, String)>,
+    /// SHA-256 over them, hex.
+    pub digest: String,
+    /// Who applied it.
+    pub operator: Principal,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A gateway as the authority knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayRecord {
+    /// The instance.
+    pub id: GatewayId,
+    /// The length of the lease granted, in milliseconds.
+    pub lease_ms: u64,
+    /// When it was granted, by the authority's wall clock: for people to read, never compared.
+    pub at: Timestamp,
+    /// The stop version that it has acknowledged.
+    pub stops: StopVersion,
+    /// Its spool's head as last announced.
+    pub head: SpoolHead,
+}
+
+/// What a committed unit leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// One receipt per event, in order.
+    pub receipts: Vec<LogReceipt>,
+    /// The versions after it.
+    pub versions: Versions,
+    /// What became of shipped records, if there were any.
+    pub ingested: Ingested,
+}
+
+/// Why a unit was not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The world has moved: decide again.
+    #[error("{0}")]
+    Conflict(#[from] Conflict),
+    /// The store failed. The unit may or may not be stored if `maybe_stored`.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// What a unit collided with. Nothing of it was stored.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A version has moved since the decision.
+    #[error("the stops, the bundle or the keys have changed since this was decided")]
+    Versions(Versions),
+    /// A task, or an ancestor of it, is not open any more.
+    #[error("task {0} is not open any more")]
+    TaskNotLive(TaskId),
+    /// The task is not known.
+    #[error("there is no task {0}")]
+    NoTask(TaskId),
+    /// The parent has too little of its budget left.
+    #[error("the parent task has too little of its budget left")]
+    Budget {
+        /// What it has left.
+        remaining: Budget,
+    },
+    /// The task is pinned to another instance.
+    #[error("task {0} is pinned to another instance")]
+    Pinned(TaskId),
+    /// The identifier was used before.
+    #[error("this token or proof was used before; it is good for one use")]
+    Used,
+    /// Nothing of the kind is suspended.
+    #[error("{0} is not suspended")]
+    NotSuspended(Subject),
+    /// Another bundle became live in between.
+    #[error("bundle version {0} is live by now; look at it and apply again")]
+    Bundle(BundleVersion),
+    /// There is no such key.
+    #[error("there is no key `{0}`")]
+    NoKey(KeyId),
+}
+
+/// The store failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk is full. Later commits may succeed.
+    #[error("the store's disk is full")]
+    Full,
+    /// It cannot be written or read now. Later calls may succeed.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What it holds contradicts itself. Nobody should go on.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// The one writer.
+#[async_trait]
+pub trait Writer: Send + Sync {
+    /// Commits `unit`, records included, durably. Concurrent units are grouped, so that one sync
+    /// serves many; each is atomic by itself and sees the ones before it.
+    ///
+    /// On `Err(Conflict)` nothing is stored. On `Err(Store)` it is stored whole or not at all, and
+    /// reading tells which.
+    async fn commit(&self, unit: Unit) -> Result<Committed, CommitError>;
+}
+
+/// Reads committed state. Each call sees one moment; two calls may see two.
+#[async_trait]
+pub trait StateReader: Send + Sync {
+    /// The current versions.
+    async fn versions(&self) -> Result<Versions, StoreError>;
+
+    /// All stops in force; ended tasks and revoked tokens that could still matter at `now`.
+    async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError>;
+
+    /// A bundle: the live one, or an earlier version.
+    async fn bundle(
+        &self,
+        version: Option<BundleVersion>,
+    ) -> Result<Option<(BundleVersion, BundleRecord)>, StoreError>;
+
+    /// A task.
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// A task and all below it, parents before children.
+    async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError>;
+
+    /// Every key that is not retired.
+    async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError>;
+
+    /// Every gateway that ever had a lease.
+    async fn gateways(&self) -> Result<Vec<GatewayRecord>, StoreError>;
+}
