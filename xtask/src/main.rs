@@ -9,6 +9,7 @@
     reason = "a program for a terminal; its output is its purpose"
 )]
 
+mod deps;
 mod layers;
 mod report;
 mod workspace;
@@ -34,6 +35,7 @@ fn run(arguments: &[String]) -> Result<Report, String> {
         .ok_or_else(|| format!("name a check\n{USAGE}"))?;
     match check.as_str() {
         "layers" => layers::run(rest),
+        "deps" => deps::run(rest),
         unknown => Err(format!("no check is called `{unknown}`\n{USAGE}")),
     }
 }
@@ -49,4 +51,5 @@ fn no_options(arguments: &[String]) -> Result<(), String> {
 const USAGE: &str = "\
 usage: cargo xtask <check>
 
-  layers                              who may depend on whom, and what core may not touch";
+  layers                              who may depend on whom, and what core may not touch
+  deps                                docs/dependencies.md and the workspace's dependencies agree";
