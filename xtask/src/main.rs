@@ -12,6 +12,7 @@
 mod deps;
 mod layers;
 mod report;
+mod threats;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn run(arguments: &[String]) -> Result<Report, String> {
         .ok_or_else(|| format!("name a check\n{USAGE}"))?;
     match check.as_str() {
         "layers" => layers::run(rest),
+        "threats" => threats::run(rest),
         "deps" => deps::run(rest),
         unknown => Err(format!("no check is called `{unknown}`\n{USAGE}")),
     }
@@ -52,4 +54,5 @@ const USAGE: &str = "\
 usage: cargo xtask <check>
 
   layers                              who may depend on whom, and what core may not touch
+  threats [--allow-missing]           docs/threats.md names a test for each threat that is due
   deps                                docs/dependencies.md and the workspace's dependencies agree";
