@@ -10,6 +10,7 @@
 )]
 
 mod deps;
+mod docs_commands;
 mod layers;
 mod report;
 mod threats;
@@ -38,6 +39,7 @@ fn run(arguments: &[String]) -> Result<Report, String> {
         "layers" => layers::run(rest),
         "threats" => threats::run(rest),
         "deps" => deps::run(rest),
+        "docs-commands" => docs_commands::run(rest),
         unknown => Err(format!("no check is called `{unknown}`\n{USAGE}")),
     }
 }
@@ -55,4 +57,6 @@ usage: cargo xtask <check>
 
   layers                              who may depend on whom, and what core may not touch
   threats [--allow-missing]           docs/threats.md names a test for each threat that is due
-  deps                                docs/dependencies.md and the workspace's dependencies agree";
+  deps                                docs/dependencies.md and the workspace's dependencies agree
+  docs-commands [--bin-dir DIR] [--timeout SECONDS]
+                                      runs the commands of README.md and docs/";

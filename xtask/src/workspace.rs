@@ -9,6 +9,7 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
     pub(crate) members: Vec<Member>,
 }
 
@@ -60,6 +61,7 @@ impl Workspace {
             .collect::<Result<_, _>>()?;
         Ok(Workspace {
             root: text(metadata, "workspace_root")?.into(),
+            target: text(metadata, "target_directory")?.into(),
             members,
         })
     }
