@@ -1,4 +1,4 @@
-//! The checks that no compiler makes.
+//! The checks that no compiler makes: layers, threats, dependencies, documents, house style.
 //!
 //! `cargo xtask <check>` runs one of them; `.ci/run` runs them all. Each reports every finding at once, with
 //! the rule that was broken and the mend. Nothing here edits a file.
@@ -13,6 +13,7 @@ mod deps;
 mod docs_commands;
 mod layers;
 mod report;
+mod style;
 mod threats;
 mod workspace;
 
@@ -40,6 +41,7 @@ fn run(arguments: &[String]) -> Result<Report, String> {
         "threats" => threats::run(rest),
         "deps" => deps::run(rest),
         "docs-commands" => docs_commands::run(rest),
+        "style" => style::run(rest),
         unknown => Err(format!("no check is called `{unknown}`\n{USAGE}")),
     }
 }
@@ -59,4 +61,5 @@ usage: cargo xtask <check>
   threats [--allow-missing]           docs/threats.md names a test for each threat that is due
   deps                                docs/dependencies.md and the workspace's dependencies agree
   docs-commands [--bin-dir DIR] [--timeout SECONDS]
-                                      runs the commands of README.md and docs/";
+                                      runs the commands of README.md and docs/
+  style                               file sizes, and nothing of one machine in tracked files";
