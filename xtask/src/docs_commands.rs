@@ -88,6 +88,7 @@ fn run_documents(
             document,
             script: &script,
             bin_dir: &options.bin_dir,
+            target: &workspace.target,
             timeout: options.timeout,
             scratch: &scratch.join(documents.to_string()),
         };

@@ -15,6 +15,8 @@ pub(crate) struct Page<'a> {
     pub(crate) document: &'a Path,
     pub(crate) script: &'a Script,
     pub(crate) bin_dir: &'a Path,
+    /// Where Cargo builds, so that a page that calls it does not start from nothing.
+    pub(crate) target: &'a Path,
     pub(crate) timeout: Duration,
     pub(crate) scratch: &'a Path,
 }
@@ -74,6 +76,7 @@ impl Page<'_> {
             .env("MANDATE_DOCS_PAGE", self.scratch)
             .env("MANDATE_DOCS_HOME", &home)
             .env("MANDATE_DOCS_BIN", self.bin_dir)
+            .env("CARGO_TARGET_DIR", self.target)
             .stdin(Stdio::null())
             .stderr(output.try_clone()?)
             .stdout(output)

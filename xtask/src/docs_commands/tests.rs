@@ -62,6 +62,7 @@ fn run(name: &str, document: &str, timeout: u64, look: impl FnOnce(&Path)) -> Op
         document: Path::new("docs/a.md"),
         script: &script,
         bin_dir: Path::new("/nonexistent"),
+        target: Path::new("/nonexistent"),
         timeout: Duration::from_secs(timeout),
         scratch: &scratch,
     };
