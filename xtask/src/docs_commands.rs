@@ -79,6 +79,12 @@ fn run_documents(
     for document in files.iter().filter(|file| is_document(file)) {
         let script = extract::script(&workspace.read(document)?);
         announce(document, &script);
+        findings.extend(
+            script
+                .forgiving
+                .iter()
+                .map(|line| forgiving(document, *line)),
+        );
         documents += 1;
         if script.blocks == 0 {
             continue;
@@ -115,6 +121,14 @@ fn announce(document: &Path, script: &Script) {
     if script.blocks > 0 {
         println!("running {document}: {} blocks", script.blocks);
     }
+}
+
+fn forgiving(document: &Path, line: usize) -> Finding {
+    Finding::new(
+        format!("{}:{line}", document.display()),
+        "the page goes on when the command before `&&` fails",
+        "give each command a line of its own",
+    )
 }
 
 fn finding(document: &Path, failure: &page::Failure) -> Finding {

@@ -9,6 +9,8 @@ pub(crate) struct Script {
     pub(crate) blocks: usize,
     /// The line of each block that is left out, and why.
     pub(crate) skipped: Vec<(usize, String)>,
+    /// The lines where a command could fail and the shell would go on.
+    pub(crate) forgiving: Vec<usize>,
 }
 
 pub(crate) fn script(document: &str) -> Script {
@@ -16,6 +18,7 @@ pub(crate) fn script(document: &str) -> Script {
         text: String::new(),
         blocks: 0,
         skipped: Vec::new(),
+        forgiving: Vec::new(),
     };
     let mut open: Option<Fence> = None;
     for (index, line) in document.lines().enumerate() {
@@ -25,7 +28,7 @@ pub(crate) fn script(document: &str) -> Script {
                 script.begin(index + 1, open.as_ref());
             }
             Some(fence) if fence.closes(line) => open = None,
-            Some(fence) if fence.runs() => script.text.push_str(fence.without_indent(line)),
+            Some(fence) if fence.runs() => script.take(index + 1, fence.without_indent(line)),
             Some(_) => {}
         }
         script.text.push('\n');
@@ -34,6 +37,13 @@ pub(crate) fn script(document: &str) -> Script {
 }
 
 impl Script {
+    fn take(&mut self, line: usize, command: &str) {
+        if forgives(command) {
+            self.forgiving.push(line);
+        }
+        self.text.push_str(command);
+    }
+
     fn begin(&mut self, line: usize, fence: Option<&Fence>) {
         let Some(fence) = fence.filter(|fence| fence.is_shell()) else {
             return;
@@ -43,6 +53,12 @@ impl Script {
             None => self.blocks += 1,
         }
     }
+}
+
+/// A shell that stops at the first failure does not stop at one before `&&`, which is meant as a condition.
+fn forgives(command: &str) -> bool {
+    let first = command.split_whitespace().next();
+    command.contains("&&") && !matches!(first, Some("if" | "elif" | "while" | "until" | "#"))
 }
 
 /// The line that opens a fenced block.

@@ -47,6 +47,12 @@ fn a_block_that_cannot_run_here_is_skipped_with_its_reason() {
 }
 
 #[test]
+fn a_failure_that_the_shell_would_forgive_is_named() {
+    let document = "```sh\ncd d && ls\nif a && b; then ls; fi\n```\n```console\na && b\n```\n";
+    assert_eq!(script(document).forgiving, [2]);
+}
+
+#[test]
 fn reads_the_readme_and_the_documents() {
     assert!(is_document(Path::new("README.md")));
     assert!(is_document(Path::new("docs/recipes/a.md")));
