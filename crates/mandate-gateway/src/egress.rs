@@ -1,0 +1,178 @@
+//! One direction of an admitted access on its way out: what is still under way inside this process.
+//!
+//! An admission may be forgotten only when nothing of it waits in a buffer of hyper, h2 or rustls;
+//! otherwise a suspension would find no admission and the buffer would leave after it was called
+//! effective (B1). So every chunk is counted until whoever buffers it lets go of it, and then one
+//! complete flush of the socket must follow.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::{Buf, Bytes};
+use tokio::sync::Notify;
+
+use crate::socket::Socket;
+
+/// Bytes towards the upstream, or bytes towards the agent.
+#[derive(Debug, Default)]
+pub(crate) struct Egress {
+    socket: OnceLock<Arc<Socket>>,
+    bytes: AtomicU64,
+    end: AtomicU8,
+    /// Chunks that were handed to hyper and not let go of.
+    pending: AtomicUsize,
+    /// The socket's flush count when the last chunk was let go of.
+    mark: AtomicU64,
+    changed: Notify,
+}
+
+/// How a direction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Everything was handed on.
+    Whole,
+    /// It broke off.
+    Broken,
+}
+
+impl Egress {
+    /// Names the socket that the bytes leave by. Once.
+    pub(crate) fn leaves_by(&self, socket: &Arc<Socket>) {
+        let _ = self.socket.set(Arc::clone(socket));
+    }
+
+    /// Bytes handed on so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&self) -> Option<End> {
+        match self.end.load(Ordering::SeqCst) {
+            OPEN => None,
+            WHOLE => Some(End::Whole),
+            _broken => Some(End::Broken),
+        }
+    }
+
+    /// Counts `bytes` as handed on; they are under way until the result is dropped.
+    pub(crate) fn pass(self: &Arc<Self>, bytes: Bytes) -> Passing {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes.fetch_add(length, Ordering::Relaxed);
+        self.pending.fetch_add(1, Ordering::SeqCst);
+        Passing {
+            bytes,
+            egress: Arc::clone(self),
+        }
+    }
+
+    /// Ends it. The first end counts.
+    pub(crate) fn finish(&self, end: End) {
+        let code = match end {
+            End::Whole => WHOLE,
+            End::Broken => BROKEN,
+        };
+        self.mark_flush();
+        let _ = self
+            .end
+            .compare_exchange(OPEN, code, Ordering::SeqCst, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
+    /// Whether nothing of it is under way any more, and nothing can follow.
+    pub(crate) fn is_clear(&self) -> bool {
+        self.ended().is_some()
+            && match self.socket.get() {
+                None => true,
+                Some(socket) if socket.is_over() => true,
+                Some(socket) => {
+                    self.pending.load(Ordering::SeqCst) == 0
+                        && socket.flushed_since(self.mark.load(Ordering::SeqCst))
+                }
+            }
+    }
+
+    /// Waits until the direction has ended, flushed or not.
+    pub(crate) async fn until_ended(&self) -> End {
+        loop {
+            let changed = self.changed.notified();
+            if let Some(end) = self.ended() {
+                return end;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until nothing of it is under way.
+    pub(crate) async fn until_clear(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let socket = self.socket.get();
+            let mut flushed = std::pin::pin!(async {
+                match socket {
+                    Some(socket) => socket.changed().await,
+                    None => std::future::pending().await,
+                }
+            });
+            // Polled once before looking, so that no change in between is missed.
+            let _ = futures_util::poll!(flushed.as_mut());
+            if self.is_clear() {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = flushed => {}
+            }
+        }
+    }
+
+    fn mark_flush(&self) {
+        if let Some(socket) = self.socket.get() {
+            self.mark.fetch_max(socket.flushes(), Ordering::SeqCst);
+        }
+    }
+}
+
+/// A chunk under way. Dropping it says that it was written or thrown away.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    bytes: Bytes,
+    egress: Arc<Egress>,
+}
+
+impl Buf for Passing {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+impl Drop for Passing {
+    /// Marks only.
+    fn drop(&mut self) {
+        self.egress.mark_flush();
+        self.egress.pending.fetch_sub(1, Ordering::SeqCst);
+        self.egress.changed.notify_waiters();
+    }
+}
+
+/// Ends a direction as broken if nothing else ended it: held by whoever could be dropped half-way.
+#[derive(Debug)]
+pub(crate) struct EndOnDrop(pub(crate) Arc<Egress>);
+
+impl Drop for EndOnDrop {
+    /// Marks only.
+    fn drop(&mut self) {
+        self.0.finish(End::Broken);
+    }
+}
+
+const OPEN: u8 = 0;
+const WHOLE: u8 = 1;
+const BROKEN: u8 = 2;
