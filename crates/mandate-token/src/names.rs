@@ -6,10 +6,8 @@ use std::sync::Arc;
 /// Text that is no issuer or audience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedUri {
-    /// An issuer that is no `https` URL.
-    #[error(
-        "an issuer is an `https` URL (`http` for a loopback) of visible ASCII without query and fragment (RFC 8414 §2)"
-    )]
+    /// An issuer that is no URL. Whether plain `http` will do is for configuration to say.
+    #[error("an issuer is a URL of visible ASCII without query and fragment (RFC 8414 §2)")]
     Issuer,
     /// An audience that is empty, too long or has other bytes.
     #[error("an audience is 1 to 2048 visible ASCII characters")]

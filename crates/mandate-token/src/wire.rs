@@ -135,7 +135,6 @@ impl WireAct {
                 att,
                 host,
             };
-            check_level(&level)?;
             levels.push(level);
             next = act;
         }

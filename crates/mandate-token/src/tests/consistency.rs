@@ -80,6 +80,15 @@ fn no_token_outlives_its_task() {
 }
 
 #[test]
+fn a_task_is_no_deeper_than_its_mandate_and_no_mandate_than_eight() {
+    let with_depth = |depth| forged(&child_task(), |c| c["task"]["max_depth"] = json!(depth));
+    assert_eq!(with_depth(2), None);
+    assert!(contradicts(with_depth(1)));
+    assert_eq!(with_depth(8), None);
+    assert!(contradicts(with_depth(9)));
+}
+
+#[test]
 fn a_delegated_task_cannot_shed_its_actor() {
     let shed = forged(&child_task(), |c| {
         drop(c.as_object_mut().unwrap().remove("act"))

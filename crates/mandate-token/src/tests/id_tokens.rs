@@ -328,6 +328,19 @@ fn unusable_keys_of_a_set_are_ignored_and_counted() {
 }
 
 #[test]
+fn coordinates_have_their_full_length() {
+    let pair = new_key();
+    let point = &pair.public_key().as_ref()[1..];
+    let cut = |at: usize| {
+        let mut jwk = ec_jwk(&pair, "P-256", 32);
+        jwk["x"] = b64(&point[..at]).into();
+        jwk["y"] = b64(&point[at..]).into();
+        keys(json!([jwk])).len()
+    };
+    assert_eq!((cut(31), cut(32), cut(33)), (0, 1, 0));
+}
+
+#[test]
 fn a_set_is_bounded_and_strict() {
     let read = |text: &str| IdTokenKeys::from_jwks(text.as_bytes()).map(|set| set.len());
     let many = |n: usize| json!({"keys": vec![json!({"kty": "oct"}); n]}).to_string();

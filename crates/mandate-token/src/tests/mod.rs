@@ -8,3 +8,4 @@ mod kinds;
 mod published;
 mod round_trip;
 mod times;
+mod vectors;
