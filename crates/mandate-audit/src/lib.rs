@@ -26,7 +26,7 @@ pub use event::{
     Decision, DecodeError, EncodeError, Event, MAX_EVENT_BYTES, Outcome, SpoolKey, What,
 };
 pub use note::{MalformedNoteKey, NoteError, NoteKey};
-pub use spool_chain::{MalformedSpoolChain, SpoolChain};
+pub use spool_chain::{MalformedSpoolChain, SpoolChain, SpoolChains, SpoolFault};
 pub use tile::{
     EntryTooLong, MalformedBundle, MalformedTilePath, TILE_WIDTH, Tile, TileKind, entry_bundle,
     parse_entry_bundle,

@@ -1,10 +1,14 @@
 //! The hash chain of a gateway's spool (C2).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use mandate_model::GatewayId;
 use sha2::{Digest, Sha256};
+
+use crate::SpoolKey;
 
 /// The chain's value over the records of a spool so far: `SHA-256(value before ‖ record)`, from 32
 /// zero bytes on. Two spools with the same value hold the same records in the same order.
@@ -75,6 +79,48 @@ impl From<SpoolChain> for String {
     }
 }
 
+/// A spool of which the log has something else than its gateway shipped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "spool `{spool}` of gateway `{gateway}`: the log differs from what was shipped from record {seq} on"
+)]
+pub struct SpoolFault {
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// The spool.
+    pub spool: String,
+    /// The first number that is known to differ.
+    pub seq: u64,
+}
+
+/// The chains of all spools, computed anew from the log's records as they come.
+#[derive(Debug, Default)]
+pub struct SpoolChains(BTreeMap<(GatewayId, String), (u64, SpoolChain)>);
+
+impl SpoolChains {
+    /// Takes in the next record that names `key`. Each spool's numbers run from 0 without a gap.
+    pub fn record(&mut self, key: &SpoolKey, bytes: &[u8]) -> Result<(), SpoolFault> {
+        let spool = (key.gateway.clone(), key.spool.clone());
+        let (next, chain) = self.0.entry(spool).or_insert((0, SpoolChain::ORIGIN));
+        let fits = *next == key.seq;
+        (*next, *chain) = (key.seq.saturating_add(1), chain.after(bytes));
+        fits.then_some(()).ok_or_else(|| SpoolFault {
+            gateway: key.gateway.clone(),
+            spool: key.spool.clone(),
+            seq: key.seq,
+        })
+    }
+
+    /// The next number of a spool, and its chain's value before it.
+    pub fn head(&self, gateway: &GatewayId, spool: &str) -> (u64, SpoolChain) {
+        let spool = (gateway.clone(), spool.to_owned());
+        self.0
+            .get(&spool)
+            .copied()
+            .unwrap_or((0, SpoolChain::ORIGIN))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +152,25 @@ mod tests {
         ] {
             assert_eq!(SpoolChain::parse(&bad), Err(MalformedSpoolChain), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_record_out_of_line_is_named() {
+        let gateway = GatewayId::parse("g1").unwrap();
+        let key = |seq| SpoolKey {
+            gateway: gateway.clone(),
+            spool: "s".to_owned(),
+            seq,
+        };
+        let mut chains = SpoolChains::default();
+        assert_eq!(chains.record(&key(0), b"a"), Ok(()));
+        assert_eq!(chains.record(&key(1), b"b"), Ok(()));
+        let both = SpoolChain::ORIGIN.after(b"a").after(b"b");
+        assert_eq!(chains.head(&gateway, "s"), (2, both));
+        assert_eq!(
+            chains.record(&key(3), b"c").map_err(|fault| fault.seq),
+            Err(3)
+        );
+        assert_eq!(chains.head(&gateway, "other"), (0, SpoolChain::ORIGIN));
     }
 }

@@ -33,9 +33,11 @@ mod store;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 pub use folder::OpenError;
 pub use gateways::Announced;
 pub use read::LogFile;
 pub use store::SqliteStore;
+pub use verify::Verification;

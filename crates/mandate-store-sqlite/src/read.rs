@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mandate_audit::NodeId;
+use mandate_audit::{NodeId, NoteKey, VerifiedCheckpoint};
 use mandate_ports::{EntryRange, LogHead, LogReader, Search, StoreError};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::failure::store_error;
 use crate::folder::{DATABASE, OpenError};
 use crate::gateways::{self, Announced};
+use crate::verify::{self, Verification};
 use crate::{head, log, schema, search};
 
 /// The log of a store, read from its file, whether a server runs on it or not. Nothing can be
@@ -67,6 +68,25 @@ impl LogFile {
     /// Every signed checkpoint that is kept, the oldest first.
     pub async fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
         self.read(log::checkpoints).await
+    }
+
+    /// Checks the whole log as it is in one moment: records, tree, the checkpoints that are kept and
+    /// `since`, one that was kept elsewhere. `keys` are all that ever signed checkpoints.
+    ///
+    /// A log proves nothing against its own host without such an earlier checkpoint and keys that
+    /// are known from elsewhere.
+    pub async fn verify(
+        &self,
+        keys: Vec<NoteKey>,
+        since: Option<VerifiedCheckpoint>,
+    ) -> Result<Verification, StoreError> {
+        self.read(move |db| verify::verify(db, &keys, since)).await
+    }
+
+    /// The public keys (Ed25519) that ever signed checkpoints, as this store tells it, retired ones
+    /// included, the oldest first.
+    pub async fn log_keys(&self) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.read(verify::log_keys).await
     }
 
     /// Runs `read` on a connection, within one moment of the store.

@@ -31,9 +31,10 @@ impl Reserve {
         }
         self.write().map_err(|error| {
             self.free();
-            match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
-                _ => StoreError::Unavailable(format!("the reserve cannot be written: {error}")),
+            if is_full(error.kind()) {
+                StoreError::Full
+            } else {
+                StoreError::Unavailable(format!("the reserve cannot be written: {error}"))
             }
         })?;
         self.stands = true;
@@ -61,6 +62,13 @@ impl Reserve {
         }
         file.sync_all()
     }
+}
+
+fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// Room for dozens of suspensions: each writes a dozen pages to the write-ahead log.

@@ -77,6 +77,11 @@ impl SqliteStore {
         self.log.checkpoints().await
     }
 
+    /// The log alone, for whoever only reads it.
+    pub fn log(&self) -> LogFile {
+        self.log.clone()
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".to_owned());
         let (reply, answer) = oneshot::channel();

@@ -22,7 +22,10 @@ fn open(folder: &Path) -> SqliteStore {
 
 fn record(message: String) -> Unit {
     let events = vec![Event::new(NOW, What::Alarm { message }, Decision::Noted)];
-    Unit { events, ..Unit::default() }
+    Unit {
+        events,
+        ..Unit::default()
+    }
 }
 
 /// A unit that needs many pages.
@@ -38,7 +41,10 @@ fn suspend() -> Unit {
         version: StopVersion::new(0),
         at: NOW,
     };
-    Unit { changes: vec![Change::Suspend(suspension)], ..record("suspended".to_owned()) }
+    Unit {
+        changes: vec![Change::Suspend(suspension)],
+        ..record("suspended".to_owned())
+    }
 }
 
 fn full(answer: Result<Committed, CommitError>) -> bool {
@@ -100,7 +106,10 @@ async fn a_store_that_cannot_be_written_refuses_and_recovers_by_itself() {
     let before = store.commit(record("before".to_owned())).await.unwrap();
     pragma(&store, "PRAGMA query_only = ON").await;
     let refused = store.commit(record("refused".to_owned())).await;
-    assert!(matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_)))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_)))),
+        "{refused:?}"
+    );
     let after = store.commit(record("after".to_owned())).await.unwrap();
     let index = |committed: &Committed| committed.receipts.first().unwrap().index;
     assert_eq!(index(&after), index(&before) + 1);
@@ -116,10 +125,17 @@ async fn a_second_server_is_kept_out_until_the_first_is_gone() {
     assert!(matches!(second, Err(OpenError::Locked(_))), "{second:?}");
     store.close().await;
     let late = store.commit(record("late".to_owned())).await;
-    assert!(matches!(late, Err(CommitError::Store(StoreError::Unavailable(_)))));
+    assert!(matches!(
+        late,
+        Err(CommitError::Store(StoreError::Unavailable(_)))
+    ));
     let again = open(&path);
     let same = again.versions().await.unwrap().epoch;
-    assert_eq!(same, store.versions().await.unwrap().epoch, "the epoch is from the first day");
+    assert_eq!(
+        same,
+        store.versions().await.unwrap().epoch,
+        "the epoch is from the first day"
+    );
 }
 
 #[tokio::test]
@@ -128,11 +144,20 @@ async fn a_folder_or_file_that_others_may_read_is_refused() {
     let path = folder.path().join("store");
     open(&path).close().await;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&path), mode(&path.join("mandate.db"))), (0o700, 0o600));
-    for (exposed, bad, good) in [(path.clone(), 0o750, 0o700), (path.join("mandate.db"), 0o604, 0o600)] {
+    assert_eq!(
+        (mode(&path), mode(&path.join("mandate.db"))),
+        (0o700, 0o600)
+    );
+    for (exposed, bad, good) in [
+        (path.clone(), 0o750, 0o700),
+        (path.join("mandate.db"), 0o604, 0o600),
+    ] {
         std::fs::set_permissions(&exposed, Permissions::from_mode(bad)).unwrap();
         let refused = SqliteStore::open(&path, [7; 16], NOW);
-        assert!(matches!(&refused, Err(OpenError::Exposed { mode, .. }) if *mode == bad), "{refused:?}");
+        assert!(
+            matches!(&refused, Err(OpenError::Exposed { mode, .. }) if *mode == bad),
+            "{refused:?}"
+        );
         std::fs::set_permissions(&exposed, Permissions::from_mode(good)).unwrap();
         open(&path).close().await;
     }
@@ -146,7 +171,10 @@ async fn another_release_s_store_is_refused() {
     pragma(&store, "PRAGMA user_version = 99").await;
     store.close().await;
     let refused = SqliteStore::open(&path, [7; 16], NOW);
-    assert!(matches!(refused, Err(OpenError::Schema { found: 99, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(OpenError::Schema { found: 99, .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -188,10 +216,26 @@ async fn a_retired_key_s_private_part_is_nowhere_on_disk() {
         pkcs8: Secret::new(private.to_vec()),
         public: vec![4; 65],
     };
-    store.commit(Unit { changes: vec![Change::AddKey(key)], ..Unit::default() }).await.unwrap();
+    store
+        .commit(Unit {
+            changes: vec![Change::AddKey(key)],
+            ..Unit::default()
+        })
+        .await
+        .unwrap();
     assert!(on_disk(&path, private));
-    let retire = Change::SetKeyState { key: id, state: KeyState::Retired, since: NOW };
-    store.commit(Unit { changes: vec![retire], ..Unit::default() }).await.unwrap();
+    let retire = Change::SetKeyState {
+        key: id,
+        state: KeyState::Retired,
+        since: NOW,
+    };
+    store
+        .commit(Unit {
+            changes: vec![retire],
+            ..Unit::default()
+        })
+        .await
+        .unwrap();
     store.close().await;
     assert!(!on_disk(&path, private));
 }

@@ -3,7 +3,12 @@
 //! Mounting needs root. Where it is not permitted these tests say so and pass; the same errors,
 //! raised by SQLite itself, are tested in `src/tests.rs` everywhere.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests may panic and say why they skip")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may panic and say why they skip"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,7 +45,10 @@ impl Disk {
 
     fn remount(&self, mode: &str) {
         let option = format!("remount,{mode}");
-        let status = Command::new("mount").args(["-o", &option]).arg(self.0.path()).status();
+        let status = Command::new("mount")
+            .args(["-o", &option])
+            .arg(self.0.path())
+            .status();
         assert!(status.unwrap().success());
     }
 
@@ -66,8 +74,13 @@ fn open(path: &Path) -> SqliteStore {
 }
 
 fn record(size: usize) -> Unit {
-    let what = What::Alarm { message: "x".repeat(size) };
-    Unit { events: vec![Event::new(NOW, what, Decision::Noted)], ..Unit::default() }
+    let what = What::Alarm {
+        message: "x".repeat(size),
+    };
+    Unit {
+        events: vec![Event::new(NOW, what, Decision::Noted)],
+        ..Unit::default()
+    }
 }
 
 fn suspend(n: u32) -> Unit {
@@ -78,7 +91,10 @@ fn suspend(n: u32) -> Unit {
         version: StopVersion::new(0),
         at: NOW,
     };
-    Unit { changes: vec![Change::Suspend(suspension)], ..record(100) }
+    Unit {
+        changes: vec![Change::Suspend(suspension)],
+        ..record(100)
+    }
 }
 
 /// Commits until the disk is full; says how many were committed.
@@ -99,7 +115,10 @@ async fn verify(store: &SqliteStore, size: u64) {
     for entry in store.entries(0, usize::MAX).await.unwrap().entries {
         tree.append(mandate_audit::leaf_hash(&entry), |_, _| {});
     }
-    assert_eq!((head.size, tree.size(), tree.root()), (size, size, head.root));
+    assert_eq!(
+        (head.size, tree.size(), tree.root()),
+        (size, size, head.root)
+    );
 }
 
 #[tokio::test]
@@ -113,13 +132,19 @@ async fn a_full_disk_takes_suspensions_alone_and_recovers_without_help() {
         store.commit(suspend(n)).await.unwrap();
         size += 1;
         let refused = store.commit(record(10)).await;
-        assert!(matches!(refused, Err(CommitError::Store(StoreError::Full))), "{n}: {refused:?}");
+        assert!(
+            matches!(refused, Err(CommitError::Store(StoreError::Full))),
+            "{n}: {refused:?}"
+        );
     }
     verify(&store, size).await;
     std::fs::remove_file(filling).unwrap();
     store.commit(record(10)).await.unwrap();
     verify(&store, size + 1).await;
-    assert!(disk.path().join("reserve").exists(), "the reserve stands again");
+    assert!(
+        disk.path().join("reserve").exists(),
+        "the reserve stands again"
+    );
     store.close().await;
     let again = open(&disk.path());
     assert_eq!(again.versions().await.unwrap().stops, StopVersion::new(20));

@@ -1,7 +1,7 @@
 //! Reading the log: ranges, search, checkpoints.
 
 use mandate_audit::{Checkpoint, Decision, Event, NoteKey, Tree, What, leaf_hash};
-use mandate_model::task::Task;
+use mandate_model::task::{Task, TaskState};
 use mandate_model::{ServerName, Timestamp};
 use mandate_ports::{CheckpointRefusal, CheckpointStore, LogReader, Search, Unit};
 
@@ -56,7 +56,9 @@ fn access(task: &Task, at: Timestamp, decision: Decision, server: &str, token: u
     }
 }
 
-async fn search_finds_what_matches_and_nothing_else(store: &impl Store) {
+/// Two trees, and five records: accesses in `left`, `right` and `other`, the revocation of the
+/// first one's token, the end of `left`.
+async fn searchable(store: &impl Store) -> ([Task; 4], [u64; 5]) {
     let parent = root(1, UNLIMITED);
     let (left, right) = (child(&parent, 2, UNLIMITED), child(&parent, 3, UNLIMITED));
     let other = root(4, UNLIMITED);
@@ -64,113 +66,86 @@ async fn search_finds_what_matches_and_nothing_else(store: &impl Store) {
     commit(store, delegate(&left)).await;
     commit(store, delegate(&right)).await;
     commit(store, open(&other)).await;
-    let a = record(
-        store,
-        access(&left, after(1), Decision::Allowed, "records", 1),
-    )
-    .await;
-    let b = record(
-        store,
-        access(&right, after(2), Decision::Denied, "records", 2),
-    )
-    .await;
-    let c = record(
-        store,
-        access(&other, after(3), Decision::Allowed, "refunds", 3),
-    )
-    .await;
-    let what = What::Revoked { token: token_id(1) };
-    let d = record(store, Event::new(after(4), what, Decision::Noted)).await;
-    let state = mandate_model::task::TaskState::Closed;
-    let what = What::TaskEnded {
+    let revoked = What::Revoked { token: token_id(1) };
+    let ended = What::TaskEnded {
         task: left.record.id,
-        state,
+        state: TaskState::Closed,
         count: 1,
     };
-    let e = record(store, Event::new(after(5), what, Decision::Noted)).await;
+    let events = [
+        access(&left, after(1), Decision::Allowed, "records", 1),
+        access(&right, after(2), Decision::Denied, "records", 2),
+        access(&other, after(3), Decision::Allowed, "refunds", 3),
+        Event::new(after(4), revoked, Decision::Noted),
+        Event::new(after(5), ended, Decision::Noted),
+    ];
+    let mut indexes = [0; 5];
+    for (index, event) in indexes.iter_mut().zip(events) {
+        *index = record(store, event).await;
+    }
+    ([parent, left, right, other], indexes)
+}
 
-    let all = Search {
+async fn search_finds_what_matches_and_nothing_else(store: &impl Store) {
+    let ([parent, left, right, other], [a, b, c, d, e]) = searchable(store).await;
+    let all = || Search {
         since: Some(after(1)),
         limit: 100,
         ..Search::default()
     };
-    let kind = |kind: &str| Some(kind.to_owned());
+    let under = |task: &Task| Search {
+        under_task: Some(task.record.id),
+        ..all()
+    };
+    let tree = |task: &Task| Search {
+        root_task: Some(task.record.id),
+        ..all()
+    };
+    let by = |name| Search {
+        agent: Some(agent(name)),
+        ..all()
+    };
+    let decided = |decision: &str| Some(decision.to_owned());
     let cases = [
-        (all.clone(), vec![e, d, c, b, a]),
-        (
-            Search {
-                under_task: Some(left.record.id),
-                ..all.clone()
-            },
-            vec![e, a],
-        ),
-        (
-            Search {
-                under_task: Some(parent.record.id),
-                ..all.clone()
-            },
-            vec![b, a],
-        ),
-        (
-            Search {
-                root_task: Some(right.record.id),
-                ..all.clone()
-            },
-            vec![b, a],
-        ),
-        (
-            Search {
-                root_task: Some(other.record.id),
-                ..all.clone()
-            },
-            vec![c],
-        ),
+        (all(), vec![e, d, c, b, a]),
+        (under(&left), vec![e, a]),
+        (under(&parent), vec![b, a]),
+        (tree(&right), vec![b, a]),
+        (tree(&other), vec![c]),
         (
             Search {
                 token: Some(token_id(1)),
-                ..all.clone()
+                ..all()
             },
             vec![d, a],
         ),
-        (
-            Search {
-                agent: Some(agent("retriever")),
-                ..all.clone()
-            },
-            vec![c, b, a],
-        ),
-        (
-            Search {
-                agent: Some(agent("orchestrator")),
-                ..all.clone()
-            },
-            vec![],
-        ),
+        (by("retriever"), vec![c, b, a]),
+        (by("orchestrator"), vec![]),
         (
             Search {
                 server: Some(ServerName::parse("refunds").unwrap()),
-                ..all.clone()
+                ..all()
             },
             vec![c],
         ),
         (
             Search {
-                kind: kind("revoked"),
-                ..all.clone()
+                kind: Some("revoked".to_owned()),
+                ..all()
             },
             vec![d],
         ),
         (
             Search {
-                decision: kind("denied"),
-                ..all.clone()
+                decision: decided("denied"),
+                ..all()
             },
             vec![b],
         ),
         (
             Search {
                 until: Some(after(3)),
-                ..all.clone()
+                ..all()
             },
             vec![b, a],
         ),
@@ -178,33 +153,30 @@ async fn search_finds_what_matches_and_nothing_else(store: &impl Store) {
             Search {
                 since: Some(after(3)),
                 until: Some(after(4)),
-                ..all.clone()
+                ..all()
             },
             vec![c],
         ),
         (
             Search {
-                under_task: Some(parent.record.id),
-                decision: kind("allowed"),
-                ..all.clone()
+                decision: decided("allowed"),
+                ..under(&parent)
             },
             vec![a],
         ),
-        (
-            Search {
-                limit: 2,
-                ..all.clone()
-            },
-            vec![e, d],
-        ),
+        (Search { limit: 2, ..all() }, vec![e, d]),
     ];
     for (search, expected) in cases {
-        let found = store.search(&search).await.unwrap();
-        let indexes: Vec<u64> = found.iter().map(|(index, _)| *index).collect();
-        assert_eq!(indexes, expected, "{search:?}");
-        for (index, bytes) in found {
-            assert_eq!(store.entries(index, 1).await.unwrap().entries, [bytes]);
-        }
+        finds(store, &search, &expected).await;
+    }
+}
+
+async fn finds(store: &impl Store, search: &Search, expected: &[u64]) {
+    let found = store.search(search).await.unwrap();
+    let indexes: Vec<u64> = found.iter().map(|(index, _)| *index).collect();
+    assert_eq!(indexes, expected, "{search:?}");
+    for (index, bytes) in found {
+        assert_eq!(store.entries(index, 1).await.unwrap().entries, [bytes]);
     }
 }
 
