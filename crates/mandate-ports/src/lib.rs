@@ -17,7 +17,9 @@ pub use attest::{
     AttestRefusal, Attested, Attestor, Evidence, PeerProcess, Peers, PersonRefusal, PersonVerifier,
 };
 pub use clock::{Clock, Entropy};
-pub use log::{EntryRange, LogHead, LogReader, LogReceipt, Search};
+pub use log::{
+    CheckpointRefusal, CheckpointStore, EntryRange, LogHead, LogReader, LogReceipt, Search,
+};
 pub use sign::{KeyPurpose, KeyRecord, KeyState, Signed, Signer, SignerError};
 pub use spool::{LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 pub use store::{
