@@ -262,7 +262,7 @@ impl Lab {
         }
     }
 
-    fn commit(&mut self, grant: Grant) -> Result<(String, serde_json::Value), Refused> {
+    pub fn commit(&mut self, grant: Grant) -> Result<(String, serde_json::Value), Refused> {
         let is_svid = grant.is_svid();
         let (id, pair) = if is_svid {
             ("svid", &self.svid_key)
@@ -338,7 +338,16 @@ fn opens(effect: &Effect, id: &TaskId) -> bool {
     matches!(effect, Effect::OpenTask(t) | Effect::DelegateTask(t) if t.record.id == *id)
 }
 
+/// Loading compiles and validates Cedar policies: once per program is enough.
 fn bundle(text: &str, domain: &TrustDomain, issuer: &Issuer, now: Timestamp) -> Bundle {
+    static LOADED: std::sync::Mutex<BTreeMap<String, Bundle>> =
+        std::sync::Mutex::new(BTreeMap::new());
+    let mut loaded = LOADED.lock().unwrap();
+    let load = || load_bundle(text, domain, issuer, now);
+    loaded.entry(text.to_owned()).or_insert_with(load).clone()
+}
+
+fn load_bundle(text: &str, domain: &TrustDomain, issuer: &Issuer, now: Timestamp) -> Bundle {
     let file = SourceFile {
         name: "bundle.yaml".to_owned(),
         text: text.to_owned(),
