@@ -6,7 +6,9 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may panic"))]
 
 mod event;
+mod spool_chain;
 
 pub use event::{
     Decision, DecodeError, EncodeError, Event, MAX_EVENT_BYTES, Outcome, SpoolKey, What,
 };
+pub use spool_chain::{MalformedSpoolChain, SpoolChain};
