@@ -1,1 +1,3 @@
 //! Fakes with faults, fixed clock, seeded entropy, test issuers, contract suites.
+
+pub mod spool_suite;
