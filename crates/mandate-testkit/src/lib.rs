@@ -1,3 +1,4 @@
 //! Fakes with faults, fixed clock, seeded entropy, test issuers, contract suites.
 
+pub mod attest_suite;
 pub mod spool_suite;

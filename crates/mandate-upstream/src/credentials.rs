@@ -58,7 +58,7 @@ impl FileCredentials {
     }
 
     /// [`load`](Self::load) with the variables of this process. For the program's start.
-    #[allow(
+    #[expect(
         clippy::disallowed_methods,
         reason = "the local configuration names the variables, so the command line cannot"
     )]
