@@ -2,6 +2,7 @@
 //!
 //! [`KernelPeers`] and [`ProcessAttestor`] tell processes of this machine apart by what the kernel
 //! says of them (C5), never by what they say of themselves.
+//! [`OidcPersonVerifier`] verifies the people behind tasks by their ID tokens (A2).
 
 #![cfg_attr(
     test,
@@ -16,8 +17,10 @@
 
 #[cfg(test)]
 mod fixtures;
+mod oidc;
 mod peers;
 mod process;
 
+pub use oidc::{OidcOptions, OidcPersonVerifier, UnusableRoots};
 pub use peers::KernelPeers;
 pub use process::{PasswdUsers, ProcessAttestor};
