@@ -7,6 +7,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
     reason = "tests may panic"
 )]
 

@@ -36,3 +36,20 @@ pub(crate) fn example_with(old: &str, new: &str) -> Result<Loaded, Vec<Mistake>>
     assert!(EXAMPLE.contains(old), "the example has no {old:?}");
     load_text(&EXAMPLE.replacen(old, new, 1))
 }
+
+/// Loads `text`, whose only mistakes have `accepted` in their message.
+pub(crate) fn load_despite(text: &str, accepted: &str) -> crate::Bundle {
+    let files = [SourceFile {
+        name: "bundle.yaml".to_owned(),
+        text: text.to_owned(),
+    }];
+    let mut mistakes = crate::mistake::Mistakes::default();
+    let bundle = crate::check::read_bundle(&files, &env(), NOW, &mut mistakes);
+    let unexpected: Vec<_> = mistakes
+        .into_sorted(&files)
+        .into_iter()
+        .filter(|m| m.severity == crate::Severity::Error && !m.message.contains(accepted))
+        .collect();
+    assert_eq!(unexpected, [], "{text}");
+    bundle.unwrap()
+}

@@ -31,6 +31,8 @@ mod fixtures;
 mod mistake;
 mod open;
 mod operator;
+#[cfg(test)]
+mod rights_tests;
 mod shape;
 mod source;
 mod spawn;

@@ -18,7 +18,9 @@ pub use attest::{
     Users,
 };
 pub use clock::{Clock, Entropy};
-pub use log::{EntryRange, LogHead, LogReader, LogReceipt, Search};
+pub use log::{
+    CheckpointRefusal, CheckpointStore, EntryRange, LogHead, LogReader, LogReceipt, Search,
+};
 pub use sign::{KeyPurpose, KeyRecord, KeySource, KeyState, NewKey, Signed, Signer, SignerError};
 pub use spool::{LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 pub use store::{

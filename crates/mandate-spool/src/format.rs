@@ -38,7 +38,7 @@ impl SegmentHeader {
         for number in [self.generation, self.first_seq, self.first_group] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        out.extend_from_slice(self.chain.to_text().as_bytes());
+        out.extend_from_slice(self.chain.to_string().as_bytes());
         let check = Sha256::digest(&out);
         out.extend_from_slice(&check);
         out.resize(usize_of(BLOCK), 0);
@@ -87,7 +87,7 @@ impl GroupHeader {
         out.extend_from_slice(&self.first_seq.to_le_bytes());
         out.extend_from_slice(&self.count.to_le_bytes());
         out.extend_from_slice(&self.body.to_le_bytes());
-        out.extend_from_slice(self.chain.to_text().as_bytes());
+        out.extend_from_slice(self.chain.to_string().as_bytes());
         let mut check = Sha256::new();
         check.update(segment.encode());
         check.update(offset.to_le_bytes());

@@ -48,7 +48,7 @@ impl Group {
         let bytes = event
             .canonical()
             .map_err(|e| SpoolError::Encoding(e.to_string()))?;
-        self.chain.advance(&bytes);
+        self.chain = self.chain.after(&bytes);
         format::push_record(&mut self.body, &bytes);
         self.oldest = self.oldest.min(event.at);
         self.receipts.push(LocalReceipt { key });

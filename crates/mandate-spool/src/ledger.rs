@@ -42,11 +42,11 @@ impl GroupPlace {
         let mut chain = self.chain_before;
         let mut records = Vec::new();
         for (seq, event) in (self.header.first_seq..).zip(format::records(body)?) {
-            chain.advance(event);
+            chain = chain.after(event);
             records.push(SpooledRecord {
                 seq,
                 event: String::from_utf8(event.to_vec()).ok()?,
-                chain: chain.to_text(),
+                chain: chain.to_string(),
             });
         }
         (chain == self.header.chain).then_some(records)
@@ -125,7 +125,7 @@ impl Ledger {
         SpoolHead {
             spool: self.spool.clone(),
             next: state.next,
-            chain: state.chain.to_text(),
+            chain: state.chain.to_string(),
         }
     }
 

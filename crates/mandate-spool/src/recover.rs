@@ -172,8 +172,9 @@ impl Walk {
             .get(usize_of(GroupHeader::LEN)..)?
             .get(..usize_of(u64::from(header.body)))?;
         let records = format::records(body)?;
-        let mut chain = self.chain;
-        records.iter().for_each(|record| chain.advance(record));
+        let chain = records
+            .iter()
+            .fold(self.chain, |chain, record| chain.after(record));
         let follows = header.number == self.next_group
             && header.first_seq == self.next_seq
             && u32::try_from(records.len()) == Ok(header.count)

@@ -286,7 +286,7 @@ pub(crate) fn begin(
         generation,
         first_seq: 0,
         first_group: 0,
-        chain: SpoolChain::new(),
+        chain: SpoolChain::ORIGIN,
     };
     let segment = Arc::new(Segment::create(directory, header)?);
     Ok(Position {
@@ -296,7 +296,7 @@ pub(crate) fn begin(
         filled: BLOCK,
         next_group: 0,
         next_seq: 0,
-        chain: SpoolChain::new(),
+        chain: SpoolChain::ORIGIN,
     })
 }
 

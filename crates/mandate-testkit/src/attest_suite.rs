@@ -1,7 +1,5 @@
 //! What every [`Attestor`] must do.
 
-#![allow(clippy::unwrap_used, reason = "a contract suite fails by panicking")]
-
 use mandate_model::AgentTypeName;
 use mandate_policy::Bundle;
 use mandate_ports::{AttestRefusal, Attestor, Evidence};

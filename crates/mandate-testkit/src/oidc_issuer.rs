@@ -1,10 +1,5 @@
 //! An OpenID provider for tests: signs ID tokens and publishes its keys over loopback HTTP.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test issuer that cannot work fails its test by panicking"
-)]
-
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;

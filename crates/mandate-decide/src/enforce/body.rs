@@ -104,10 +104,18 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// The scalars at `pointer`, as text in the form that attribute types read: a string as it is, an
-/// integer in decimal, each item of an array by itself. `None` if there is anything else there,
+/// One value found in a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scalar {
+    /// A JSON string.
+    Text(String),
+    /// A JSON number that is a whole one, in decimal.
+    Integer(String),
+}
+
+/// The scalars at `pointer`: one, or each item of an array. `None` if there is anything else there,
 /// which is not the same as nothing there.
-pub fn scalars_at(body: &Value, pointer: &str) -> Option<Vec<String>> {
+pub fn scalars_at(body: &Value, pointer: &str) -> Option<Vec<Scalar>> {
     match body.pointer(pointer) {
         None => Some(Vec::new()),
         Some(Value::Array(items)) => items.iter().map(scalar).collect(),
@@ -115,10 +123,10 @@ pub fn scalars_at(body: &Value, pointer: &str) -> Option<Vec<String>> {
     }
 }
 
-fn scalar(value: &Value) -> Option<String> {
+fn scalar(value: &Value) -> Option<Scalar> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
+        Value::String(text) => Some(Scalar::Text(text.clone())),
+        Value::Number(number) if !number.is_f64() => Some(Scalar::Integer(number.to_string())),
         Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
             None
         }
@@ -134,12 +142,12 @@ mod tests {
     #[test]
     fn scalars_and_arrays_of_scalars_are_read() {
         let body = strict_json(br#"{"a":{"n":42,"s":"x","list":["x",7]}}"#).unwrap();
-        assert_eq!(scalars_at(&body, "/a/n"), Some(vec!["42".to_owned()]));
-        assert_eq!(scalars_at(&body, "/a/s"), Some(vec!["x".to_owned()]));
-        assert_eq!(
-            scalars_at(&body, "/a/list"),
-            Some(vec!["x".to_owned(), "7".to_owned()])
-        );
+        let (text, integer) = (Scalar::Text("x".to_owned()), |n: &str| {
+            Scalar::Integer(n.to_owned())
+        });
+        assert_eq!(scalars_at(&body, "/a/n"), Some(vec![integer("42")]));
+        assert_eq!(scalars_at(&body, "/a/s"), Some(vec![text.clone()]));
+        assert_eq!(scalars_at(&body, "/a/list"), Some(vec![text, integer("7")]));
         assert_eq!(scalars_at(&body, "/a/none"), Some(vec![]));
     }
 

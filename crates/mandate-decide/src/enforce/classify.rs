@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use mandate_model::{ActionName, AttributeName, Effect, RequestAttributes, UnfitAttribute};
+use mandate_model::{
+    ActionName, AttributeName, AttributeType, Effect, RequestAttributes, UnfitAttribute,
+};
 use mandate_policy::decl::{Action, Attribute, AttributeSource, ServerWorkload};
 
-use super::body::{UnreadableBody, scalars_at, strict_json};
+use super::body::{Scalar, UnreadableBody, scalars_at, strict_json};
 use super::target::{Ambiguous, Target};
 
 /// What of a request's head is looked at.
@@ -50,6 +52,9 @@ pub enum Unclassifiable {
     /// The body cannot be read in one way.
     #[error("{0}")]
     Body(#[from] UnreadableBody),
+    /// A string where a number is declared, or a number where a string is.
+    #[error("attribute `{0}`: the body has another JSON type there than is declared")]
+    JsonType(AttributeName),
     /// What stands at the pointer is no text, integer or list of those.
     #[error("attribute `{0}`: the body has neither a text nor an integer there")]
     NoScalar(AttributeName),
@@ -125,12 +130,9 @@ impl<'a> Pending<'a> {
         for (name, attribute, pointer) in self.from_body {
             let found =
                 scalars_at(&body, pointer).ok_or_else(|| Unclassifiable::NoScalar(name.clone()))?;
-            add(
-                &mut classified.attributes,
-                name,
-                attribute,
-                found.iter().map(String::as_str),
-            )?;
+            let texts = found.iter().map(|scalar| typed(scalar, name, attribute));
+            let texts = texts.collect::<Result<Vec<_>, _>>()?;
+            add(&mut classified.attributes, name, attribute, texts)?;
         }
         Ok(classified)
     }
@@ -217,6 +219,20 @@ fn add<'v>(
         attributes.add(name.clone(), attribute.parse(text).map_err(unfit)?);
     }
     Ok(())
+}
+
+/// JSON has types of its own: a string that spells a number is no number, here as upstream.
+fn typed<'s>(
+    scalar: &'s Scalar,
+    name: &AttributeName,
+    attribute: &Attribute,
+) -> Result<&'s str, Unclassifiable> {
+    match (scalar, attribute.ty == AttributeType::Integer) {
+        (Scalar::Text(text), false) | (Scalar::Integer(text), true) => Ok(text),
+        (Scalar::Text(_), true) | (Scalar::Integer(_), false) => {
+            Err(Unclassifiable::JsonType(name.clone()))
+        }
+    }
 }
 
 fn query_values(

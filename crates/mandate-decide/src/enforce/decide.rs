@@ -211,6 +211,7 @@ impl Denial {
                 | Unclassifiable::QueryCase(_)
                 | Unclassifiable::ContentType
                 | Unclassifiable::Body(_)
+                | Unclassifiable::JsonType(_)
                 | Unclassifiable::NoScalar(_) => "request.attribute",
             },
             Denial::WrongServer => "token.server",

@@ -7,7 +7,7 @@ mod classify;
 mod decide;
 mod target;
 
-pub use body::{UnreadableBody, scalars_at, strict_json};
+pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify};
 pub use decide::{Admission, Denial, Facts, Spend, Verdict, admission_record, decide, recheck};
 pub use target::{Ambiguous, Target};

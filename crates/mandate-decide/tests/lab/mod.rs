@@ -262,7 +262,7 @@ impl Lab {
         }
     }
 
-    fn commit(&mut self, grant: Grant) -> Result<(String, serde_json::Value), Refused> {
+    pub fn commit(&mut self, grant: Grant) -> Result<(String, serde_json::Value), Refused> {
         let is_svid = grant.is_svid();
         let (id, pair) = if is_svid {
             ("svid", &self.svid_key)

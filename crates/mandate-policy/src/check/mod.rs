@@ -58,7 +58,7 @@ pub fn load(files: &[SourceFile], env: &LoadEnv, now: Timestamp) -> Result<Loade
     }
 }
 
-fn read_bundle(
+pub(crate) fn read_bundle(
     files: &[SourceFile],
     env: &LoadEnv,
     now: Timestamp,

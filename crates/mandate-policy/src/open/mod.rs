@@ -418,3 +418,6 @@ const LONGEST_PROOF: Duration = Duration::from_secs(300);
 
 /// How far an identity provider's clock may be ahead of ours.
 const SKEW: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
