@@ -438,7 +438,7 @@ fn whole_decision(bundle: &Bundle, request: &PolicyRequest<'_>) -> (bool, BTreeS
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_decides_as_the_whole_policy_set_does(
