@@ -140,7 +140,8 @@ fn shared_users(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
         .collect();
     for (n, a) in rules.iter().enumerate() {
         for b in rules.iter().skip(n + 1).filter(|b| b.agent != a.agent) {
-            if !are_told_apart(a, b) && !(a.weak && b.weak) {
+            let both_say_so = a.weak && b.weak;
+            if !are_told_apart(a, b) && !both_say_so {
                 let at = names
                     .places
                     .field("AgentType", b.agent.as_str(), "attestation");

@@ -1,8 +1,11 @@
 //! Documents into checked declarations: every mistake at once, none hides another.
 
 mod access;
+mod action;
 mod agent;
 mod cross;
+mod http;
+mod moment;
 mod names;
 mod operator;
 mod read;

@@ -568,3 +568,16 @@ fn the_examples_of_the_reference_are_of_the_right_shape() {
     let loaded = load_text(&text).unwrap_or_else(|m| panic!("{m:#?}"));
     assert_eq!(loaded.warnings, []);
 }
+
+#[test]
+fn line_ends_and_byte_order_marks_change_nothing() {
+    let crlf = EXAMPLE.replace('\n', "\r\n");
+    assert_eq!(load_text(&crlf).unwrap().bundle.access_table().len(), 4);
+    let marked = format!("\u{feff}{EXAMPLE}");
+    assert_eq!(load_text(&marked).unwrap().bundle.access_table().len(), 4);
+    let found = load_text(&crlf.replacen("maySpawn", "maySpwan", 1)).unwrap_err();
+    assert_eq!(
+        (found[0].line, found[0].column, found[0].length),
+        (10, 3, 8)
+    );
+}

@@ -115,10 +115,10 @@ impl Engine {
         action: &ActionName,
         declared: &Declared,
     ) -> Option<()> {
-        let attributes = &declared.action(&policy.server, action)?.attributes;
+        declared.action(&policy.server, action)?;
         let head = text::Head::new(agent, &policy.server, action);
         let id = text::permit_id(&policy.name, &head);
-        let parts = condition::parts(policy, attributes);
+        let parts = condition::parts(policy);
         let permit = text::permit(&id, &head, &parts)?;
         let guardrails: Vec<_> = self
             .guardrails

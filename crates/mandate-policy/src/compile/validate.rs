@@ -28,11 +28,11 @@ pub(super) fn check(declared: &Declared, places: &Places, is_whole: bool, mistak
             continue;
         };
         for action in &policy.actions {
-            let Some(known) = declared.action(&policy.server, action) else {
+            if declared.action(&policy.server, action).is_none() {
                 continue;
-            };
+            }
             let head = text::Head::new(agent, &policy.server, action);
-            let parts = condition::parts(policy, &known.attributes);
+            let parts = condition::parts(policy);
             let id = text::permit_id(&policy.name, &head);
             add(&mut permits, text::permit(&id, &head, &parts), at, mistakes);
         }
@@ -81,8 +81,7 @@ pub(super) fn add(
     at: Place,
     mistakes: &mut Mistakes,
 ) {
-    let added = policy.map(|policy| set.add(policy));
-    if !matches!(added, Some(Ok(()))) {
+    if policy.is_none_or(|policy| set.add(policy).is_err()) {
         mistakes.error(at, "this does not compile to a Cedar policy", "simplify it");
     }
 }

@@ -467,3 +467,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_decision_sees_only_the_slice_that_is_about_it() {
+    let more: String = (0..300)
+        .map(|n| format!("---\nkind: AccessPolicy\nmetadata: {{name: p{n}}}\nspec: {{agents: [backlog], server: records, actions: [read], when: 'context.time.hour < 12 && context.time.unix > {n}'}}\n"))
+        .collect();
+    let bundle = load_text(&(EXAMPLE.to_owned() + &more)).unwrap().bundle;
+    let cell = |agent: &str, action: &str| {
+        let agent = AgentTypeName::parse(agent).unwrap();
+        let (server, action) = (
+            ServerName::parse("records").unwrap(),
+            ActionName::parse(action).unwrap(),
+        );
+        bundle
+            .engine
+            .cell(&agent, &server, &action)
+            .map(|c| c.policies.num_of_policies())
+    };
+    assert_eq!(cell("backlog", "read"), Some(302));
+    assert_eq!(
+        cell("retriever", "read"),
+        Some(2),
+        "one permit and one guardrail"
+    );
+    assert_eq!(cell("orchestrator", "read"), None);
+}
