@@ -135,6 +135,29 @@ impl Declared {
     }
 }
 
+impl Declared {
+    /// `opener` and every agent type to which this can be delegated from it, over any number of
+    /// steps.
+    pub(crate) fn reach(
+        &self,
+        opener: &AgentTypeName,
+        server: &ServerName,
+        action: &ActionName,
+    ) -> Vec<AgentTypeName> {
+        let mut seen = vec![opener.clone()];
+        let mut next = 0;
+        while let Some(agent) = seen.get(next).cloned() {
+            next += 1;
+            for child in self.children(&agent, server, action) {
+                if !seen.contains(&child) {
+                    seen.push(child);
+                }
+            }
+        }
+        seen
+    }
+}
+
 /// A versioned set of declarations: checked, compiled and immutable. Only [`load`](crate::load)
 /// makes one.
 #[derive(Debug, Clone)]

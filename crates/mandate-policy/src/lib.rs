@@ -31,11 +31,13 @@ mod fixtures;
 mod mistake;
 mod open;
 mod operator;
+mod plan;
 #[cfg(test)]
 mod rights_tests;
 mod shape;
 mod source;
 mod spawn;
+mod table;
 
 pub use bundle::Bundle;
 pub use check::{LoadEnv, Loaded, UnfitConstraint, load};
@@ -45,6 +47,8 @@ pub use entries::UndeclaredEntry;
 pub use mistake::{Mistake, Severity};
 pub use open::{Ceiling, OpenDenial, OpenRequest, TriggerEvidence};
 pub use operator::{OperatorDenial, OperatorIdentity, Target};
+pub use plan::{Change, ConditionChange, Plan, plan};
 pub use shape::json_schema;
 pub use source::{SourceFile, digest};
 pub use spawn::{HostDenial, SpawnDenial};
+pub use table::{AccessRow, Way};

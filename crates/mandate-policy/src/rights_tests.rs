@@ -14,8 +14,10 @@ fn agent(name: &str) -> AgentTypeName {
     AgentTypeName::parse(name).unwrap()
 }
 
-fn entries(list: &[(&str, &str, Option<(&str, Constraint)>)]) -> Entries {
-    let entry = |(server, action, constraint): &(&str, &str, Option<(&str, Constraint)>)| Entry {
+type EntryOf<'a> = (&'a str, &'a str, Option<(&'a str, Constraint)>);
+
+fn entries(list: &[EntryOf<'_>]) -> Entries {
+    let entry = |(server, action, constraint): &EntryOf<'_>| Entry {
         server: ServerName::parse(server).unwrap(),
         action: ActionName::parse(action).unwrap(),
         constraints: constraint

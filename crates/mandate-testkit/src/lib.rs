@@ -8,6 +8,9 @@
     reason = "this crate is for tests, which may panic"
 )]
 
+pub mod attest_suite;
 pub mod clock;
 pub mod entropy;
+pub mod oidc_issuer;
+pub mod spool_suite;
 pub mod store_suite;

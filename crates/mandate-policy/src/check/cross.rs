@@ -10,23 +10,28 @@ use crate::bundle::Declared;
 use crate::decl::{ProcessRule, ProviderKind, SpawnScope, TaskPolicy, TriggerRule};
 use crate::mistake::{Mistakes, Place};
 
-pub(super) fn check(
-    declared: &mut Declared,
-    names: &Names,
-    env: &LoadEnv,
-    mistakes: &mut Mistakes,
-) {
+/// What can be judged whatever else is wrong.
+pub(super) fn check(declared: &Declared, names: &Names, env: &LoadEnv, mistakes: &mut Mistakes) {
     audiences(declared, names, env, mistakes);
     providers(declared, names, mistakes);
     shared_users(declared, names, mistakes);
+    shared_hosts(declared, names, mistakes);
     operators(declared, names, mistakes);
+    hosts(declared, names, mistakes);
+}
+
+/// What can be judged only of declarations that are sound: a misspelt name would make half of the
+/// policies seem unreachable, and the one mistake would be hidden among ten that follow from it.
+pub(super) fn check_whole(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     access_policies(declared, names, mistakes);
     openings(declared, names, mistakes);
     for policy in declared.task_policies.values() {
         reachable_ceiling(policy, declared, names, mistakes);
         bound_attributes(policy, declared, names, mistakes);
     }
-    hosts(declared, names, mistakes);
+    for policy in declared.access.values() {
+        reachable_access(policy, declared, names, mistakes);
+    }
 }
 
 /// A4: one string each, all distinct.
@@ -135,7 +140,8 @@ fn shared_users(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
         .collect();
     for (n, a) in rules.iter().enumerate() {
         for b in rules.iter().skip(n + 1).filter(|b| b.agent != a.agent) {
-            if !are_told_apart(a, b) && !(a.weak && b.weak) {
+            let both_say_so = a.weak && b.weak;
+            if !are_told_apart(a, b) && !both_say_so {
                 let at = names
                     .places
                     .field("AgentType", b.agent.as_str(), "attestation");
@@ -160,6 +166,22 @@ fn are_told_apart(a: &ProcessRule, b: &ProcessRule) -> bool {
             (Some(a), Some(b)) => a != b,
             (Some(_), None) | (None, Some(_)) | (None, None) => true,
         },
+    }
+}
+
+/// A host is one server workload's.
+fn shared_hosts(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
+    let mut taken = BTreeMap::new();
+    for server in declared.servers.values() {
+        for host in &server.http.hosts {
+            if let Some(other) = taken.insert(host, &server.name) {
+                let at = names
+                    .places
+                    .field("ServerWorkload", server.name.as_str(), "http");
+                let message = format!("host `{host}` is already that of `{other}`");
+                mistakes.error(at, message, "give each server workload its own hosts");
+            }
+        }
     }
 }
 
@@ -243,18 +265,10 @@ fn reachable_ceiling(
     mistakes: &mut Mistakes,
 ) {
     for entry in policy.ceiling.iter() {
-        let mut seen = vec![policy.opener.clone()];
-        let mut reached = false;
-        let mut next = 0;
-        while let Some(agent) = seen.get(next).cloned() {
-            next += 1;
-            reached |= declared.exercises(&agent, &entry.server, &entry.action);
-            for child in declared.children(&agent, &entry.server, &entry.action) {
-                if !seen.contains(&child) {
-                    seen.push(child);
-                }
-            }
-        }
+        let agents = declared.reach(&policy.opener, &entry.server, &entry.action);
+        let reached = agents
+            .iter()
+            .any(|agent| declared.exercises(agent, &entry.server, &entry.action));
         if !reached {
             let at = names
                 .places
@@ -269,6 +283,32 @@ fn reachable_ceiling(
                 "remove it from the ceiling, or add an access policy or `maySpawn`",
             );
         }
+    }
+}
+
+/// An access policy under which no task can come about permits nothing. A warning and not an
+/// error: policies and tasks may well be declared by different people, one after the other.
+fn reachable_access(
+    policy: &crate::decl::AccessPolicy,
+    declared: &Declared,
+    names: &Names,
+    mistakes: &mut Mistakes,
+) {
+    let comes_about = |task: &TaskPolicy| {
+        task.ceiling.iter().any(|entry| {
+            let reach = || declared.reach(&task.opener, &entry.server, &entry.action);
+            entry.server == policy.server
+                && policy.actions.contains(&entry.action)
+                && reach().iter().any(|agent| policy.agents.contains(agent))
+        })
+    };
+    if !declared.task_policies.values().any(comes_about) {
+        let at = names.places.name("AccessPolicy", policy.name.as_str());
+        let message = format!(
+            "no task can come about in which `{}` would permit anything",
+            policy.name
+        );
+        mistakes.warn(at, message, "add a task policy whose ceiling has it and from whose opener its agents can be reached");
     }
 }
 

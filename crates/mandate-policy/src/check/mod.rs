@@ -1,8 +1,11 @@
 //! Documents into checked declarations: every mistake at once, none hides another.
 
 mod access;
+mod action;
 mod agent;
 mod cross;
+mod http;
+mod moment;
 mod names;
 mod operator;
 mod read;
@@ -68,11 +71,13 @@ pub(crate) fn read_bundle(
     let documents = source::documents(files, mistakes);
     let documents = names::documents(documents, mistakes);
     let names = Names::of(&documents, mistakes);
-    let mut declared = read_declared(&documents, &names, env, now, mistakes);
-    cross::check(&mut declared, &names, env, mistakes);
-    // Cedar's own messages make sense only for declarations that are otherwise sound, but an
-    // error elsewhere must not hide one in a condition.
-    let engine = Engine::compile(&declared, &names.places, mistakes)?;
+    let declared = read_declared(&documents, &names, env, now, mistakes);
+    cross::check(&declared, &names, env, mistakes);
+    let is_whole = !mistakes.has_errors();
+    if is_whole {
+        cross::check_whole(&declared, &names, mistakes);
+    }
+    let engine = Engine::compile(&declared, &names.places, is_whole, mistakes)?;
     let digest = source::digest(files);
     Some(Bundle::new(declared, engine, env, digest))
 }

@@ -108,18 +108,20 @@ pub(super) fn constraints(
         let Some(name) = attribute_name(&key.name, key.at, actions, mistakes) else {
             continue;
         };
-        for action in actions {
-            if let Some(attribute) = action.attributes.get(&name)
-                && let Err(why) = check_fit(&constraint, &attribute.ty)
-            {
-                mistakes.error(
-                    value.at,
-                    format!("`{name}` of `{}`: {why}", action.name),
-                    "",
-                );
+        let unfit = actions.iter().find_map(|action| {
+            let ty = &action.attributes.get(&name)?.ty;
+            Some((action, check_fit(&constraint, ty).err()?))
+        });
+        match unfit {
+            None => {
+                found.insert(name, constraint);
+            }
+            Some((action, why)) => {
+                let message = format!("`{name}` of `{}`: {why}", action.name);
+                let help = "`in` is for strings, uuids and enums, `prefix` for strings, `max` for integers";
+                mistakes.error(value.at, message, help);
             }
         }
-        found.insert(name, constraint);
     }
     found
 }
@@ -195,7 +197,7 @@ fn constraint(node: &Node, mistakes: &mut Mistakes) -> Option<Constraint> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnfitConstraint {
     /// The kind of constraint is not for attributes of this type (A7).
-    #[error("`{constraint}` is no constraint of a {ty} attribute")]
+    #[error("`{constraint}` is no constraint for type `{ty}`")]
     Kind {
         /// `in`, `prefix` or `max`.
         constraint: &'static str,
@@ -203,7 +205,7 @@ pub enum UnfitConstraint {
         ty: &'static str,
     },
     /// A value is no value of the attribute's type in its canonical form.
-    #[error("`{value}` is no {ty} in canonical form")]
+    #[error("`{value}` is no value of type `{ty}` in canonical form")]
     Value {
         /// The value.
         value: String,

@@ -55,7 +55,7 @@ pub(super) fn parse_upstream(text: &str) -> Result<Upstream, MalformedUrl> {
 fn host_and_port(authority: &str) -> Result<(String, Option<&str>), MalformedUrl> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(MalformedUrl::Host)?;
-        let address: std::net::Ipv6Addr = host.parse().map_err(|_| MalformedUrl::Host)?;
+        let address: core::net::Ipv6Addr = host.parse().map_err(|_| MalformedUrl::Host)?;
         let port = match after {
             "" => None,
             _ => Some(after.strip_prefix(':').ok_or(MalformedUrl::Port)?),

@@ -1,13 +1,12 @@
 //! The condition of a permit, in parts that can be named one by one.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use mandate_model::AttributeName;
 use mandate_model::mandate::Constraint;
 
 use super::text::quoted;
-use crate::decl::{AccessPolicy, Attribute};
+use crate::decl::AccessPolicy;
 
 /// One part of a condition; all parts must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +36,7 @@ impl fmt::Display for PartKind {
     }
 }
 
-pub(super) fn parts(
-    policy: &AccessPolicy,
-    _attributes: &BTreeMap<AttributeName, Attribute>,
-) -> Vec<Part> {
+pub(super) fn parts(policy: &AccessPolicy) -> Vec<Part> {
     let fixed = policy.task_must_fix.iter().map(|name| Part {
         kind: PartKind::MustFix(name.clone()),
         expression: format!("context.task.fixes.contains({})", quoted(name.as_str())),

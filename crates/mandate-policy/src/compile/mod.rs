@@ -71,13 +71,17 @@ pub(crate) struct Head<'a> {
 
 impl Engine {
     /// Compiles and strictly validates everything. Mistakes in conditions are noted; `None` only
-    /// if the generated text itself does not parse, which is noted too.
+    /// if names do not make Cedar entities.
+    ///
+    /// Where `is_whole` is false some declarations are missing, and conditions that only for that
+    /// reason seem to be constant are not complained about.
     pub(crate) fn compile(
         declared: &Declared,
         places: &Places,
+        is_whole: bool,
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
-        validate::check(declared, places, mistakes);
+        validate::check(declared, places, is_whole, mistakes);
         let guardrails = declared
             .guardrails
             .values()
@@ -111,10 +115,10 @@ impl Engine {
         action: &ActionName,
         declared: &Declared,
     ) -> Option<()> {
-        let attributes = &declared.action(&policy.server, action)?.attributes;
+        declared.action(&policy.server, action)?;
         let head = text::Head::new(agent, &policy.server, action);
         let id = text::permit_id(&policy.name, &head);
-        let parts = condition::parts(policy, attributes);
+        let parts = condition::parts(policy);
         let permit = text::permit(&id, &head, &parts)?;
         let guardrails: Vec<_> = self
             .guardrails

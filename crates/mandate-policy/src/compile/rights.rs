@@ -199,7 +199,7 @@ fn operators(
         if when.is_none_or(|when| validate::is_expression(when, at, mistakes)) {
             validate::add(&mut set, operator_policy(operator), at, mistakes);
         }
-        validate::validate(&set, OPERATOR_SCHEMA, &|_| at, mistakes);
+        validate::validate(&set, OPERATOR_SCHEMA, &|_| at, true, mistakes);
         let uid = uid("Operator", operator.name.as_str())?;
         found.insert(operator.name.clone(), (uid, set));
     }

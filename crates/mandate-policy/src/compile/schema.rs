@@ -108,3 +108,16 @@ fn context(action: &Action, reader: Reader) -> String {
     text.push('}');
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_reference_publishes_the_context() {
+        let reference = include_str!("../../../../docs/bundle.md");
+        assert!(
+            reference.contains(&super::context_schema()),
+            "{}",
+            super::context_schema()
+        );
+    }
+}

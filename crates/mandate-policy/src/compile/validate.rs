@@ -12,7 +12,7 @@ use crate::bundle::Declared;
 use crate::check::Places;
 use crate::mistake::{Mistakes, Place};
 
-pub(super) fn check(declared: &Declared, places: &Places, mistakes: &mut Mistakes) {
+pub(super) fn check(declared: &Declared, places: &Places, is_whole: bool, mistakes: &mut Mistakes) {
     let mut permits = PolicySet::new();
     for policy in declared.access.values() {
         let at = places.field("AccessPolicy", policy.name.as_str(), "when");
@@ -28,11 +28,11 @@ pub(super) fn check(declared: &Declared, places: &Places, mistakes: &mut Mistake
             continue;
         };
         for action in &policy.actions {
-            let Some(known) = declared.action(&policy.server, action) else {
+            if declared.action(&policy.server, action).is_none() {
                 continue;
-            };
+            }
             let head = text::Head::new(agent, &policy.server, action);
-            let parts = condition::parts(policy, &known.attributes);
+            let parts = condition::parts(policy);
             let id = text::permit_id(&policy.name, &head);
             add(&mut permits, text::permit(&id, &head, &parts), at, mistakes);
         }
@@ -54,7 +54,7 @@ pub(super) fn check(declared: &Declared, places: &Places, mistakes: &mut Mistake
                 places.field(kind, name.as_str(), field)
             })
         };
-        validate(&set, &schema, &place, mistakes);
+        validate(&set, &schema, &place, is_whole, mistakes);
     }
 }
 
@@ -81,8 +81,7 @@ pub(super) fn add(
     at: Place,
     mistakes: &mut Mistakes,
 ) {
-    let added = policy.map(|policy| set.add(policy));
-    if !matches!(added, Some(Ok(()))) {
+    if policy.is_none_or(|policy| set.add(policy).is_err()) {
         mistakes.error(at, "this does not compile to a Cedar policy", "simplify it");
     }
 }
@@ -92,6 +91,7 @@ pub(super) fn validate(
     set: &PolicySet,
     schema: &str,
     place: &dyn Fn(&PolicyId) -> Place,
+    is_whole: bool,
     mistakes: &mut Mistakes,
 ) {
     if set.is_empty() {
@@ -116,8 +116,10 @@ pub(super) fn validate(
             warning,
             ValidationWarning::ImpossiblePolicy(_) | ValidationWarning::InvalidActionApplication(_)
         ) {
-            let message = "this condition can never hold, so the policy can never apply";
-            mistakes.error(at, message, "remove the policy, or mend the condition");
+            if is_whole {
+                let message = "this condition can never hold, so the policy can never apply";
+                mistakes.error(at, message, "remove the policy, or mend the condition");
+            }
         } else {
             mistakes.error(at, without_id(&warning.to_string()), "");
         }
@@ -129,5 +131,13 @@ fn without_id(message: &str) -> String {
     let rest = message
         .strip_prefix("for policy `")
         .and_then(|rest| rest.split_once("`, "));
-    rest.map_or(message, |(_, rest)| rest).to_owned()
+    let message = rest.map_or(message, |(_, rest)| rest);
+    // The same mistake is found once per action; it is one mistake.
+    let of_action = message
+        .split_once(" for Action::\"")
+        .and_then(|(before, rest)| {
+            let (_, after) = rest.split_once('"')?;
+            Some(format!("{before}{after}"))
+        });
+    of_action.unwrap_or_else(|| message.to_owned())
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use cedar_policy::{Context, RestrictedExpression};
 use mandate_model::{
-    AttributeName, AttributeType, AttributeValue, Principal, Timestamp, Trigger, TriggerKind,
-    Verified,
+    AttestationKind, AttributeName, AttributeType, AttributeValue, Principal, Timestamp, Trigger,
+    TriggerKind, Verified,
 };
 
 use super::{MAX_COMBINATIONS, PolicyDenial, PolicyRequest};
@@ -84,6 +84,7 @@ fn expression(value: &AttributeValue) -> RestrictedExpression {
 
 fn base(request: &PolicyRequest<'_>, action: &Action) -> Option<Pairs> {
     let actor = request.actor;
+    let is_hosted = actor.host.is_some() || actor.att == AttestationKind::Hosted;
     let mut pairs = vec![
         member(
             "effect",
@@ -95,7 +96,7 @@ fn base(request: &PolicyRequest<'_>, action: &Action) -> Option<Pairs> {
         member("attestation", actor.att.as_str()),
         (
             "hosted".to_owned(),
-            RestrictedExpression::new_bool(actor.host.is_some()),
+            RestrictedExpression::new_bool(is_hosted),
         ),
         member("provider", actor.prv.as_str()),
         member("purpose", request.purpose),

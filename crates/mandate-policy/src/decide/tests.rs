@@ -438,7 +438,7 @@ fn whole_decision(bundle: &Bundle, request: &PolicyRequest<'_>) -> (bool, BTreeS
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
     #[test]
     fn the_index_decides_as_the_whole_policy_set_does(
@@ -466,4 +466,30 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_decision_sees_only_the_slice_that_is_about_it() {
+    let more: String = (0..300)
+        .map(|n| format!("---\nkind: AccessPolicy\nmetadata: {{name: p{n}}}\nspec: {{agents: [backlog], server: records, actions: [read], when: 'context.time.hour < 12 && context.time.unix > {n}'}}\n"))
+        .collect();
+    let bundle = load_text(&(EXAMPLE.to_owned() + &more)).unwrap().bundle;
+    let cell = |agent: &str, action: &str| {
+        let agent = AgentTypeName::parse(agent).unwrap();
+        let (server, action) = (
+            ServerName::parse("records").unwrap(),
+            ActionName::parse(action).unwrap(),
+        );
+        bundle
+            .engine
+            .cell(&agent, &server, &action)
+            .map(|c| c.policies.num_of_policies())
+    };
+    assert_eq!(cell("backlog", "read"), Some(302));
+    assert_eq!(
+        cell("retriever", "read"),
+        Some(2),
+        "one permit and one guardrail"
+    );
+    assert_eq!(cell("orchestrator", "read"), None);
 }

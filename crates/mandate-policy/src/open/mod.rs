@@ -1,16 +1,17 @@
 //! Opening a root task: which task policy, and the ceiling that follows from it and the trigger.
 
+mod bind;
+
 use std::time::Duration;
 
-use mandate_model::mandate::{Budget, Constraint, Entries, Entry};
+use mandate_model::mandate::{Budget, Entries};
 use mandate_model::{
-    AgentTypeName, AttributeName, OperatorName, PolicyName, Principal, ProviderName, Timestamp,
-    Trigger, TriggerKind, Verified,
+    AgentTypeName, OperatorName, PolicyName, Principal, ProviderName, Timestamp, Trigger,
+    TriggerKind, Verified,
 };
 use serde_json::{Map, Value};
 
 use crate::Bundle;
-use crate::bundle::Declared;
 use crate::decl::{OccurrenceRule, PersonRule, TaskPolicy, TriggerRule};
 
 /// What is known about the trigger of a root task. Everything in it is verified, except where a
@@ -272,8 +273,8 @@ impl Bundle {
             });
         }
         check_age(issued_at, now)?;
-        check_claims(policy, rule, claims)?;
-        let entries = bind(&self.declared, policy, rule, claims)?;
+        bind::check_claims(policy, rule, claims)?;
+        let entries = bind::bind(&self.declared, policy, rule, claims)?;
         let principal = Principal::parse(&format!("user:{provider}:{subject}"))
             .map_err(|_| OpenDenial::Subject)?;
         let trigger = Trigger {
@@ -332,86 +333,6 @@ fn check_age(issued_at: Timestamp, now: Timestamp) -> Result<(), OpenDenial> {
         return Err(OpenDenial::FromTheFuture);
     }
     Ok(())
-}
-
-fn check_claims(
-    policy: &TaskPolicy,
-    rule: &PersonRule,
-    claims: &Map<String, Value>,
-) -> Result<(), OpenDenial> {
-    let holds = |(claim, wanted): &(&String, &String)| match claims.get(*claim) {
-        Some(Value::String(text)) => text == *wanted,
-        Some(Value::Array(items)) => items.iter().any(|i| i.as_str() == Some(wanted)),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => false,
-    };
-    match rule.claims.iter().find(|c| !holds(c)) {
-        None => Ok(()),
-        Some((claim, _)) => Err(OpenDenial::Claim {
-            policy: policy.name.clone(),
-            claim: claim.clone(),
-        }),
-    }
-}
-
-/// The ceiling with each bound attribute pinned to its claim, wherever an action has it.
-fn bind(
-    declared: &Declared,
-    policy: &TaskPolicy,
-    rule: &PersonRule,
-    claims: &Map<String, Value>,
-) -> Result<Entries, OpenDenial> {
-    let mut entries: Vec<Entry> = policy.ceiling.iter().cloned().collect();
-    for (attribute, claim) in &rule.bind {
-        let unbindable = || OpenDenial::Unbindable {
-            policy: policy.name.clone(),
-            claim: claim.clone(),
-        };
-        let value = claims
-            .get(claim)
-            .and_then(Value::as_str)
-            .ok_or_else(unbindable)?;
-        // Refuses empty texts, control characters and `*` too.
-        let pin = Constraint::one_of([value.to_owned()]).map_err(|_| unbindable())?;
-        entries = entries
-            .into_iter()
-            .map(|entry| pin_entry(declared, entry, attribute, &pin))
-            .filter_map(Result::transpose)
-            .collect::<Result<_, Unfit>>()
-            .map_err(|Unfit| unbindable())?;
-    }
-    let outside = || OpenDenial::OutsideCeiling {
-        policy: policy.name.clone(),
-    };
-    let entries = Entries::normalize(entries).map_err(|_| outside())?;
-    if entries.is_empty() {
-        Err(outside())
-    } else {
-        Ok(entries)
-    }
-}
-
-struct Unfit;
-
-/// `entry` with `attribute` pinned; nothing if the policy's own constraint excludes the value.
-fn pin_entry(
-    declared: &Declared,
-    mut entry: Entry,
-    attribute: &AttributeName,
-    pin: &Constraint,
-) -> Result<Option<Entry>, Unfit> {
-    let Some(ty) = declared.attribute_type(&entry.server, &entry.action, attribute) else {
-        return Ok(Some(entry));
-    };
-    crate::check::check_fit(pin, ty).map_err(|_| Unfit)?;
-    let excluded = entry
-        .constraints
-        .get(attribute)
-        .is_some_and(|own| !pin.is_within(own));
-    if excluded {
-        return Ok(None);
-    }
-    entry.constraints.insert(attribute.clone(), pin.clone());
-    Ok(Some(entry))
 }
 
 const LONGEST_PROOF: Duration = Duration::from_secs(300);

@@ -223,7 +223,7 @@ fn check_choice(node: &Node, fields: &[Field], what: &str, mistakes: &mut Mistak
             let chosen = members
                 .iter()
                 .filter(|(k, _)| names.contains(&k.name.as_str()));
-            let unknown = members.len() > 0 && chosen.clone().count() == 0;
+            let unknown = !members.is_empty() && chosen.clone().count() == 0;
             if chosen.count() != 1 && !unknown {
                 let message = format!("`{what}` says exactly one of {}", names.join(", "));
                 mistakes.error(node.at, message, "keep one of them");

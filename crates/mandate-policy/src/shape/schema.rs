@@ -119,3 +119,57 @@ fn one_way(field: &Field) -> Value {
         "additionalProperties": false,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checked_in_schema_is_the_generated_one() {
+        let checked_in = include_str!("../../../../docs/bundle.schema.json");
+        assert!(
+            checked_in == json_schema(),
+            "docs/bundle.schema.json is stale: write `json_schema()` there"
+        );
+    }
+
+    #[test]
+    fn the_reference_names_every_field() {
+        let reference = include_str!("../../../../docs/bundle.md");
+        let mut missing = Vec::new();
+        for kind in KINDS {
+            if !reference.contains(&format!("## {}", kind.name)) {
+                missing.push(kind.name);
+            }
+            visit(&kind.spec, &mut |field| {
+                if !reference.contains(&format!("`{}`", field.name)) {
+                    missing.push(field.name);
+                }
+            });
+        }
+        assert_eq!(missing, [""; 0]);
+    }
+
+    fn visit(shape: &Shape, see: &mut dyn FnMut(&Field)) {
+        match shape {
+            Shape::Record(fields) | Shape::Choice(fields) => {
+                for field in *fields {
+                    see(field);
+                    visit(&field.shape, see);
+                }
+            }
+            Shape::List(inner)
+            | Shape::OneOrMany(inner)
+            | Shape::Map(inner)
+            | Shape::TextOr(inner) => {
+                visit(inner, see);
+            }
+            Shape::Text
+            | Shape::Integer(_)
+            | Shape::Bool
+            | Shape::Duration
+            | Shape::Word(_)
+            | Shape::Nothing => {}
+        }
+    }
+}

@@ -61,7 +61,7 @@ mod tests {
             digest(&[a.clone(), b.clone()]),
             digest(&[b.clone(), a.clone()])
         );
-        assert_ne!(digest(&[a.clone()]), digest(&[file("a", "2")]));
+        assert_ne!(digest(std::slice::from_ref(&a)), digest(&[file("a", "2")]));
         assert_ne!(digest(&[file("ab", "c")]), digest(&[file("a", "bc")]));
         assert_eq!(digest(&[a, b]).len(), 64);
     }

@@ -61,7 +61,10 @@ impl Base<'_> {
     fn place(&self, location: Location) -> Place {
         let span = location.span();
         let number = |n: Option<u64>| usize::try_from(n.unwrap_or(0)).unwrap_or(0);
-        let start = number(span.byte_offset()).min(self.text.len());
+        let start = match span.byte_offset() {
+            Some(_) => number(span.byte_offset()).min(self.text.len()),
+            None => self.offset_of(location.line(), location.column()),
+        };
         let rest = self.text.get(start..).unwrap_or_default();
         let len = number(span.byte_len()).min(rest.len());
         let shown = rest.get(..len).unwrap_or_default().trim_end().len();
@@ -74,6 +77,19 @@ impl Base<'_> {
                 shown
             },
         }
+    }
+
+    /// The byte at which line and column, both from 1, stand.
+    fn offset_of(&self, line: u64, column: u64) -> usize {
+        let number = |n: u64| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
+        let mut lines = self.text.split_inclusive('\n');
+        let before: usize = lines.by_ref().take(number(line)).map(str::len).sum();
+        let within = lines
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .take(number(column));
+        before + within.map(char::len_utf8).sum::<usize>()
     }
 
     fn node(&self, raw: Spanned<Raw>, mistakes: &mut Mistakes) -> Node {
@@ -133,15 +149,21 @@ fn read(base: &Base<'_>, mistakes: &mut Mistakes) -> Option<Node> {
                 },
                 |location| base.place(location),
             );
-            let message = format!("not readable as YAML: {error}");
-            mistakes.error(at, first_line(&message), "mend the YAML of this document");
+            let message = format!(
+                "not readable as YAML: {}",
+                without_place(&error.to_string())
+            );
+            mistakes.error(at, message, "mend the YAML of this document");
             None
         }
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// The first line of the reader's message, without its place, which counts from the document.
+fn without_place(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    line.rsplit_once(" at line ")
+        .map_or(line, |(message, _)| message)
 }
 
 fn options() -> serde_saphyr::Options {
