@@ -5,7 +5,10 @@ use http::{HeaderValue, StatusCode, header};
 
 /// A problem, as the caller sees it. Never a secret or another tenant's name in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Members>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Members {
     status: StatusCode,
     name: &'static str,
     title: &'static str,
@@ -18,7 +21,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     fn new(status: StatusCode, name: &'static str, title: &'static str, detail: String) -> Self {
-        Self {
+        Self(Box::new(Members {
             status,
             name,
             title,
@@ -27,7 +30,7 @@ impl Problem {
             next: None,
             retry_after: None,
             mistakes: None,
-        }
+        }))
     }
 
     /// The body or query is not of its shape.
@@ -70,7 +73,7 @@ impl Problem {
     pub(crate) fn gap(next: u64) -> Self {
         let detail = format!("records begin above {next}, the first that is missing");
         let mut problem = Self::new(StatusCode::CONFLICT, "gap", "records are missing", detail);
-        problem.next = Some(next);
+        problem.0.next = Some(next);
         problem
     }
 
@@ -86,7 +89,7 @@ impl Problem {
         let title = "the bundle has mistakes";
         let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "bundle", title, detail)
             .with_rule("bundle");
-        problem.mistakes = Some(mistakes);
+        problem.0.mistakes = Some(mistakes);
         problem
     }
 
@@ -111,30 +114,39 @@ impl Problem {
             title,
             detail,
         );
-        problem.retry_after = Some(RETRY_AFTER);
+        problem.0.retry_after = Some(RETRY_AFTER);
         problem
     }
 
     fn with_rule(mut self, rule: impl Into<String>) -> Self {
-        self.rule = Some(rule.into());
+        self.0.rule = Some(rule.into());
         self
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({
-            "type": format!("urn:mandate:problem:{}", self.name),
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
+        let Members {
+            status,
+            name,
+            title,
+            detail,
+            rule,
+            next,
+            retry_after,
+            mistakes,
+        } = *self.0;
+        let mut body = serde_json::json!({
+            "type": format!("urn:mandate:problem:{name}"),
+            "title": title,
+            "status": status.as_u16(),
+            "detail": detail,
         });
-        let mut body = body;
         if let serde_json::Value::Object(members) = &mut body {
             let optional = [
-                ("rule", self.rule.map(Into::into)),
-                ("next", self.next.map(Into::into)),
-                ("mistakes", self.mistakes),
+                ("rule", rule.map(Into::into)),
+                ("next", next.map(Into::into)),
+                ("mistakes", mistakes),
             ];
             let present = optional
                 .into_iter()
@@ -142,11 +154,11 @@ impl IntoResponse for Problem {
             members.extend(present);
         }
         let kind = HeaderValue::from_static("application/problem+json");
-        let mut response = (self.status, body.to_string()).into_response();
+        let mut response = (status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, kind);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

@@ -11,6 +11,7 @@
 pub mod attest_suite;
 pub mod clock;
 pub mod entropy;
+pub mod keys;
 pub mod oidc_issuer;
 pub mod spool_suite;
 pub mod store_suite;

@@ -9,12 +9,12 @@ mod tasks;
 
 use axum::Router;
 use axum::routing::{get, post};
-use mandate_decide::exchange::{AuthenticatedClient, ExchangeError, FormError, authenticate};
+use mandate_decide::exchange::{AuthenticatedClient, ExchangeError, FormError};
 
 use crate::form::{self, Pairs};
 use crate::listen::Connection;
 use crate::problem::Problem;
-use crate::token::{self, Caller, Refused, exchange_world};
+use crate::token::{self, Caller, Refused, authenticate, exchange_world};
 use crate::world::World;
 
 pub(crate) use introspect::__path_introspect;
@@ -70,7 +70,7 @@ impl Authenticated {
         let assertion =
             take(&mut form, "client_assertion").filter(|_| kind.as_deref() == Some(SPIFFE));
         let view = exchange_world(&at.authority, world, live, at.authority.now());
-        let client = authenticate(assertion.as_deref(), &view).map_err(Refused::early)?;
+        let client = authenticate(step, assertion.as_deref(), &view, world)?;
         let caller = Caller::client(step, &client, world);
         Ok(Self {
             client,

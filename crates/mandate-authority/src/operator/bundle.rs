@@ -4,8 +4,8 @@ use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use mandate_audit::What;
 use mandate_model::BundleVersion;
-use mandate_policy::decl::{Right, ServerWorkload};
-use mandate_policy::{Bundle, Loaded};
+use mandate_policy::decl::Right;
+use mandate_policy::{Loaded, Plan, plan};
 use mandate_ports::{BundleRecord, Change, Unit};
 use serde_json::{Value, json};
 
@@ -97,13 +97,13 @@ pub(crate) async fn check(
     operator.looks(&at, "bundle_check").await?;
     let loaded = load(&at.authority, &asked.files)?;
     let world = at.authority.world();
-    let live = world.bundle().map(|live| &live.bundle);
+    let plan = plan(world.bundle().map(|live| &live.bundle), &loaded.bundle);
     Ok(body::answer(&json!({
         "base": world.live.version(),
         "digest": bundle::digest(&asked.files),
         "warnings": loaded.warnings,
-        "changes_upstreams": changes_upstreams(live, &loaded.bundle),
-        "plan": plan(live, &loaded.bundle),
+        "changes_upstreams": plan.touches_upstreams(),
+        "plan": say(&plan),
     })))
 }
 
@@ -156,7 +156,8 @@ async fn make_live(
     let authority = &at.authority;
     let loaded = load(authority, &files)?;
     let world = authority.refresh().await?;
-    if changes_upstreams(world.bundle().map(|live| &live.bundle), &loaded.bundle) {
+    // It says where secrets go: a right of its own (C4).
+    if plan(world.bundle().map(|live| &live.bundle), &loaded.bundle).touches_upstreams() {
         Operator::permitted(at, "bundle_apply_upstreams", Right::Upstreams, None).await?;
     }
     files.sort();
@@ -205,22 +206,14 @@ async fn stored(
     found.ok_or_else(|| Problem::unknown("there is no such bundle"))
 }
 
-/// Whether an upstream or a credential would be another one, or new: an operator right of its own,
-/// since it says where secrets go (C4).
-fn changes_upstreams(live: Option<&Bundle>, new: &Bundle) -> bool {
-    let is_new = |server: &ServerWorkload| {
-        let before = live.and_then(|live| live.server(&server.name));
-        before.is_none_or(|before| {
-            before.upstream != server.upstream
-                || before.credential != server.credential
-                || before.upstream_audience != server.upstream_audience
-                || before.ca != server.ca
-        })
-    };
-    new.servers().any(is_new)
-}
-
-/// What changes for whom.
-fn plan(_live: Option<&Bundle>, _new: &Bundle) -> Value {
-    Value::Null
+/// What changes for whom, in words.
+fn say(plan: &Plan) -> Value {
+    let words = |items: Vec<String>| Value::from(items);
+    json!({
+        "upstreams": words(plan.upstreams.iter().map(ToString::to_string).collect()),
+        "gains": words(plan.gains.iter().map(ToString::to_string).collect()),
+        "losses": words(plan.losses.iter().map(ToString::to_string).collect()),
+        "conditions": words(plan.conditions.iter().map(|c| c.row.to_string()).collect()),
+        "others": words(plan.others.iter().map(ToString::to_string).collect()),
+    })
 }

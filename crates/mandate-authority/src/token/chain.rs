@@ -1,9 +1,10 @@
 //! The steps of each exchange in order, each with what the shell must load for it.
 
 use mandate_decide::exchange::{
-    self, AuthenticatedClient, Evident, Fresh, Grant, Open, OpenSubject, ParsedExchange, Person,
-    Resume, Step, VerifiedSubject,
+    self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, Open, OpenSubject,
+    ParsedExchange, Person, Resume, Step, VerifiedSubject,
 };
+use mandate_model::stop::StopSet;
 use mandate_model::task::Task;
 use mandate_model::{SpiffeId, TaskId, Timestamp};
 use mandate_ports::{Evidence, PeerProcess};
@@ -42,6 +43,28 @@ pub(crate) fn exchange_world<'a>(
     }
 }
 
+/// Authenticates a client. One that is stopped has proved what it is all the same: its refusal is
+/// recorded under its name and not among those of nobody.
+pub(crate) fn authenticate(
+    step: &'static str,
+    assertion: Option<&str>,
+    view: &exchange::World<'_>,
+    world: &World,
+) -> Result<AuthenticatedClient, Refused> {
+    let why = match exchange::authenticate(assertion, view) {
+        Ok(client) => return Ok(client),
+        Err(why) => why,
+    };
+    if let ExchangeError::Stopped(_) = &why {
+        let stops = &StopSet::default();
+        let unstopped = exchange::World { stops, ..*view };
+        if let Ok(stopped) = exchange::authenticate(assertion, &unstopped) {
+            return Err(Caller::client(step, &stopped, world).refused(why.into()));
+        }
+    }
+    Err(Refused::early(why))
+}
+
 impl Chain<'_> {
     /// Grants, or names the rule and who broke it.
     pub(super) async fn decide(&self, parsed: &ParsedExchange) -> Result<(Grant, Caller), Refused> {
@@ -49,8 +72,8 @@ impl Chain<'_> {
         if let Step::Attest { audience, claimed } = &parsed.step {
             return self.attest(audience.as_deref(), claimed.as_ref()).await;
         }
-        let client = exchange::authenticate(parsed.client_assertion.as_deref(), &self.view())
-            .map_err(Refused::early)?;
+        let assertion = parsed.client_assertion.as_deref();
+        let client = authenticate(step, assertion, &self.view(), self.world)?;
         let mut caller = Caller::client(step, &client, self.world);
         match self.step(&client, &parsed.step, &mut caller).await {
             Ok(grant) => Ok((grant, caller)),

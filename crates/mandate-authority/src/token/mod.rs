@@ -19,7 +19,7 @@ use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, KeyState, SignerE
 
 use crate::form;
 use crate::listen::Connection;
-pub(crate) use chain::exchange_world;
+pub(crate) use chain::{authenticate, exchange_world};
 pub(crate) use refusal::{Caller, Refusal, Refused};
 
 /// Exchanges.

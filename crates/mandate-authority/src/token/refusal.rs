@@ -194,7 +194,7 @@ impl Caller {
     pub(crate) fn refused(self, why: Refusal) -> Refused {
         Refused {
             why,
-            caller: Some(self),
+            caller: Some(Box::new(self)),
         }
     }
 
@@ -214,7 +214,7 @@ impl Caller {
 pub(crate) struct Refused {
     why: Refusal,
     /// Absent before authentication.
-    caller: Option<Caller>,
+    caller: Option<Box<Caller>>,
 }
 
 impl Refused {

@@ -1,0 +1,174 @@
+//! Break-glass: what "effective" waits for, and the race against issuance.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::post_json;
+use crate::control::{lease, versions};
+use crate::lab::{LEASE, Lab, agent};
+
+/// A suspension that goes on in the background, as an operator's terminal would wait for it.
+fn suspend(lab: &Lab, name: &str) -> tokio::task::JoinHandle<serde_json::Value> {
+    let socket = lab.socket("operator.sock");
+    let body = json!({"subject": agent(name), "reason": "INC-1"});
+    tokio::spawn(async move {
+        post_json(&socket, "/operator/v1/suspend", &body)
+            .await
+            .expect(200)
+    })
+}
+
+async fn until_committed(lab: &Lab) -> u64 {
+    let mut moved = lab.authority.versions();
+    let version = moved
+        .wait_for(|versions| versions.stops.get() > 0)
+        .await
+        .unwrap();
+    version.stops.get()
+}
+
+#[tokio::test]
+async fn a_suspension_waits_for_each_gateway_that_holds_a_lease() {
+    let lab = Lab::new().await;
+    let before = versions(&lab).await;
+    lab.control("/control/v1/lease", &lease("g-1", &before))
+        .await
+        .expect(200);
+    lab.control("/control/v1/lease", &lease("g-2", &before))
+        .await
+        .expect(200);
+    let waiting = suspend(&lab, "backlog");
+    let version = until_committed(&lab).await;
+    let ack = |gateway: &str| json!({"gateway": gateway, "stops": version, "cut": 3, "unknown": 1});
+    assert_eq!(
+        lab.control("/control/v1/ack", &ack("g-1")).await.status,
+        204
+    );
+    assert_eq!(
+        lab.control("/control/v1/ack", &ack("g-1")).await.status,
+        204
+    );
+    assert!(!waiting.is_finished(), "g-2 still holds a lease");
+    lab.pass(Duration::from_secs(15));
+    assert!(
+        !waiting.is_finished(),
+        "a lease counts for a hundredth more"
+    );
+    lab.pass(Duration::from_millis(150));
+    let proof = waiting.await.unwrap();
+    assert_eq!(
+        (&proof["gateways"], &proof["acknowledged"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(
+        (&proof["lease_bounded"], &proof["cut"]),
+        (&json!(1), &json!(3))
+    );
+    assert_eq!(
+        (&proof["unknown"], &proof["after_ms"]),
+        (&json!(1), &json!(15_150))
+    );
+    let recorded = lab
+        .events()
+        .await
+        .iter()
+        .any(|e| e.what.kind() == "suspension_effective");
+    assert!(recorded);
+}
+
+#[tokio::test]
+async fn renewing_without_applying_does_not_lengthen_the_wait() {
+    let lab = Lab::new().await;
+    let before = versions(&lab).await;
+    lab.control("/control/v1/lease", &lease("g-1", &before))
+        .await
+        .expect(200);
+    let waiting = suspend(&lab, "backlog");
+    until_committed(&lab).await;
+    lab.pass(Duration::from_secs(10));
+    lab.control("/control/v1/lease", &lease("g-1", &before))
+        .await
+        .expect(200);
+    lab.pass(Duration::from_millis(5_150));
+    assert_eq!(waiting.await.unwrap()["lease_bounded"], 1);
+}
+
+#[tokio::test]
+async fn a_lease_request_that_names_the_version_acknowledges_it() {
+    let lab = Lab::new().await;
+    lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
+        .await
+        .expect(200);
+    let waiting = suspend(&lab, "backlog");
+    until_committed(&lab).await;
+    lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
+        .await
+        .expect(200);
+    assert_eq!(waiting.await.unwrap()["acknowledged"], 1);
+}
+
+#[tokio::test]
+async fn after_a_restart_every_gateway_counts_as_holding_a_lease() {
+    let lab = Lab::new().await;
+    lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
+        .await
+        .expect(200);
+    lab.pass(LEASE * 10);
+    let lab = lab.restarted().await;
+    let waiting = suspend(&lab, "backlog");
+    until_committed(&lab).await;
+    assert!(!waiting.is_finished());
+    lab.pass(LEASE + LEASE / 100);
+    let proof = waiting.await.unwrap();
+    assert_eq!(
+        (&proof["gateways"], &proof["lease_bounded"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[tokio::test]
+async fn no_issuance_follows_a_suspension_in_the_log() {
+    let lab = std::sync::Arc::new(Lab::new().await);
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    let mut agents = Vec::new();
+    for _ in 0..8 {
+        let (lab, backlog, task) = (lab.clone(), backlog.clone(), task.clone());
+        agents.push(tokio::spawn(async move {
+            let mut issued = 0u64;
+            while lab.renew(&backlog, &task).await.status.is_success() {
+                issued += 1;
+            }
+            issued
+        }));
+    }
+    let mut head = lab.authority.versions();
+    head.mark_unchanged();
+    // The agents are under way before the suspension comes.
+    while lab.events().await.len() < 40 {
+        tokio::task::yield_now().await;
+    }
+    lab.suspend(agent("backlog")).await;
+    for agent in agents {
+        agent.await.unwrap();
+    }
+    let events = lab.events().await;
+    let suspended = events
+        .iter()
+        .position(|e| e.what.kind() == "suspended")
+        .unwrap();
+    assert!(
+        events[..suspended]
+            .iter()
+            .filter(|e| e.what.kind() == "issued")
+            .count()
+            > 10
+    );
+    assert!(
+        events[suspended..]
+            .iter()
+            .all(|e| e.what.kind() != "issued"),
+        "issued after the stop"
+    );
+}

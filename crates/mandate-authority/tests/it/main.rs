@@ -1,0 +1,17 @@
+//! The authority end to end: a real store, real sockets, a test client.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests may panic"
+)]
+
+mod breakglass;
+mod client;
+mod control;
+mod exchanges;
+mod lab;
+mod operators;
+mod refusals;

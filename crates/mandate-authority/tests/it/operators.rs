@@ -1,0 +1,207 @@
+//! The operators' socket: rights, bundles, tasks, the log, keys.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::lab::{Lab, agent, reading};
+
+#[tokio::test]
+async fn a_bundle_is_applied_against_the_version_that_the_operator_saw_and_goes_back() {
+    let lab = Lab::new().await;
+    let stale = lab.apply(&lab.bundle(), 0).await;
+    assert_eq!(stale.expect(409)["rule"], "bundle");
+    let text = lab.bundle().replace("maxDuration: 10m", "maxDuration: 5m");
+    assert_eq!(lab.apply(&text, 1).await.expect(200)["version"], 2);
+    let back = json!({"version": 1, "base": 2});
+    assert_eq!(
+        lab.operator("/operator/v1/bundle/back", &back)
+            .await
+            .expect(200)["version"],
+        3
+    );
+    let shown = lab.look("/operator/v1/bundle").await.expect(200);
+    assert_eq!(
+        (&shown["version"], &shown["files"][0][1]),
+        (&json!(3), &json!(lab.bundle()))
+    );
+    let applied = lab
+        .events()
+        .await
+        .into_iter()
+        .filter(|e| e.what.kind() == "bundle_applied");
+    assert_eq!(applied.count(), 3);
+}
+
+#[tokio::test]
+async fn a_bundle_with_mistakes_leaves_the_live_one_alone() {
+    let lab = Lab::new().await;
+    let broken = lab.bundle().replace("server: records", "server: recrods");
+    let refused = lab.apply(&broken, 1).await.expect(422);
+    assert!(!refused["mistakes"].as_array().unwrap().is_empty());
+    assert_eq!(
+        lab.look("/operator/v1/bundle").await.expect(200)["version"],
+        1
+    );
+    lab.svid("backlog").await;
+    let files = json!({"files": [["bundle.yaml", lab.bundle()]]});
+    let checked = lab
+        .operator("/operator/v1/bundle/check", &files)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&checked["base"], &checked["changes_upstreams"]),
+        (&json!(1), &json!(false))
+    );
+}
+
+#[tokio::test]
+async fn a_user_without_the_right_is_refused_and_the_refusal_recorded() {
+    let lab = Lab::empty().await;
+    let text = lab.bundle().replace(
+        "rights: [suspend, resume, apply, upstreams, tasks, tokens, audit, keys, gateways, inspect]",
+        "rights: [inspect]",
+    );
+    lab.apply(&text, 0).await.expect(200);
+    let body = json!({"subject": agent("backlog"), "reason": "x"});
+    let refused = lab
+        .operator("/operator/v1/suspend", &body)
+        .await
+        .expect(403);
+    assert_eq!(refused["rule"], "operator.no_right");
+    lab.look("/operator/v1/log/search").await.expect(403);
+    assert_eq!(
+        lab.refused_rules().await,
+        ["operator.no_right", "operator.no_right"]
+    );
+    lab.look("/operator/v1/status").await.expect(200);
+    let nobody = lab.bundle();
+    let nobody = nobody
+        .split("\n---\napiVersion: mandate.dev/v1alpha1\nkind: Operator")
+        .next()
+        .unwrap();
+    assert!(nobody.len() < lab.bundle().len());
+}
+
+#[tokio::test]
+async fn an_operator_sees_a_task_with_its_ancestors_and_ends_it() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let root = lab.open(&backlog, "nightly", &[]).await.token();
+    lab.delegate(&backlog, &root, "retriever", &reading())
+        .await
+        .expect(200);
+    let events = lab.events().await;
+    let child = events.iter().rev().find_map(|e| e.task.clone()).unwrap();
+    let path = format!("/operator/v1/tasks/{}", child.leaf());
+    let shown = lab.look(&path).await.expect(200);
+    assert_eq!(shown["ancestors"][0]["id"], child.root().to_string());
+    assert_eq!(shown["tasks"].as_array().unwrap().len(), 1);
+    let root_path = format!("/operator/v1/tasks/{}/cancel", child.root());
+    lab.operator(&root_path, &json!({"reason": "wrong case"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        lab.look(&path).await.expect(200)["tasks"][0]["state"],
+        "cancelled"
+    );
+    lab.operator(&root_path, &json!({"reason": "again"}))
+        .await
+        .expect(409);
+    assert!(!lab.renew(&backlog, &root).await.status.is_success());
+}
+
+#[tokio::test]
+async fn the_log_is_searched_proven_and_signed() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    lab.open(&backlog, "nightly", &[]).await.expect(200);
+    let path = "/operator/v1/log/search?kind=issued&agent=spiffe://acme.example/agent/backlog";
+    let found = lab.look(path).await.expect(200);
+    let records = found["records"].as_array().unwrap();
+    assert_eq!(records.len(), 2);
+    assert!(records[0]["index"].as_u64() > records[1]["index"].as_u64());
+    let entries = lab
+        .look("/operator/v1/log/entries?first=0&limit=2")
+        .await
+        .expect(200);
+    assert_eq!(entries["entries"].as_array().unwrap().len(), 2);
+    let proof = lab
+        .look("/operator/v1/log/proof?index=1&size=5")
+        .await
+        .expect(200);
+    assert_eq!(proof["proof"].as_array().unwrap().len(), 3);
+    lab.look("/operator/v1/log/consistency?old=2&size=5")
+        .await
+        .expect(200);
+    lab.look("/operator/v1/log/proof?index=9&size=5")
+        .await
+        .expect(404);
+    lab.look("/operator/v1/log/search?limit=0")
+        .await
+        .expect(400);
+    lab.look("/operator/v1/log/search?kidn=issued")
+        .await
+        .expect(400);
+    let tile = lab.look("/log/tile/entries/000.p/2").await;
+    assert_eq!(tile.status, 200);
+    let lab = lab.restarted().await;
+    let note = lab.look("/log/checkpoint").await.text;
+    assert!(note.starts_with("acme.example/mandate/log\n"), "{note}");
+}
+
+#[tokio::test]
+async fn a_rotated_key_signs_only_after_verifiers_could_fetch_it_and_voids_nothing() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let body = json!({"purpose": "svid"});
+    let rotated = lab
+        .operator("/operator/v1/keys/rotate", &body)
+        .await
+        .expect(200);
+    let new = rotated["key"].as_str().unwrap().to_owned();
+    lab.operator("/operator/v1/keys/rotate", &body)
+        .await
+        .expect(409);
+    let signing = |keys: &serde_json::Value| {
+        let keys = keys["keys"].as_array().unwrap().clone();
+        let signs = |k: &&serde_json::Value| k["purpose"] == "svid" && k["state"] == "signing";
+        keys.iter()
+            .filter(signs)
+            .map(|k| k["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(!signing(&lab.look("/operator/v1/keys").await.json()).contains(&new));
+    let mut versions = lab.authority.versions();
+    let keys = versions.borrow_and_update().keys;
+    lab.pass(Duration::from_secs(600));
+    versions
+        .wait_for(|versions| versions.keys > keys)
+        .await
+        .unwrap();
+    assert_eq!(signing(&lab.look("/operator/v1/keys").await.json()), [new]);
+    let fresh = lab.svid("backlog").await;
+    assert_ne!(
+        fresh.split('.').next(),
+        backlog.split('.').next(),
+        "another `kid`"
+    );
+    lab.open(&fresh, "nightly", &[]).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_gateways_suspensions_are_given_back_to_a_store_that_lost_them() {
+    let lab = Lab::new().await;
+    let lost = json!({"subject": agent("backlog"), "reason": "INC-1", "operator": "operator:root",
+                      "version": 7, "at": 1});
+    let body = json!({"gateway": "g-1", "suspensions": [lost]});
+    let path = "/operator/v1/gateways/accept-epoch";
+    assert_eq!(lab.operator(path, &body).await.expect(200)["restored"], 1);
+    assert_eq!(lab.operator(path, &body).await.expect(200)["restored"], 0);
+    assert_eq!(
+        lab.attest("backlog", "b", &[]).await.error(),
+        "access_denied"
+    );
+    let shown = lab.look("/operator/v1/suspensions").await.expect(200);
+    assert_eq!(shown["suspensions"][0]["subject"], agent("backlog"));
+}
