@@ -188,6 +188,11 @@ impl StopSet {
         self.suspensions.values()
     }
 
+    /// The suspension of exactly this subject, if there is one.
+    pub fn suspension(&self, subject: &Subject) -> Option<&Suspension> {
+        self.suspensions.get(subject)
+    }
+
     /// Ended tasks, each with when it may be forgotten.
     pub fn ended(&self) -> impl Iterator<Item = (&TaskId, &Timestamp)> {
         self.ended.iter()

@@ -36,6 +36,12 @@ pub trait Peers: Send + Sync {
     fn peer(&self, socket: BorrowedFd<'_>) -> std::io::Result<PeerProcess>;
 }
 
+/// The machine's user database.
+pub trait Users: Send + Sync {
+    /// The name of the user numbered `uid`; `None` if it has none.
+    fn name(&self, uid: u32) -> std::io::Result<Option<String>>;
+}
+
 /// What an attestor found out, matched against the bundle's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attested {

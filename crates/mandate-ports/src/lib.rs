@@ -15,10 +15,13 @@ mod upstream;
 
 pub use attest::{
     AttestRefusal, Attested, Attestor, Evidence, PeerProcess, Peers, PersonRefusal, PersonVerifier,
+    Users,
 };
 pub use clock::{Clock, Entropy};
-pub use log::{EntryRange, LogHead, LogReader, LogReceipt, Search};
-pub use sign::{KeyPurpose, KeyRecord, KeyState, Signed, Signer, SignerError};
+pub use log::{
+    CheckpointRefusal, CheckpointStore, EntryRange, LogHead, LogReader, LogReceipt, Search,
+};
+pub use sign::{KeyPurpose, KeyRecord, KeySource, KeyState, NewKey, Signed, Signer, SignerError};
 pub use spool::{LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 pub use store::{
     BundleRecord, Change, CommitError, Committed, Conflict, GatewayRecord, Ingested, ShippedRecord,

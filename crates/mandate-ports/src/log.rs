@@ -1,6 +1,9 @@
 //! Reading the log. Writing it is part of every [`Unit`](crate::Unit).
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
+use mandate_audit::NodeId;
 use mandate_model::{ServerName, SpiffeId, TaskId, Timestamp, TokenId};
 
 use crate::StoreError;
@@ -70,9 +73,64 @@ pub trait LogReader: Send + Sync {
     /// that level. `None` if it is not complete yet.
     async fn node(&self, level: u8, index: u64) -> Result<Option<[u8; 32]>, StoreError>;
 
+    /// Those of the nodes `ids` that are stored; for proofs and verification, which need many.
+    async fn nodes(&self, ids: &[NodeId]) -> Result<HashMap<NodeId, [u8; 32]>, StoreError> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for id in ids {
+            if let Some(hash) = self.node(id.level, id.index).await? {
+                found.insert(*id, hash);
+            }
+        }
+        Ok(found)
+    }
+
     /// The latest signed checkpoint, as a C2SP signed note.
     async fn checkpoint(&self) -> Result<Option<String>, StoreError>;
 
     /// Indexes and bytes of matching records, the latest first.
     async fn search(&self, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+}
+
+/// Why a checkpoint is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointRefusal {
+    /// It is no checkpoint.
+    #[error("not a checkpoint: {0}")]
+    Malformed(String),
+    /// It speaks of records that are not committed.
+    #[error("the checkpoint is of {size} records, and {committed} are committed")]
+    Beyond {
+        /// Its size.
+        size: u64,
+        /// The log's.
+        committed: u64,
+    },
+    /// Its root is not the log's at its size.
+    #[error("the checkpoint's root is not the log's root at {size} records")]
+    Root {
+        /// Its size.
+        size: u64,
+    },
+    /// There is another one of this size, or a later one.
+    #[error(
+        "the checkpoint is of {size} records, and the latest one kept is of {latest}; one checkpoint per size, in order"
+    )]
+    Taken {
+        /// Its size.
+        size: u64,
+        /// The latest one's size.
+        latest: u64,
+    },
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+/// Keeps signed checkpoints beside the log that they are about (C8).
+#[async_trait]
+pub trait CheckpointStore: Send + Sync {
+    /// Keeps `note`, a signed checkpoint whose signature the caller has verified, durably. Its size
+    /// and root must be those of a committed head, and sizes only grow, so that there is never
+    /// a second one of a size. The same note again is accepted and changes nothing.
+    async fn keep_checkpoint(&self, note: String) -> Result<(), CheckpointRefusal>;
 }

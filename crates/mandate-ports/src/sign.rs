@@ -67,6 +67,21 @@ pub trait Signer: Send + Sync {
     fn sign(&self, key: &KeyId, message: &[u8]) -> Result<Signed, SignerError>;
 }
 
+/// A new key pair, not in any store yet.
+#[derive(Debug)]
+pub struct NewKey {
+    /// PKCS#8, DER.
+    pub pkcs8: Secret<Vec<u8>>,
+    /// The public key, as in [`KeyRecord::public`].
+    pub public: Vec<u8>,
+}
+
+/// Makes key pairs.
+pub trait KeySource: Send + Sync {
+    /// A new key pair for `purpose`: P-256 for tokens, Ed25519 for checkpoints. It is kept nowhere.
+    fn generate(&self, purpose: KeyPurpose) -> Result<NewKey, SignerError>;
+}
+
 /// Why nothing was signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignerError {

@@ -70,4 +70,10 @@ pub trait Spool: Send + Sync {
 
     /// The authority has everything below `next`: it may be deleted here.
     async fn shipped(&self, next: u64) -> Result<(), SpoolError>;
+
+    /// Former spools of this gateway that were closed (after a failed sync) and still have records
+    /// to ship, each under its own name. They take no appends.
+    fn retired(&self) -> Vec<std::sync::Arc<dyn Spool>> {
+        Vec::new()
+    }
 }

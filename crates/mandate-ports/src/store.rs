@@ -38,19 +38,22 @@ pub struct Unit {
     pub live_tasks: Vec<(TaskId, Timestamp)>,
     /// What changes, in order.
     pub changes: Vec<Change>,
-    /// What is recorded. Empty only where there is nothing to tell.
+    /// What is recorded. Empty only where there is nothing to tell. The `version` of a `suspended`
+    /// or `resumed` event is replaced by the one that the change in this unit got.
     pub events: Vec<Event>,
 }
 
 /// One thing that changes.
 #[derive(Debug)]
 pub enum Change {
-    /// A root task begins.
+    /// A root task begins, with the budget of its mandate whole. An id that is already a task's is
+    /// a [`Conflict::Used`]; so it is for a delegated task and a key.
     OpenTask(Box<Task>),
     /// A task is delegated. Its budget is taken from what its parent has left, and one child more
     /// is counted against the parent's `max_children`; too little left is a [`Conflict::Budget`].
     DelegateTask(Box<Task>),
-    /// A task ends, with all below it that is still open. What is left of its budget returns to its
+    /// A task ends, with all below it that is still open (those are `cancelled`); one that has ended
+    /// before is a [`Conflict::TaskNotLive`]. What is left of its budget returns to its
     /// parent. Moves the stop version; until `until`, tokens of it could still be valid.
     EndTask {
         /// The task.

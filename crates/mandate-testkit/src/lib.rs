@@ -1,1 +1,16 @@
 //! Fakes with faults, fixed clock, seeded entropy, test issuers, contract suites.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "this crate is for tests, which may panic"
+)]
+
+pub mod attest_suite;
+pub mod clock;
+pub mod entropy;
+pub mod oidc_issuer;
+pub mod spool_suite;
+pub mod store_suite;

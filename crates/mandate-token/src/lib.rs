@@ -1,7 +1,57 @@
 //! The only crate that parses, assembles and verifies token bytes.
+//!
+//! Four kinds are ours, each a struct of typed claims: [`JwtSvid`] (what an agent is),
+//! [`TaskToken`] (why it works), [`AccessToken`] (one server workload, one task) and
+//! [`UpstreamToken`] (what a gateway shows to an upstream). [`IdToken`] is other people's: it
+//! proves the person behind a task. A token of one kind is never another: header type, key use
+//! and claims differ, and each is checked (RFC 8725 §3.11, §3.12).
+//!
+//! Text becomes a token in steps, each with a type of its own:
+//! [`UnverifiedJws`] → [`SignedClaims`] (the signature holds) → [`Verified`] (issuer, audience and
+//! times hold as well). Outgoing tokens go [`UnsignedToken`] → [`SignedToken`] → [`CheckedToken`],
+//! which re-reads what was signed; only the last shows its text.
+//!
+//! This crate never holds a private key: signing is a port. It reads no clock.
 
-/// A verified ID token of a person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdToken {
-    _private: (),
-}
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests may panic"
+    )
+)]
+
+mod access_token;
+mod assemble;
+mod confirmation;
+mod error;
+mod id_token;
+mod jws;
+mod keys;
+mod kind;
+mod names;
+mod scope;
+mod strict;
+mod svid;
+mod task_token;
+#[cfg(test)]
+mod tests;
+mod upstream_token;
+mod wire;
+
+pub use access_token::{AccessToken, ActingChain};
+pub use assemble::{BuildError, CheckError, CheckedToken, SignedToken, UnsignedToken};
+pub use confirmation::{Confirmation, MalformedThumbprint, Thumbprint};
+pub use error::{Limit, Part, TokenError};
+pub use id_token::{IdToken, IdTokenError, IdTokenKeys, JwksError, UnverifiedIdToken};
+pub use jws::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedJws};
+pub use keys::{KeySet, KeySetError, KeyUse};
+pub use kind::{Expect, FUTURE_LEEWAY, Kind, SignedClaims, Verified};
+pub use names::{Audience, Issuer, MalformedUri};
+pub use scope::{MalformedScope, Scope, parse_scope, scope_of};
+pub use strict::JsonProblem;
+pub use svid::JwtSvid;
+pub use task_token::{MayAct, TaskToken};
+pub use upstream_token::UpstreamToken;

@@ -1,0 +1,192 @@
+//! Rules of the bundle against what was seen.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use mandate_model::{AgentTypeName, ProviderName};
+use mandate_policy::decl::UserRule;
+use mandate_ports::AttestRefusal;
+use rustix::fs::{Mode, OFlags, open};
+
+use super::seen::{Seen, identity};
+use super::users;
+use super::view::Rule;
+use super::writable::Writer;
+
+/// The agent type that a process is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Match {
+    pub(super) agent: AgentTypeName,
+    pub(super) provider: ProviderName,
+    pub(super) weak: bool,
+}
+
+/// The check that a rule failed, in the order in which they are made: the later, the nearer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+enum Unfit {
+    #[error("user: {0}")]
+    User(String),
+    #[error("unit: {0}")]
+    Unit(String),
+    #[error("path: {0}")]
+    Path(String),
+    #[error("sha256: {0}")]
+    Sha256(String),
+    #[error("executable: {0}")]
+    Writable(String),
+}
+
+/// The one agent type that `seen` fits. Of several rules of one type, a strong one counts.
+pub(super) fn best_match(rules: &[Rule], seen: &Seen) -> Result<Match, AttestRefusal> {
+    let mut fitting: Vec<&Rule> = Vec::new();
+    let mut nearest: Option<(Unfit, &Rule)> = None;
+    for rule in rules {
+        match fits(rule, seen) {
+            Ok(()) => fitting.push(rule),
+            Err(unfit) if nearest.as_ref().is_none_or(|(n, _)| rank(n) < rank(&unfit)) => {
+                nearest = Some((unfit, rule));
+            }
+            Err(_) => {}
+        }
+    }
+    let agents: BTreeSet<&AgentTypeName> = fitting.iter().map(|rule| &rule.agent).collect();
+    if agents.len() > 1 {
+        return Err(AttestRefusal::Ambiguous);
+    }
+    let best = fitting.into_iter().min_by_key(|rule| rule.weak);
+    best.map(matched).ok_or_else(|| no_rule(nearest))
+}
+
+fn matched(rule: &Rule) -> Match {
+    Match {
+        agent: rule.agent.clone(),
+        provider: rule.provider.clone(),
+        weak: rule.weak,
+    }
+}
+
+fn no_rule(nearest: Option<(Unfit, &Rule)>) -> AttestRefusal {
+    AttestRefusal::NoRule {
+        nearest: match nearest {
+            Some((unfit, rule)) => format!("agent type `{}`, {unfit}", rule.agent),
+            None => "no agent type has a process rule".to_owned(),
+        },
+    }
+}
+
+fn rank(unfit: &Unfit) -> u8 {
+    match unfit {
+        Unfit::User(_) => 0,
+        Unfit::Unit(_) => 1,
+        Unfit::Path(_) => 2,
+        Unfit::Sha256(_) => 3,
+        Unfit::Writable(_) => 4,
+    }
+}
+
+fn fits(rule: &Rule, seen: &Seen) -> Result<(), Unfit> {
+    // The boundary. A rule without one does not load; here it would fit nothing.
+    if rule.user.is_none() && rule.unit.is_none() {
+        return Err(Unfit::User(
+            "the rule pins neither user nor unit".to_owned(),
+        ));
+    }
+    rule.user
+        .as_ref()
+        .map_or(Ok(()), |user| fits_user(user, seen))?;
+    rule.unit
+        .as_ref()
+        .map_or(Ok(()), |unit| fits_unit(unit, seen))?;
+    rule.path
+        .as_ref()
+        .map_or(Ok(()), |path| fits_path(path, seen))?;
+    rule.sha256
+        .as_ref()
+        .map_or(Ok(()), |sha256| fits_sha256(sha256, seen))?;
+    if rule.weak {
+        Ok(())
+    } else {
+        is_unwritable(rule, seen)
+    }
+}
+
+fn fits_user(rule: &UserRule, seen: &Seen) -> Result<(), Unfit> {
+    let wanted = match rule {
+        UserRule::Uid(uid) => *uid,
+        UserRule::Name(name) => users::uid_of(name)
+            .ok_or_else(|| Unfit::User(format!("`/etc/passwd` has no user `{name}`")))?,
+    };
+    if seen.uid == wanted {
+        Ok(())
+    } else {
+        Err(Unfit::User(format!(
+            "it runs as {}, not as {wanted}",
+            seen.uid
+        )))
+    }
+}
+
+fn fits_unit(wanted: &str, seen: &Seen) -> Result<(), Unfit> {
+    match &seen.unit {
+        Some(unit) if unit == wanted => Ok(()),
+        Some(unit) => Err(Unfit::Unit(format!(
+            "it runs in `{unit}`, not in `{wanted}`"
+        ))),
+        None => Err(Unfit::Unit(
+            "it runs in no unit of root's service manager".to_owned(),
+        )),
+    }
+}
+
+/// By (device, inode) against our own open of the path: a name can be made to say anything.
+fn fits_path(wanted: &str, seen: &Seen) -> Result<(), Unfit> {
+    let ours = open(wanted, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|file| identity(&file.into()))
+        .map_err(|e| Unfit::Path(format!("`{wanted}` cannot be opened: {e}")))?;
+    if ours == seen.identity {
+        Ok(())
+    } else {
+        let is = &seen.path;
+        Err(Unfit::Path(format!(
+            "its executable is `{is}`, not `{wanted}` (a script's executable is its interpreter)"
+        )))
+    }
+}
+
+fn fits_sha256(wanted: &str, seen: &Seen) -> Result<(), Unfit> {
+    match &seen.sha256 {
+        Ok(sha256) if sha256 == wanted => Ok(()),
+        Ok(sha256) => Err(Unfit::Sha256(format!(
+            "its executable has the digest {sha256}"
+        ))),
+        Err(reason) => Err(Unfit::Sha256(format!(
+            "its executable cannot be read: {reason}"
+        ))),
+    }
+}
+
+/// Neither where the kernel says that the executable is, nor where the rule says, nor where the
+/// rule's path leads to through links, may the agent's user write.
+fn is_unwritable(rule: &Rule, seen: &Seen) -> Result<(), Unfit> {
+    let writer = Writer {
+        uid: seen.uid,
+        groups: &seen.groups,
+    };
+    let mut places = vec![PathBuf::from(&seen.path)];
+    if let Some(path) = &rule.path {
+        places.push(PathBuf::from(path));
+        places.extend(std::fs::canonicalize(path).ok());
+    }
+    let still_there = open(&*seen.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|file| identity(&file.into()));
+    if still_there.ok() != Some(seen.identity) {
+        let reason = format!("`{}` is not the file that runs any more", seen.path);
+        return Err(Unfit::Writable(reason));
+    }
+    let way_in = places
+        .iter()
+        .find_map(|place: &PathBuf| writer.way_in(Path::new(place)));
+    way_in.map_or(Ok(()), |way| Err(Unfit::Writable(way)))
+}

@@ -1,0 +1,282 @@
+//! What a request is: an action of a server workload, and its resource attributes.
+//!
+//! Everything that cannot be told for certain is an error, and an error denies.
+
+use std::collections::BTreeMap;
+
+use mandate_model::{
+    ActionName, AttributeName, AttributeType, Effect, RequestAttributes, UnfitAttribute,
+};
+use mandate_policy::decl::{Action, Attribute, AttributeSource, ServerWorkload};
+
+use super::body::{Scalar, UnreadableBody, scalars_at, strict_json};
+use super::target::{Ambiguous, Target};
+
+/// What of a request's head is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead<'a> {
+    /// The method, as it came.
+    pub method: &'a str,
+    /// Path and query, as they came and as they will be sent.
+    pub path_and_query: &'a str,
+    /// The header fields, as they came.
+    pub headers: &'a http::HeaderMap,
+}
+
+/// Why a request is no action. It is denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unclassifiable {
+    /// The target can be read in two ways.
+    #[error("{0}")]
+    Ambiguous(#[from] Ambiguous),
+    /// No action of the server workload looks like this.
+    #[error("no action of this server workload matches this method and path")]
+    NoAction,
+    /// A value is not of its declared type.
+    #[error("attribute `{name}`: {why}")]
+    Unfit {
+        /// The attribute.
+        name: AttributeName,
+        /// What is wrong. Never the value.
+        why: UnfitAttribute,
+    },
+    /// A header that an attribute is read from holds a list, or is not ASCII.
+    #[error("attribute `{0}`: the header must hold one value without commas")]
+    HeaderList(AttributeName),
+    /// A parameter that differs from a declared one in letter case alone.
+    #[error("attribute `{0}`: a query parameter differs from the declared one in letter case only")]
+    QueryCase(AttributeName),
+    /// The body is needed and is not plain JSON.
+    #[error("the body must be `application/json` without a content encoding")]
+    ContentType,
+    /// The body cannot be read in one way.
+    #[error("{0}")]
+    Body(#[from] UnreadableBody),
+    /// A string where a number is declared, or a number where a string is.
+    #[error("attribute `{0}`: the body has another JSON type there than is declared")]
+    JsonType(AttributeName),
+    /// What stands at the pointer is no text, integer or list of those.
+    #[error("attribute `{0}`: the body has neither a text nor an integer there")]
+    NoScalar(AttributeName),
+}
+
+/// A request that is an action, with all its attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Classified {
+    action: ActionName,
+    effect: Effect,
+    attributes: RequestAttributes,
+    shape: String,
+}
+
+/// A request whose action is known; attributes may still have to be read from its body.
+#[derive(Debug)]
+pub struct Pending<'a> {
+    classified: Classified,
+    from_body: Vec<(&'a AttributeName, &'a Attribute, &'a str)>,
+}
+
+impl Classified {
+    /// The action.
+    pub fn action(&self) -> &ActionName {
+        &self.action
+    }
+
+    /// What it does.
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// The attributes found.
+    pub fn attributes(&self) -> &RequestAttributes {
+        &self.attributes
+    }
+
+    /// Method and pattern, for records: `GET /customers/{customer}/**`.
+    pub fn shape(&self) -> &str {
+        &self.shape
+    }
+}
+
+impl<'a> Pending<'a> {
+    /// Whether the body must be read before the request can be decided.
+    pub fn needs_body(&self) -> bool {
+        !self.from_body.is_empty()
+    }
+
+    /// The action, for limits that depend on it.
+    pub fn action(&self) -> &ActionName {
+        &self.classified.action
+    }
+
+    /// The request, if no body is needed; otherwise itself again.
+    pub fn without_body(self) -> Result<Classified, Self> {
+        if self.needs_body() {
+            Err(self)
+        } else {
+            Ok(self.classified)
+        }
+    }
+
+    /// Reads the rest from the whole body.
+    pub fn with_body(
+        self,
+        headers: &http::HeaderMap,
+        body: &[u8],
+    ) -> Result<Classified, Unclassifiable> {
+        check_content_type(headers)?;
+        let body = strict_json(body)?;
+        let mut classified = self.classified;
+        for (name, attribute, pointer) in self.from_body {
+            let found =
+                scalars_at(&body, pointer).ok_or_else(|| Unclassifiable::NoScalar(name.clone()))?;
+            let texts = found.iter().map(|scalar| typed(scalar, name, attribute));
+            let texts = texts.collect::<Result<Vec<_>, _>>()?;
+            add(&mut classified.attributes, name, attribute, texts)?;
+        }
+        Ok(classified)
+    }
+}
+
+/// Finds the action of a request and what its head says of its attributes.
+pub fn classify<'a>(
+    server: &'a ServerWorkload,
+    head: &RequestHead<'_>,
+) -> Result<Pending<'a>, Unclassifiable> {
+    let target = Target::parse(head.path_and_query)?;
+    let (action, shape, path) = find(server, head.method, &target)?;
+    let mut attributes = RequestAttributes::new();
+    let mut from_body = Vec::new();
+    for (name, attribute) in &action.attributes {
+        match &attribute.source {
+            AttributeSource::Path(variable) => {
+                let found = path.get(variable).map(String::as_str);
+                add(&mut attributes, name, attribute, found)?;
+            }
+            AttributeSource::Query(parameter) => {
+                let found = query_values(name, parameter, &target)?;
+                add(
+                    &mut attributes,
+                    name,
+                    attribute,
+                    found.iter().map(String::as_str),
+                )?;
+            }
+            AttributeSource::Header(header) => {
+                let found = header_values(name, header, head.headers)?;
+                add(&mut attributes, name, attribute, found)?;
+            }
+            AttributeSource::Body(pointer) => from_body.push((name, attribute, pointer.as_str())),
+        }
+    }
+    let classified = Classified {
+        action: action.name.clone(),
+        effect: action.effect,
+        attributes,
+        shape,
+    };
+    Ok(Pending {
+        classified,
+        from_body,
+    })
+}
+
+type Found<'a> = (&'a Action, String, BTreeMap<String, String>);
+
+fn find<'a>(
+    server: &'a ServerWorkload,
+    method: &str,
+    target: &Target<'_>,
+) -> Result<Found<'a>, Unclassifiable> {
+    let segments: Vec<&str> = target.segments().iter().map(AsRef::as_ref).collect();
+    let matched = server
+        .match_request(method, &segments)
+        .ok_or(Unclassifiable::NoAction)?;
+    let path = matched
+        .path_vars
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    // Looked up again, so that what is returned borrows the server alone and not the request.
+    let action = server
+        .actions
+        .get(&matched.action.name)
+        .ok_or(Unclassifiable::NoAction)?;
+    Ok((action, matched.route.to_string(), path))
+}
+
+fn add<'v>(
+    attributes: &mut RequestAttributes,
+    name: &AttributeName,
+    attribute: &Attribute,
+    found: impl IntoIterator<Item = &'v str>,
+) -> Result<(), Unclassifiable> {
+    for text in found {
+        let unfit = |why| Unclassifiable::Unfit {
+            name: name.clone(),
+            why,
+        };
+        attributes.add(name.clone(), attribute.parse(text).map_err(unfit)?);
+    }
+    Ok(())
+}
+
+/// JSON has types of its own: a string that spells a number is no number, here as upstream.
+fn typed<'s>(
+    scalar: &'s Scalar,
+    name: &AttributeName,
+    attribute: &Attribute,
+) -> Result<&'s str, Unclassifiable> {
+    match (scalar, attribute.ty == AttributeType::Integer) {
+        (Scalar::Text(text), false) | (Scalar::Integer(text), true) => Ok(text),
+        (Scalar::Text(_), true) | (Scalar::Integer(_), false) => {
+            Err(Unclassifiable::JsonType(name.clone()))
+        }
+    }
+}
+
+fn query_values(
+    name: &AttributeName,
+    parameter: &str,
+    target: &Target<'_>,
+) -> Result<Vec<String>, Unclassifiable> {
+    let mut values = Vec::new();
+    for (found, value) in target.query_pairs()? {
+        if found == parameter {
+            values.push(value);
+        } else if found.eq_ignore_ascii_case(parameter) {
+            return Err(Unclassifiable::QueryCase(name.clone()));
+        }
+    }
+    Ok(values)
+}
+
+fn header_values<'h>(
+    name: &AttributeName,
+    header: &str,
+    headers: &'h http::HeaderMap,
+) -> Result<Vec<&'h str>, Unclassifiable> {
+    let one = |value: &'h http::HeaderValue| value.to_str().ok().filter(|text| !text.contains(','));
+    headers
+        .get_all(header)
+        .iter()
+        .map(|value| one(value).ok_or_else(|| Unclassifiable::HeaderList(name.clone())))
+        .collect()
+}
+
+fn check_content_type(headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
+    let mut types = headers.get_all(http::header::CONTENT_TYPE).iter();
+    let is_json = types
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|text| {
+            let essence = text.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/json")
+        });
+    let plain = !headers.contains_key(http::header::CONTENT_ENCODING);
+    if is_json && plain && types.next().is_none() {
+        Ok(())
+    } else {
+        Err(Unclassifiable::ContentType)
+    }
+}

@@ -1,0 +1,297 @@
+//! The decision: type policy ∩ task mandate ∩ not suspended.
+
+use mandate_audit::{Decision, Event, What};
+use mandate_model::mandate::{Entry, Uncovered};
+use mandate_model::stop::{Lineage, StopSet, Stopped};
+use mandate_model::{
+    BundleVersion, Effect, GatewayId, KeyId, PolicyName, TaskId, Timestamp, TokenId,
+};
+use mandate_policy::decl::{LogStyle, ServerWorkload};
+use mandate_policy::{Bundle, PolicyDenial, PolicyRequest, PolicyVerdict};
+use mandate_token::{AccessToken, Verified};
+
+use super::classify::{Classified, Unclassifiable};
+
+/// What an access is decided against.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The moment.
+    pub now: Timestamp,
+    /// The live bundle.
+    pub bundle: &'a Bundle,
+    /// Its version.
+    pub bundle_version: BundleVersion,
+    /// The stops.
+    pub stops: &'a StopSet,
+    /// The gateway that decides.
+    pub gateway: &'a GatewayId,
+    /// The server workload that was reached.
+    pub server: &'a ServerWorkload,
+    /// The access token, verified for this server workload at `now`.
+    pub token: &'a Verified<AccessToken>,
+}
+
+/// Why an access is denied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denial {
+    /// The request is no action.
+    #[error("{0}")]
+    Unclassifiable(Unclassifiable),
+    /// The token's server is not the one that was reached.
+    #[error("the access token is for another server workload")]
+    WrongServer,
+    /// Something about the access is stopped.
+    #[error("{0}")]
+    Stopped(Stopped),
+    /// The task's mandate does not cover it.
+    #[error("{0}")]
+    Mandate(Uncovered),
+    /// Policy does not permit it.
+    #[error("{0}")]
+    Policy(PolicyDenial),
+    /// A token that is good for a number of uses, or for one write, was used before.
+    #[error(
+        "this access token is spent: get another one for each write, or for each counted access"
+    )]
+    Spent,
+}
+
+/// Whether the use of a token must be counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spend {
+    /// The token.
+    pub token: TokenId,
+    /// Until when its use must be remembered.
+    pub until: Timestamp,
+    /// When it was issued: a gateway that started later cannot know whether it was used before.
+    pub issued_at: Timestamp,
+}
+
+/// An access that may go on, once it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    policies: Vec<PolicyName>,
+    spend: Option<Spend>,
+    expires_at: Timestamp,
+    would_deny: Option<Denial>,
+}
+
+impl Admission {
+    /// The policies that permitted.
+    pub fn policies(&self) -> &[PolicyName] {
+        &self.policies
+    }
+
+    /// What must be spent, atomically and before the access is recorded.
+    pub fn spend(&self) -> Option<&Spend> {
+        self.spend.as_ref()
+    }
+
+    /// When the admission ends by itself; a stream is decided again then.
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// The denial that the server workload's `observe` mode waives.
+    pub fn would_deny(&self) -> Option<&Denial> {
+        self.would_deny.as_ref()
+    }
+}
+
+/// Allowed or denied.
+pub type Verdict = Result<Admission, Denial>;
+
+/// Decides one access.
+///
+/// `observe` waives denials of policy and mandate of callers that are authenticated and not
+/// stopped, and nothing else (C1).
+pub fn decide(facts: &Facts<'_>, classified: &Classified) -> Verdict {
+    let token = facts.token.claims();
+    if token.server() != Some(&facts.server.name) {
+        return Err(Denial::WrongServer);
+    }
+    check_stops(facts)?;
+    let (policies, would_deny) = match permitted(facts, classified) {
+        Ok(policies) => (policies, None),
+        Err(denial) if facts.server.is_observed(facts.now) => (Vec::new(), Some(denial)),
+        Err(denial) => return Err(denial),
+    };
+    let counted = token.uses.is_some() || classified.effect() == Effect::Write;
+    let spend = Spend {
+        token: token.id,
+        until: token.expires_at,
+        issued_at: token.issued_at,
+    };
+    Ok(Admission {
+        policies,
+        spend: counted.then_some(spend),
+        expires_at: token.expires_at,
+        would_deny,
+    })
+}
+
+/// Decides an access that is under way again, under another version of stops or bundle (B3). What
+/// was spent stays spent.
+pub fn recheck(facts: &Facts<'_>, classified: &Classified) -> Result<(), Denial> {
+    decide(facts, classified).map(drop)
+}
+
+fn permitted(facts: &Facts<'_>, classified: &Classified) -> Result<Vec<PolicyName>, Denial> {
+    let token = facts.token.claims();
+    let (server, action) = (&facts.server.name, classified.action());
+    let mut uncovered = None;
+    let mut denied = None;
+    // One entry must cover the request and satisfy what policies ask of the mandate.
+    for entry in token.entries.for_action(server, action) {
+        match entry.check(classified.attributes()) {
+            Err(why) => uncovered = uncovered.or(Some(why)),
+            Ok(()) => match ask_policy(facts, classified, entry) {
+                Ok(policies) => return Ok(policies),
+                Err(why) => denied = denied.or(Some(why)),
+            },
+        }
+    }
+    let no_entry = || Uncovered::NoEntry {
+        server: server.clone(),
+        action: action.clone(),
+    };
+    Err(denied.unwrap_or_else(|| Denial::Mandate(uncovered.unwrap_or_else(no_entry))))
+}
+
+fn ask_policy(
+    facts: &Facts<'_>,
+    classified: &Classified,
+    entry: &Entry,
+) -> Result<Vec<PolicyName>, Denial> {
+    let token = facts.token.claims();
+    let request = PolicyRequest {
+        actor: token.acting.actor(),
+        act: token.acting.levels().get(1..).unwrap_or_default(),
+        server: &facts.server.name,
+        action: classified.action(),
+        attributes: classified.attributes(),
+        entry: Some(entry),
+        principal: &token.principal,
+        trigger: &token.trigger,
+        purpose: &token.purpose,
+        now: facts.now,
+    };
+    match facts.bundle.permits(&request) {
+        PolicyVerdict::Permitted { policies, .. } => Ok(policies),
+        PolicyVerdict::Denied(why) => Err(Denial::Policy(why)),
+    }
+}
+
+fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
+    let token = facts.token.claims();
+    let path: Vec<TaskId> = token.path.iter().collect();
+    let key: &KeyId = facts.token.signed_by();
+    let lineage = Lineage {
+        actors: token.acting.levels(),
+        path: &path,
+        principal: Some(&token.principal),
+        trigger_provider: token.trigger.provider.as_ref(),
+        server: Some(&facts.server.name),
+        gateway: Some(facts.gateway),
+        keys: std::slice::from_ref(key),
+        tokens: std::slice::from_ref(&token.id),
+    };
+    facts.stops.check(&lineage).map_err(Denial::Stopped)
+}
+
+impl Denial {
+    /// The rule's name in records, metrics and replies.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Denial::Unclassifiable(why) => match why {
+                Unclassifiable::Ambiguous(_) => "request.ambiguous",
+                Unclassifiable::NoAction => "request.no_action",
+                Unclassifiable::Unfit { .. }
+                | Unclassifiable::HeaderList(_)
+                | Unclassifiable::QueryCase(_)
+                | Unclassifiable::ContentType
+                | Unclassifiable::Body(_)
+                | Unclassifiable::JsonType(_)
+                | Unclassifiable::NoScalar(_) => "request.attribute",
+            },
+            Denial::WrongServer => "token.server",
+            Denial::Stopped(_) => "stopped",
+            Denial::Mandate(why) => match why {
+                Uncovered::NoEntry { .. } => "mandate.no_entry",
+                Uncovered::Missing(_) => "mandate.missing",
+                Uncovered::Unfit(_) => "mandate.unfit",
+            },
+            Denial::Policy(why) => why.rule(),
+            Denial::Spent => "token.spent",
+        }
+    }
+}
+
+/// The record of a decision about an access, with everything that leads from it to its cause.
+pub fn admission_record(
+    facts: &Facts<'_>,
+    classified: Option<&Classified>,
+    verdict: &Verdict,
+    hash: impl Fn(&str) -> String,
+) -> Event {
+    let token = facts.token.claims();
+    let shape = classified.map_or_else(String::new, |c| c.shape().to_owned());
+    let (decision, why) = match verdict {
+        Ok(admission) => match &admission.would_deny {
+            None => (Decision::Allowed, None),
+            Some(why) => (Decision::WouldDeny, Some(why)),
+        },
+        Err(why) => (Decision::Denied, Some(why)),
+    };
+    let policies = verdict
+        .as_ref()
+        .map(|a| a.policies.clone())
+        .unwrap_or_default();
+    Event {
+        rule: why.map(|why| why.rule().to_owned()),
+        detail: why.map(ToString::to_string),
+        policies,
+        actors: token.acting.levels().to_vec(),
+        task: Some(token.path.clone()),
+        principal: Some(token.principal.clone()),
+        trigger: Some(token.trigger.clone()),
+        server: Some(facts.server.name.clone()),
+        action: classified.map(|c| c.action().clone()),
+        attributes: classified
+            .map(|c| logged(facts.server, c, hash))
+            .unwrap_or_default(),
+        bundle: Some(facts.bundle_version),
+        stops: Some(facts.stops.version()),
+        token: Some(token.id),
+        gateway: Some(facts.gateway.clone()),
+        ..Event::new(facts.now, What::AccessDecided { request: shape }, decision)
+    }
+}
+
+/// Attributes as records show them: personal ones as keyed hashes.
+fn logged(
+    server: &ServerWorkload,
+    classified: &Classified,
+    hash: impl Fn(&str) -> String,
+) -> std::collections::BTreeMap<mandate_model::AttributeName, Vec<mandate_model::AttributeValue>> {
+    let action = server.actions.get(classified.action());
+    let hashed = |name: &mandate_model::AttributeName| {
+        action
+            .and_then(|a| a.attributes.get(name))
+            .is_none_or(|a| a.log == LogStyle::Hash)
+    };
+    classified
+        .attributes()
+        .iter()
+        .map(|(name, values)| {
+            let shown = |v: &mandate_model::AttributeValue| {
+                if hashed(name) {
+                    mandate_model::AttributeValue::Text(hash(&v.to_string()))
+                } else {
+                    v.clone()
+                }
+            };
+            (name.clone(), values.iter().map(shown).collect())
+        })
+        .collect()
+}

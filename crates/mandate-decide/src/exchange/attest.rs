@@ -1,0 +1,181 @@
+//! Evidence for a JWT-SVID, and a host's word for a hosted agent's (A4, A6).
+
+use std::collections::BTreeMap;
+
+use mandate_audit::{Decision, Event, What};
+use mandate_model::stop::Lineage;
+use mandate_model::{
+    ActorLevel, AgentTypeName, AttestationKind, Host, InstanceId, ProviderName, SpiffeId, Timestamp,
+};
+use mandate_policy::decl::AgentType;
+use mandate_token::{Audience, JwtSvid};
+
+use super::error::{ActorError, ClientError, ExchangeError, GrantError, SubjectError};
+use super::grant::{Claims, record};
+use super::{AuthenticatedClient, Fresh, Grant, World};
+
+/// What an attestor found out: evidence that fits exactly one agent type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evident {
+    /// The agent type.
+    pub agent: AgentTypeName,
+    /// The provider that vouched.
+    pub provider: ProviderName,
+    /// The instance.
+    pub instance: InstanceId,
+    /// How sure it is.
+    pub kind: AttestationKind,
+    /// What else is known, for the record.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// Grants a JWT-SVID to what was attested. `claimed` is what the caller says it is: never believed,
+/// only held against the evidence.
+pub fn attest(
+    evident: Evident,
+    audience: Option<&str>,
+    claimed: Option<&SpiffeId>,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    let id = world.trust_domain.agent(&evident.agent);
+    let undeclared = || ExchangeError::Client(ClientError::Undeclared(id.clone()));
+    let declared = world.bundle.agent(&evident.agent).ok_or_else(undeclared)?;
+    if claimed.is_some_and(|claimed| *claimed != id) {
+        let why = "the evidence is of another agent type than `requested_actor` names";
+        return Err(ExchangeError::Client(ClientError::Invalid(why.to_owned())));
+    }
+    let level = ActorLevel {
+        sub: id,
+        inst: evident.instance,
+        prv: evident.provider,
+        att: evident.kind,
+        host: None,
+    };
+    let expires_at = world.now.plus(world.lifetimes.svid);
+    svid(
+        declared,
+        level,
+        audience,
+        expires_at,
+        evident.facts,
+        world,
+        fresh,
+    )
+}
+
+/// Grants a JWT-SVID to an agent in the process of `host`, on the host's word (A6). It lives no
+/// longer than the host's and names the host; hosted agents host nobody.
+pub fn attest_hosted(
+    host: &AuthenticatedClient,
+    hosted: &SpiffeId,
+    subject_token: &str,
+    audience: Option<&str>,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    if !host.is_own_svid(subject_token) {
+        return Err(ExchangeError::Subject(SubjectError::NotOwnSvid));
+    }
+    if host.actor().host.is_some() {
+        return Err(ExchangeError::Actor(ActorError::Nested));
+    }
+    let declared = declared_agent(hosted, world)?;
+    world
+        .bundle
+        .may_host(host.agent(), &declared.name)
+        .map_err(|why| ExchangeError::Grant(GrantError::Host(why.to_string())))?;
+    let level = ActorLevel {
+        sub: declared.id.clone(),
+        inst: host.actor().inst.clone(),
+        prv: host.actor().prv.clone(),
+        att: AttestationKind::Hosted,
+        host: Some(Host {
+            sub: host.actor().sub.clone(),
+            inst: host.actor().inst.clone(),
+        }),
+    };
+    let expires_at = world.now.plus(world.lifetimes.svid).min(host.expires_at());
+    let facts = BTreeMap::from([("host".to_owned(), host.actor().sub.to_string())]);
+    svid(declared, level, audience, expires_at, facts, world, fresh)
+}
+
+/// The declared agent type with this SPIFFE ID.
+pub(super) fn declared_agent<'a>(
+    id: &SpiffeId,
+    world: &World<'a>,
+) -> Result<&'a AgentType, ExchangeError> {
+    let undeclared = || {
+        let why = format!("`{id}` is no declared agent type");
+        ExchangeError::Grant(GrantError::Undeclared(why))
+    };
+    let name = id.agent_type().ok_or_else(undeclared)?;
+    let declared = world.bundle.agent(&name).ok_or_else(undeclared)?;
+    if declared.id == *id {
+        Ok(declared)
+    } else {
+        Err(undeclared())
+    }
+}
+
+fn svid(
+    declared: &AgentType,
+    level: ActorLevel,
+    audience: Option<&str>,
+    expires_at: Timestamp,
+    facts: BTreeMap<String, String>,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    let audience = svid_audience(declared, audience, world)?;
+    world.stops.check(&Lineage {
+        actors: std::slice::from_ref(&level),
+        ..Lineage::NONE
+    })?;
+    let noted = |what| {
+        let versions = (world.bundle_version, world.stops.version());
+        let event = record(what, Decision::Allowed, world.now, versions.0, versions.1);
+        Event {
+            actors: vec![level.clone()],
+            ..event
+        }
+    };
+    let claims = JwtSvid {
+        issuer: world.issuer.clone(),
+        audience,
+        agent: level.clone(),
+        confirmation: None,
+        id: fresh.token,
+        issued_at: world.now,
+        expires_at,
+    };
+    let attested = noted(What::Attested { facts });
+    Ok(Grant {
+        template: attested.clone(),
+        claims: Claims::Svid(Box::new(claims)),
+        effects: Vec::new(),
+        live_tasks: Vec::new(),
+        scope: None,
+        events: vec![attested],
+    })
+}
+
+/// A JWT-SVID is minted for the issuer, the gateways and declared federation audiences only (A4).
+fn svid_audience(
+    declared: &AgentType,
+    audience: Option<&str>,
+    world: &World<'_>,
+) -> Result<Audience, ExchangeError> {
+    let Some(audience) = audience else {
+        return Ok(world.issuer.as_audience());
+    };
+    let known = audience == world.issuer.as_str()
+        || audience == world.trust_domain.gateways().as_str()
+        || declared.federation.contains(audience);
+    let refused = ExchangeError::Grant(GrantError::Audience);
+    if known {
+        Audience::parse(audience).map_err(|_| refused)
+    } else {
+        Err(refused)
+    }
+}

@@ -1,0 +1,213 @@
+use super::*;
+
+const DETAILS: &str = r#"[{"type":"mandate_access","server":"records","actions":["read"]}]"#;
+
+fn form(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut form = vec![("grant_type".to_owned(), GRANT.to_owned())];
+    form.extend(
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
+    form
+}
+
+fn with_client(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut form = form(pairs);
+    form.push((
+        "client_assertion_type".to_owned(),
+        SPIFFE_ASSERTION.to_owned(),
+    ));
+    form.push(("client_assertion".to_owned(), "svid".to_owned()));
+    form
+}
+
+fn delegate() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("subject_token", "task"),
+        ("subject_token_type", TXN),
+        ("requested_token_type", TXN),
+        ("audience", "acme.example"),
+        ("requested_actor", "spiffe://acme.example/agent/retriever"),
+        ("authorization_details", DETAILS),
+    ]
+}
+
+fn error(form: Vec<(String, String)>) -> FormError {
+    match parse(form) {
+        Err(ExchangeError::Form(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn each_exchange_is_known_by_its_token_types() {
+    let attest = parse(form(&[
+        ("subject_token", "peer"),
+        ("subject_token_type", PROCESS),
+    ]))
+    .unwrap();
+    assert!(matches!(attest.step, Step::Attest { claimed: None, .. }));
+    assert!(attest.client_assertion.is_none());
+
+    let hosted = [
+        ("subject_token", "svid"),
+        ("subject_token_type", JWT),
+        ("requested_actor", "spiffe://acme.example/agent/x"),
+    ];
+    assert!(matches!(
+        parse(with_client(&hosted)).unwrap().step,
+        Step::AttestHosted { .. }
+    ));
+
+    let open = [
+        ("subject_token", "id"),
+        ("subject_token_type", ID_TOKEN),
+        ("requested_token_type", TXN),
+        ("audience", "spiffe://acme.example"),
+        (
+            "request_details",
+            r#"{"purpose":"support-case","expires_in":600}"#,
+        ),
+    ];
+    let Step::Open(open) = parse(with_client(&open)).unwrap().step else {
+        panic!()
+    };
+    assert_eq!(open.details.expires_in, Some(600));
+
+    let Step::Delegate(delegate) = parse(with_client(&delegate())).unwrap().step else {
+        panic!()
+    };
+    assert_eq!(delegate.entries.len(), 1);
+
+    let renew = [
+        ("subject_token", "task"),
+        ("subject_token_type", TXN),
+        ("requested_token_type", TXN),
+        ("audience", "acme.example"),
+    ];
+    assert!(matches!(
+        parse(with_client(&renew)).unwrap().step,
+        Step::Renew { entries: None, .. }
+    ));
+
+    let id = r#"{"task":"task-0190a5b4-7e6c-7a11-8a11-0123456789ab"}"#;
+    let resume = [&renew[..], &[("request_details", id)]].concat();
+    let Step::Resume(resume) = parse(with_client(&resume)).unwrap().step else {
+        panic!()
+    };
+    assert!(resume.by_parent);
+
+    let access = [
+        ("subject_token", "task"),
+        ("subject_token_type", TXN),
+        ("resource", "https://r"),
+    ];
+    assert!(matches!(
+        parse(with_client(&access)).unwrap().step,
+        Step::Access { .. }
+    ));
+}
+
+#[test]
+fn a_repeated_parameter_is_an_error() {
+    let mut twice = with_client(&delegate());
+    twice.push(("scope".to_owned(), "a:b".to_owned()));
+    assert!(parse(twice.clone()).is_ok());
+    twice.push(("scope".to_owned(), "a:c".to_owned()));
+    assert_eq!(error(twice), FormError::Repeated("scope".to_owned()));
+}
+
+#[test]
+fn a_delegation_must_say_what_it_hands_on() {
+    let silent: Vec<_> = delegate()
+        .into_iter()
+        .filter(|(n, _)| *n != "authorization_details")
+        .collect();
+    assert_eq!(
+        error(with_client(&silent)),
+        FormError::Missing("authorization_details")
+    );
+}
+
+#[test]
+fn details_that_do_not_parse_are_named() {
+    for (details, why) in [
+        ("[]x", "malformed"),
+        (
+            r#"[{"type":"mandate_access","server":"r","actions":["read"],"extra":1}]"#,
+            "extra",
+        ),
+        (
+            r#"[{"type":"mandate_access","server":"r","actions":[]}]"#,
+            "at least one",
+        ),
+    ] {
+        let mut pairs = delegate();
+        pairs.retain(|(name, _)| *name != "authorization_details");
+        pairs.push(("authorization_details", details));
+        let error = error(with_client(&pairs));
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
+fn an_actor_token_is_the_client_assertion_or_nothing() {
+    let with = |token: &'static str, kind: &'static str| {
+        let mut pairs = delegate();
+        pairs.extend([("actor_token", token), ("actor_token_type", kind)]);
+        with_client(&pairs)
+    };
+    assert!(parse(with("svid", JWT)).is_ok());
+    assert!(matches!(
+        error(with("other", JWT)),
+        FormError::Malformed {
+            parameter: "actor_token",
+            ..
+        }
+    ));
+    assert!(matches!(
+        error(with("svid", TXN)),
+        FormError::TokenType { .. }
+    ));
+    let mut alone = delegate();
+    alone.push(("actor_token", "svid"));
+    assert_eq!(
+        error(with_client(&alone)),
+        FormError::Missing("actor_token_type")
+    );
+}
+
+#[test]
+fn our_own_parameters_in_the_wrong_place_are_not_ignored() {
+    let access = [
+        ("subject_token", "task"),
+        ("subject_token_type", TXN),
+        ("resource", "https://r"),
+        ("requested_actor", "spiffe://acme.example/agent/x"),
+    ];
+    assert_eq!(
+        error(with_client(&access)),
+        FormError::Unexpected("requested_actor")
+    );
+    let mut foreign = delegate();
+    foreign.push(("vendor_extension", "1"));
+    assert!(parse(with_client(&foreign)).is_ok());
+}
+
+#[test]
+fn other_grants_and_other_assertions_are_refused() {
+    assert_eq!(
+        error(vec![("grant_type".to_owned(), "password".to_owned())]),
+        FormError::GrantType
+    );
+    let mut bearer = form(&delegate());
+    bearer.push(("client_assertion".to_owned(), "svid".to_owned()));
+    assert_eq!(
+        error(bearer.clone()),
+        FormError::Missing("client_assertion_type")
+    );
+    let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    bearer.push(("client_assertion_type".to_owned(), kind.to_owned()));
+    assert!(error(bearer).to_string().contains("jwt-spiffe"));
+}

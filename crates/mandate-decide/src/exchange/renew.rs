@@ -1,0 +1,250 @@
+//! Another token for a task that exists: renew and resume (A3). Every check runs again.
+
+use mandate_audit::{Decision, Event, What};
+use mandate_model::mandate::{Entries, Mandate, MandateRequest, narrow};
+use mandate_model::task::Task;
+use mandate_model::{ActionName, AgentTypeName, ServerName};
+use mandate_policy::decl::TaskPolicy;
+use mandate_token::{Audience, MayAct, TaskToken, parse_scope, scope_of};
+
+use super::delegate::check_child;
+use super::error::{ActorError, ExchangeError, GrantError, SubjectError};
+use super::grant::{Claims, record};
+use super::open::check_declared;
+use super::subject::{VerifiedSubject, check_task_stops};
+use super::{AuthenticatedClient, Effect, Fresh, Grant, World};
+
+/// Grants another token of the subject's task, of the same mandate or a narrower one.
+pub fn renew(
+    client: &AuthenticatedClient,
+    subject: &VerifiedSubject,
+    entries: Option<&Entries>,
+    scope: Option<&[String]>,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    subject.check_actor(client)?;
+    let parent = subject.mandate();
+    if let Some(entries) = entries {
+        check_declared(entries, world)?;
+    }
+    let request = MandateRequest {
+        entries: entries.cloned(),
+        ..parent.to_request()
+    };
+    let request = MandateRequest {
+        entries: entries.cloned().or(request.entries),
+        ..request
+    };
+    let mandate = narrow(parent, &request)
+        .map_err(GrantError::Widening)
+        .map_err(ExchangeError::Grant)?;
+    let entries = with_scope(mandate.entries, entries.is_some(), scope)?;
+    let mandate = Mandate { entries, ..mandate };
+    check_still_allowed(subject.task(), &mandate, world)?;
+    let mut grant = task_grant(client, subject.task(), mandate, world, fresh)?;
+    grant.effects.extend(pin(client, subject.task(), world)?);
+    Ok(grant)
+}
+
+/// Issues again for `task`, on the word of the agent that delegated it and holds `parent`'s token.
+pub fn resume_by_parent(
+    client: &AuthenticatedClient,
+    parent: &VerifiedSubject,
+    task: &Task,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    parent.check_actor(client)?;
+    if task.record.parent != Some(parent.task().record.id) {
+        return Err(ExchangeError::Actor(ActorError::NotDelegator));
+    }
+    reissue(client, task, world, fresh)
+}
+
+/// Issues again for the root task `task`, for the agent that opened it: by instance, or by type
+/// where the task policy says so.
+pub fn resume_by_opener(
+    client: &AuthenticatedClient,
+    subject_token: &str,
+    task: &Task,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    if !client.is_own_svid(subject_token) {
+        return Err(ExchangeError::Subject(SubjectError::NotOwnSvid));
+    }
+    let opener = &task.record.delegator;
+    let same_instance = task
+        .instance
+        .as_ref()
+        .is_none_or(|inst| *inst == client.actor().inst);
+    if task.record.parent.is_some() || opener.sub != client.actor().sub || !same_instance {
+        return Err(ExchangeError::Actor(ActorError::NotDelegator));
+    }
+    reissue(client, task, world, fresh)
+}
+
+fn reissue(
+    client: &AuthenticatedClient,
+    task: &Task,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    if !task.is_live(world.now) {
+        return Err(ExchangeError::Subject(SubjectError::TaskOver(
+            task.record.id,
+        )));
+    }
+    check_task_stops(task, &[], &[], world)?;
+    let mandate = task.record.mandate.clone();
+    check_still_allowed(task, &mandate, world)?;
+    task_grant(client, task, mandate, world, fresh)
+}
+
+/// What was allowed when the task began may not be any more: the bundle is asked again.
+fn check_still_allowed(
+    task: &Task,
+    mandate: &Mandate,
+    world: &World<'_>,
+) -> Result<(), ExchangeError> {
+    check_declared(&mandate.entries, world)?;
+    let parent = task.record.delegator.sub.agent_type();
+    match (task.record.parent, parent) {
+        (Some(_), Some(parent)) => {
+            check_child(&parent, &task.record.may_act, &mandate.entries, world).map(drop)
+        }
+        (Some(_), None) => Err(ExchangeError::Subject(SubjectError::TreeDisagrees)),
+        (None, Some(opener)) => still_opens(&opener, task, mandate, world),
+        (None, None) => Err(ExchangeError::Subject(SubjectError::TreeDisagrees)),
+    }
+}
+
+/// A root task needs a task policy whose ceiling still covers it.
+fn still_opens(
+    opener: &AgentTypeName,
+    task: &Task,
+    mandate: &Mandate,
+    world: &World<'_>,
+) -> Result<(), ExchangeError> {
+    let covers = |policy: &TaskPolicy| mandate.entries.are_within(&policy.ceiling);
+    if policies_for(opener, &task.purpose, world).any(covers) {
+        return Ok(());
+    }
+    let why = format!("no task policy lets `{opener}` go on with a task of this mandate");
+    Err(ExchangeError::Grant(GrantError::Open(why)))
+}
+
+/// The task policies by which `opener` opens tasks of `purpose`.
+pub(super) fn policies_for<'a>(
+    opener: &AgentTypeName,
+    purpose: &str,
+    world: &World<'a>,
+) -> impl Iterator<Item = &'a TaskPolicy> {
+    world
+        .bundle
+        .task_policies()
+        .filter(move |p| p.opener == *opener && p.purpose == purpose)
+}
+
+/// The first use of a task pins it, where the agent's type says so (A5).
+pub(super) fn pin(
+    client: &AuthenticatedClient,
+    task: &Task,
+    world: &World<'_>,
+) -> Result<Option<Effect>, ExchangeError> {
+    let wants = client.declaration(world)?.pin == mandate_policy::decl::Pin::Instance;
+    let unpinned = task.instance.is_none();
+    let (task, instance) = (task.record.id, client.actor().inst.clone());
+    Ok((wants && unpinned).then_some(Effect::PinInstance { task, instance }))
+}
+
+/// A task token of `task` with `mandate`, and the record of it.
+pub(super) fn task_grant(
+    client: &AuthenticatedClient,
+    task: &Task,
+    mandate: Mandate,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    let audience = Audience::parse(&world.trust_domain.id())
+        .map_err(|why| ExchangeError::Subject(SubjectError::Invalid(why.to_string())))?;
+    let scope = scope_of(&mandate.entries);
+    let claims = TaskToken {
+        issuer: world.issuer.clone(),
+        audience,
+        principal: task.principal.clone(),
+        requesting_workload: client.actor().sub.clone(),
+        may_act: MayAct {
+            sub: task.record.may_act.clone(),
+            inst: task.instance.clone(),
+        },
+        act: task.act.clone(),
+        trigger: task.trigger.clone(),
+        purpose: task.purpose.clone(),
+        path: task.path.clone(),
+        chain: task.chain,
+        id: fresh.token,
+        issued_at: world.now,
+        expires_at: world
+            .now
+            .plus(world.lifetimes.task_token)
+            .min(mandate.expires_at),
+        mandate,
+    };
+    Ok(Grant {
+        claims: Claims::Task(Box::new(claims)),
+        effects: Vec::new(),
+        live_tasks: vec![task.record.id],
+        scope: Some(scope),
+        events: Vec::new(),
+        template: template(client, task, world),
+    })
+}
+
+/// A record with everything that an exchange of `client` about `task` knows.
+pub(super) fn template(client: &AuthenticatedClient, task: &Task, world: &World<'_>) -> Event {
+    let (bundle, stops) = (world.bundle_version, world.stops.version());
+    let mut actors = vec![client.actor().clone()];
+    actors.extend(
+        task.act
+            .levels()
+            .iter()
+            .filter(|level| *level != client.actor())
+            .cloned(),
+    );
+    Event {
+        actors,
+        task: Some(task.path.clone()),
+        principal: Some(task.principal.clone()),
+        trigger: Some(task.trigger.clone()),
+        // Replaced by the record that is made of the template.
+        ..record(What::Rekeyed, Decision::Allowed, world.now, bundle, stops)
+    }
+}
+
+/// Brings `scope` and the granted entries together (A10). With explicit `authorization_details` the
+/// scope must be theirs; alone it picks among what would be granted. Never the other way round.
+pub(super) fn with_scope(
+    entries: Entries,
+    explicit: bool,
+    scope: Option<&[String]>,
+) -> Result<Entries, ExchangeError> {
+    let Some(words) = scope else {
+        return Ok(entries);
+    };
+    let mismatch = || ExchangeError::Grant(GrantError::ScopeMismatch);
+    let asked = parse_scope(&words.join(" ")).map_err(|_| mismatch())?;
+    let asked: Vec<(&ServerName, &ActionName)> = asked.iter().collect();
+    let granted =
+        |word: &(&ServerName, &ActionName)| entries.for_action(word.0, word.1).next().is_some();
+    if !asked.iter().all(granted) {
+        return Err(mismatch());
+    }
+    let wanted = |e: &mandate_model::mandate::Entry| asked.contains(&(&e.server, &e.action));
+    if explicit && !entries.iter().all(wanted) {
+        return Err(mismatch());
+    }
+    let picked = entries.iter().filter(|e| wanted(e)).cloned().collect();
+    Entries::normalize(picked).map_err(|_| mismatch())
+}

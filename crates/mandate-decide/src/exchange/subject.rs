@@ -1,0 +1,167 @@
+//! The task token as a subject: signature, tree and lineage must all agree (FAILURES 4).
+
+use mandate_model::mandate::Mandate;
+use mandate_model::stop::Lineage;
+use mandate_model::task::Task;
+use mandate_model::{KeyId, TaskId, TokenId};
+use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
+
+use super::error::{ActorError, ExchangeError, SubjectError};
+use super::{AuthenticatedClient, World};
+
+/// A task token whose signature, issuer, audience and times hold. The authority's own tree has not
+/// been asked yet.
+#[derive(Debug, Clone)]
+pub struct TaskSubject {
+    token: Verified<TaskToken>,
+}
+
+impl TaskSubject {
+    /// The task that the tree must be asked about.
+    pub fn task(&self) -> TaskId {
+        self.token.claims().path.leaf()
+    }
+}
+
+/// A task token that the authority's tree confirms, whose task is live and whose lineage is free.
+#[derive(Debug, Clone)]
+pub struct VerifiedSubject {
+    token: TaskToken,
+    key: KeyId,
+    task: Task,
+}
+
+/// Verifies the token itself.
+pub fn verify_task_token(token: &str, world: &World<'_>) -> Result<TaskSubject, ExchangeError> {
+    let audience = Audience::parse(&world.trust_domain.id()).map_err(|why| invalid(&why))?;
+    let expect = Expect {
+        issuer: world.issuer,
+        audience: &audience,
+    };
+    let token =
+        TaskToken::verify(token, world.keys, &expect, world.now).map_err(|why| invalid(&why))?;
+    Ok(TaskSubject { token })
+}
+
+impl TaskSubject {
+    /// Holds the token against the task that the authority keeps. `task` is what the store has for
+    /// [`TaskSubject::task`], if anything.
+    pub fn confirm(
+        self,
+        task: Option<Task>,
+        world: &World<'_>,
+    ) -> Result<VerifiedSubject, ExchangeError> {
+        let claims = self.token.claims();
+        let unknown = ExchangeError::Subject(SubjectError::UnknownTask(self.task()));
+        let task = task.ok_or(unknown)?;
+        if !agrees(claims, &task) {
+            return Err(ExchangeError::Subject(SubjectError::TreeDisagrees));
+        }
+        if !task.is_live(world.now) {
+            return Err(ExchangeError::Subject(SubjectError::TaskOver(self.task())));
+        }
+        let subject = VerifiedSubject {
+            token: claims.clone(),
+            key: self.token.signed_by().clone(),
+            task,
+        };
+        subject.check_stops(world)?;
+        Ok(subject)
+    }
+}
+
+impl VerifiedSubject {
+    /// The task as the authority keeps it.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// The mandate of the token: the task's, or what a renewal narrowed it to.
+    pub fn mandate(&self) -> &Mandate {
+        &self.token.mandate
+    }
+
+    /// The token's id.
+    pub fn token(&self) -> TokenId {
+        self.token.id
+    }
+
+    /// Checks that `client` is the agent that may act in the task (RFC 8693 §4.4), and the instance
+    /// that the task is pinned to, if it is.
+    pub(super) fn check_actor(&self, client: &AuthenticatedClient) -> Result<(), ExchangeError> {
+        if client.actor().sub != self.task.record.may_act {
+            return Err(ExchangeError::Actor(ActorError::MayAct));
+        }
+        match &self.task.instance {
+            Some(pinned) if *pinned != client.actor().inst => {
+                Err(ExchangeError::Actor(ActorError::Pinned))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Checks that the mandate has begun.
+    pub(super) fn check_begun(&self, world: &World<'_>) -> Result<(), ExchangeError> {
+        match self.mandate().not_before {
+            Some(from) if world.now < from => {
+                Err(ExchangeError::Subject(SubjectError::NotYet(from)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn check_stops(&self, world: &World<'_>) -> Result<(), ExchangeError> {
+        check_task_stops(
+            &self.task,
+            std::slice::from_ref(&self.key),
+            &[self.token.id],
+            world,
+        )
+    }
+}
+
+/// Whether anything about a task is stopped.
+pub(super) fn check_task_stops(
+    task: &Task,
+    keys: &[KeyId],
+    tokens: &[TokenId],
+    world: &World<'_>,
+) -> Result<(), ExchangeError> {
+    let path: Vec<TaskId> = task.path.iter().collect();
+    let actors: Vec<_> = std::iter::once(&task.record.delegator)
+        .chain(task.act.levels())
+        .cloned()
+        .collect();
+    let lineage = Lineage {
+        actors: &actors,
+        path: &path,
+        principal: Some(&task.principal),
+        trigger_provider: task.trigger.provider.as_ref(),
+        server: None,
+        gateway: None,
+        keys,
+        tokens,
+    };
+    Ok(world.stops.check(&lineage)?)
+}
+
+/// Whether the token says of the task what the tree says. A renewed token may say less, never more.
+fn agrees(claims: &TaskToken, task: &Task) -> bool {
+    let (token, tree) = (&claims.mandate, &task.record.mandate);
+    claims.path == task.path
+        && claims.chain == task.chain
+        && claims.principal == task.principal
+        && claims.trigger == task.trigger
+        && claims.purpose == task.purpose
+        && claims.act == task.act
+        && claims.may_act.sub == task.record.may_act
+        && token.entries.are_within(&tree.entries)
+        && token.expires_at <= tree.expires_at
+        && token.not_before >= tree.not_before
+        && token.max_depth <= tree.max_depth
+        && token.budget == tree.budget
+}
+
+fn invalid(why: &dyn std::fmt::Display) -> ExchangeError {
+    ExchangeError::Subject(SubjectError::Invalid(why.to_string()))
+}

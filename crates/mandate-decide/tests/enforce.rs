@@ -1,0 +1,245 @@
+//! The decision about one access: type policy ∩ task mandate ∩ not suspended.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+mod lab;
+
+use lab::{JWT, Lab, TXN};
+use mandate_audit::Decision;
+use mandate_decide::enforce::{
+    Classified, Denial, Facts, RequestHead, Unclassifiable, Verdict, admission_record, classify,
+    decide,
+};
+use mandate_model::mandate::Uncovered;
+use mandate_model::stop::{Stopped, Subject};
+use mandate_model::{BundleVersion, GatewayId, ServerName, SpiffeId};
+use mandate_policy::PolicyDenial;
+use mandate_token::{AccessToken, Audience, Expect, Kind, Verified};
+
+const READ: &str = r#"[{"type":"mandate_access","server":"records","actions":["read"],"constraints":{"customer":{"in":["acme"]}}}]"#;
+const REFUND: &str = r#"[{"type":"mandate_access","server":"records","actions":["refund"],"constraints":{"customer":{"in":["acme"]},"amount_cents":{"max":5000}}}]"#;
+const ANY_CUSTOMER: &str = r#"[{"type":"mandate_access","server":"records","actions":["read"]}]"#;
+
+struct Setting {
+    lab: Lab,
+    token: Verified<AccessToken>,
+    gateway: GatewayId,
+}
+
+fn setting(agent: &str, entries: &str) -> Setting {
+    let mut lab = Lab::new();
+    let orchestrator = lab.svid("orchestrator", "o-1");
+    let svid = lab.svid(agent, "a-1");
+    let open = [
+        ("subject_token", orchestrator.as_str()),
+        ("subject_token_type", JWT),
+        ("requested_token_type", TXN),
+        ("audience", "acme.example"),
+        (
+            "request_details",
+            r#"{"purpose":"morning","trigger":{"kind":"schedule","name":"morning"}}"#,
+        ),
+    ];
+    let (root, _) = lab.exchange(&orchestrator, &open).unwrap();
+    let child = format!("spiffe://acme.example/agent/{agent}");
+    let delegate = [
+        ("subject_token", root.as_str()),
+        ("subject_token_type", TXN),
+        ("requested_token_type", TXN),
+        ("audience", "acme.example"),
+        ("requested_actor", &child),
+        ("authorization_details", entries),
+    ];
+    let (task, _) = lab.exchange(&orchestrator, &delegate).unwrap();
+    let access = [
+        ("subject_token", task.as_str()),
+        ("subject_token_type", TXN),
+        ("resource", "https://records.acme.example"),
+    ];
+    let (access, _) = lab.exchange(&svid, &access).unwrap();
+    let audience = Audience::parse("https://records.acme.example").unwrap();
+    let expect = Expect {
+        issuer: &lab.issuer,
+        audience: &audience,
+    };
+    let token = AccessToken::verify(&access, lab.keys(), &expect, lab.now).unwrap();
+    Setting {
+        lab,
+        token,
+        gateway: GatewayId::parse("g-1").unwrap(),
+    }
+}
+
+impl Setting {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            now: self.lab.now,
+            bundle: &self.lab.bundle,
+            bundle_version: BundleVersion::new(1),
+            stops: &self.lab.stops,
+            gateway: &self.gateway,
+            server: self
+                .lab
+                .bundle
+                .server(&ServerName::parse("records").unwrap())
+                .unwrap(),
+            token: &self.token,
+        }
+    }
+
+    fn classify(
+        &self,
+        method: &str,
+        target: &str,
+        body: &str,
+    ) -> Result<Classified, Unclassifiable> {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("content-type", "application/json".parse().unwrap());
+        let head = RequestHead {
+            method,
+            path_and_query: target,
+            headers: &headers,
+        };
+        match classify(self.facts().server, &head)?.without_body() {
+            Ok(classified) => Ok(classified),
+            Err(pending) => pending.with_body(&headers, body.as_bytes()),
+        }
+    }
+
+    fn verdict(&self, method: &str, target: &str, body: &str) -> Verdict {
+        let classified = self
+            .classify(method, target, body)
+            .map_err(Denial::Unclassifiable)?;
+        decide(&self.facts(), &classified)
+    }
+
+    fn get(&self, target: &str) -> Verdict {
+        self.verdict("GET", target, "")
+    }
+}
+
+#[test]
+fn reads_what_the_task_fixes_and_not_what_the_type_would_permit() {
+    let s = setting("retriever", READ);
+    let admitted = s.get("/customers/acme").unwrap();
+    assert_eq!(admitted.policies()[0].as_str(), "reading");
+    assert!(admitted.spend().is_none());
+    let customer = mandate_model::AttributeName::parse("customer").unwrap();
+    assert_eq!(
+        s.get("/customers/globex"),
+        Err(Denial::Mandate(Uncovered::Unfit(customer)))
+    );
+    assert_eq!(
+        s.get("/customers/globex").unwrap_err().rule(),
+        "mandate.unfit"
+    );
+}
+
+#[test]
+fn a_task_that_fixes_nothing_never_means_every_customer() {
+    let s = setting("retriever", ANY_CUSTOMER);
+    let denied = s.get("/customers/acme").unwrap_err();
+    assert!(
+        matches!(denied, Denial::Policy(PolicyDenial::TaskMustFix { .. })),
+        "{denied}"
+    );
+}
+
+#[test]
+fn ambiguous_paths_are_refused() {
+    let s = setting("retriever", READ);
+    for target in [
+        "/customers/acme/../globex",
+        "/customers//acme",
+        "/customers/acme/%2E%2E/globex",
+        "/customers/acme%2Fx",
+        "/customers/acme;x",
+        "/customers/%61cme",
+    ] {
+        let denied = s.get(target).unwrap_err();
+        assert_eq!(denied.rule(), "request.ambiguous", "{target}");
+    }
+    assert_eq!(
+        s.get("/CUSTOMERS/acme").unwrap_err().rule(),
+        "request.no_action"
+    );
+    assert_eq!(
+        s.verdict("get", "/customers/acme", "").unwrap_err().rule(),
+        "request.no_action"
+    );
+}
+
+#[test]
+fn an_amount_within_mandate_and_policy_passes_and_spends_the_token() {
+    let s = setting("executor", REFUND);
+    let post = |body| s.verdict("POST", "/customers/acme/refunds", body);
+    let admitted = post(r#"{"amount_cents":5000}"#).unwrap();
+    assert_eq!(admitted.spend().unwrap().token, s.token.claims().id);
+    for (body, rule) in [
+        (r#"{"amount_cents":5001}"#, "mandate.unfit"),
+        (r#"{"amount_cents":-1}"#, "mandate.unfit"),
+        (r#"{"amount_cents":"5000"}"#, "request.attribute"),
+        (r#"{"amount_cents":[1,5001]}"#, "mandate.unfit"),
+        (r#"{}"#, "mandate.missing"),
+        (r#"{"amount_cents":5e3}"#, "request.attribute"),
+        (
+            r#"{"amount_cents":1,"amount_cents":9}"#,
+            "request.attribute",
+        ),
+        ("", "request.attribute"),
+    ] {
+        assert_eq!(post(body).unwrap_err().rule(), rule, "{body}");
+    }
+}
+
+#[test]
+fn a_suspension_of_anyone_on_the_way_stops_the_access() {
+    for agent in ["retriever", "orchestrator"] {
+        let mut s = setting("retriever", READ);
+        let id = SpiffeId::parse(&format!("spiffe://acme.example/agent/{agent}")).unwrap();
+        let subject = Subject::Agent { id };
+        s.lab.suspend(subject.clone());
+        assert_eq!(
+            s.get("/customers/acme"),
+            Err(Denial::Stopped(Stopped::Suspended(subject)))
+        );
+    }
+    let mut s = setting("retriever", READ);
+    s.lab.suspend(Subject::Gateway {
+        id: s.gateway.clone(),
+    });
+    assert!(s.get("/customers/acme").is_err());
+}
+
+#[test]
+fn record_shows_person_agent_chain_and_cause() {
+    let s = setting("retriever", READ);
+    let classified = s.classify("GET", "/customers/globex/notes", "").unwrap();
+    let verdict = decide(&s.facts(), &classified);
+    let event = admission_record(&s.facts(), Some(&classified), &verdict, |_| {
+        "hashed".to_owned()
+    });
+    assert_eq!(event.decision, Decision::Denied);
+    assert_eq!(event.rule.as_deref(), Some("mandate.unfit"));
+    let types: Vec<_> = event
+        .actors
+        .iter()
+        .map(|a| a.sub.path().to_owned())
+        .collect();
+    assert_eq!(types, ["/agent/retriever", "/agent/orchestrator"]);
+    assert_eq!(
+        event.principal.unwrap().to_string(),
+        "spiffe://acme.example/agent/orchestrator"
+    );
+    assert!(event.trigger.unwrap().to_string().contains("morning"));
+    assert_eq!(event.task.unwrap().depth(), 2);
+    assert_eq!(event.token, Some(s.token.claims().id));
+    let bytes = serde_json::to_string(&event.what).unwrap();
+    assert!(bytes.contains("GET /customers/{customer}/**"), "{bytes}");
+}

@@ -1,0 +1,240 @@
+//! Actions: how requests look and which attributes they have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mandate_model::{ActionName, AttributeName, AttributeType, Effect};
+
+use super::http::header_name;
+use super::place_of;
+use super::read::text;
+use crate::decl::{Action, Attribute, AttributeSource, LogStyle, Matcher, Route};
+use crate::mistake::{Mistakes, Place, did_you_mean};
+use crate::source::Node;
+
+pub(super) fn actions(spec: &Node, mistakes: &mut Mistakes) -> BTreeMap<ActionName, Action> {
+    let members = spec.get("actions").into_iter().flat_map(Node::members);
+    let mut found = BTreeMap::new();
+    for (key, node) in members {
+        match ActionName::parse(&key.name) {
+            Err(error) => mistakes.error(key.at, error.to_string(), ""),
+            Ok(name) => {
+                if let Some(action) = action(&name, node, mistakes) {
+                    found.insert(name, action);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn action(name: &ActionName, node: &Node, mistakes: &mut Mistakes) -> Option<Action> {
+    let effect = match node.get("effect")?.text()? {
+        "read" => Effect::Read,
+        "write" => Effect::Write,
+        _ => return None,
+    };
+    let mut routes = Vec::new();
+    for pattern in node.get("match")?.items() {
+        match Route::parse(pattern.text()?) {
+            Ok(route) => routes.push(route),
+            Err(why) => mistakes.error(
+                pattern.at,
+                why.to_string(),
+                "say it as `GET /customers/{customer}/**`",
+            ),
+        }
+    }
+    let attributes = attributes(node, &routes, mistakes);
+    Some(Action {
+        name: name.clone(),
+        effect,
+        routes,
+        attributes,
+    })
+}
+
+/// The declared attributes, and one for each variable that none of them takes.
+fn attributes(
+    node: &Node,
+    routes: &[Route],
+    mistakes: &mut Mistakes,
+) -> BTreeMap<AttributeName, Attribute> {
+    let variables: BTreeSet<&str> = routes.iter().flat_map(Route::variables).collect();
+    let mut found = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for (key, node) in node.get("attributes").into_iter().flat_map(Node::members) {
+        let name = match AttributeName::parse(&key.name) {
+            Ok(name) => name,
+            Err(error) => {
+                mistakes.error(key.at, error.to_string(), "");
+                continue;
+            }
+        };
+        if let Some(attribute) = attribute(&name, key.at, node, &variables, mistakes) {
+            if let AttributeSource::Path(variable) = &attribute.source {
+                taken.insert(variable.clone());
+            }
+            found.insert(name, attribute);
+        }
+    }
+    for variable in variables {
+        if !taken.contains(variable)
+            && let Ok(name) = AttributeName::parse(variable)
+        {
+            found.entry(name).or_insert(Attribute {
+                source: AttributeSource::Path(variable.to_owned()),
+                ty: AttributeType::String,
+                log: LogStyle::Plain,
+            });
+        }
+    }
+    found
+}
+
+fn attribute(
+    name: &AttributeName,
+    at: Place,
+    node: &Node,
+    variables: &BTreeSet<&str>,
+    mistakes: &mut Mistakes,
+) -> Option<Attribute> {
+    let source = attribute_source(name, at, node, mistakes)?;
+    if let AttributeSource::Path(variable) = &source
+        && !variables.contains(variable.as_str())
+    {
+        let place = node.get("path").map_or(at, |n| n.at);
+        let message = format!("no path of this action has a variable `{{{variable}}}`");
+        let help = match did_you_mean(variable, variables.iter().copied()) {
+            hint if hint.is_empty() => {
+                "say where it is: `path`, `query`, `header` or `body`".to_owned()
+            }
+            hint => hint,
+        };
+        mistakes.error(place, message, help);
+        return None;
+    }
+    Some(Attribute {
+        source,
+        ty: attribute_type(node, mistakes)?,
+        log: match text(node, "log").as_deref() {
+            Some("hash") => LogStyle::Hash,
+            Some(_) | None => LogStyle::Plain,
+        },
+    })
+}
+
+fn attribute_source(
+    name: &AttributeName,
+    at: Place,
+    node: &Node,
+    mistakes: &mut Mistakes,
+) -> Option<AttributeSource> {
+    let said: Vec<&str> = ["path", "query", "header", "body"]
+        .into_iter()
+        .filter(|field| node.get(field).is_some())
+        .collect();
+    match said.as_slice() {
+        [] => Some(AttributeSource::Path(name.as_str().to_owned())),
+        ["path"] => text(node, "path").map(AttributeSource::Path),
+        ["query"] => text(node, "query").map(AttributeSource::Query),
+        ["header"] => header_name(node.get("header")?, mistakes).map(AttributeSource::Header),
+        ["body"] => body_pointer(node.get("body")?, mistakes),
+        _ => {
+            let message = format!("`{name}` comes from {}", said.join(" and from "));
+            mistakes.error(
+                at,
+                message,
+                "keep one of them: where a value comes from is one place",
+            );
+            None
+        }
+    }
+}
+
+fn body_pointer(node: &Node, mistakes: &mut Mistakes) -> Option<AttributeSource> {
+    let text = node.text()?;
+    let escaped = text
+        .split('~')
+        .skip(1)
+        .all(|rest| rest.starts_with(['0', '1']));
+    if text.starts_with('/') && escaped {
+        return Some(AttributeSource::Body(text.to_owned()));
+    }
+    mistakes.error(
+        node.at,
+        format!("`{text}` is no JSON pointer (RFC 6901)"),
+        "say it as `/amount_cents`",
+    );
+    None
+}
+
+fn attribute_type(node: &Node, mistakes: &mut Mistakes) -> Option<AttributeType> {
+    let ty = text(node, "type");
+    let values = node.get("values");
+    let ty = match ty.as_deref() {
+        None | Some("string") => AttributeType::String,
+        Some("integer") => AttributeType::Integer,
+        Some("uuid") => AttributeType::Uuid,
+        Some("enum") => {
+            let Some(values) = values else {
+                mistakes.error(
+                    place_of(node, "type"),
+                    "an `enum` lists its `values`",
+                    "add `values`",
+                );
+                return None;
+            };
+            let words = values
+                .items()
+                .iter()
+                .filter_map(|n| Some(n.text()?.to_owned()));
+            return Some(AttributeType::Enum(words.collect()));
+        }
+        Some(_) => return None,
+    };
+    if let Some(values) = values {
+        mistakes.error(
+            values.at,
+            "`values` belongs to an `enum`",
+            "say `type: enum`, or remove `values`",
+        );
+    }
+    Some(ty)
+}
+
+pub(super) fn matcher(
+    spec: &Node,
+    actions: &BTreeMap<ActionName, Action>,
+    mistakes: &mut Mistakes,
+) -> Matcher {
+    match Matcher::new(actions) {
+        Ok(matcher) => matcher,
+        Err(pairs) => {
+            for pair in pairs {
+                let (action, route) = &pair.second;
+                let (other, first) = &pair.first;
+                let message = format!(
+                    "`{route}` of `{action}` and `{first}` of `{other}` both fit some request, and neither is the narrower one"
+                );
+                let at = pattern_place(spec, action, &route.to_string());
+                mistakes.error(
+                    at,
+                    message,
+                    "make one of them narrower, so that each request is one action",
+                );
+            }
+            Matcher::default()
+        }
+    }
+}
+
+fn pattern_place(spec: &Node, action: &ActionName, pattern: &str) -> Place {
+    let patterns = spec
+        .get("actions")
+        .and_then(|actions| actions.get(action.as_str()))
+        .and_then(|action| action.get("match"));
+    patterns
+        .and_then(|node| node.items().iter().find(|n| n.text() == Some(pattern)))
+        .or(patterns)
+        .map_or(spec.at, |n| n.at)
+}

@@ -1,0 +1,81 @@
+//! How HTTP is spoken, and header names.
+
+use std::collections::BTreeSet;
+
+use super::read::duration;
+use crate::decl::HttpSettings;
+use crate::mistake::Mistakes;
+use crate::source::Node;
+
+pub(super) fn http(node: &Node, mistakes: &mut Mistakes) -> HttpSettings {
+    let default = HttpSettings::default();
+    let number = |field| node.get(field).and_then(Node::integer);
+    let headers = node.get("stripHeaders").map_or(&[] as &[Node], Node::items);
+    HttpSettings {
+        hosts: hosts(node, mistakes),
+        connect_timeout: duration(node, "connectTimeout").unwrap_or(default.connect_timeout),
+        response_timeout: duration(node, "responseTimeout").unwrap_or(default.response_timeout),
+        idle_timeout: duration(node, "idleTimeout").unwrap_or(default.idle_timeout),
+        max_body_bytes: number("maxBodyBytes")
+            .and_then(|n| u64::try_from(n).ok())
+            .unwrap_or(default.max_body_bytes),
+        max_header_bytes: number("maxHeaderBytes")
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(default.max_header_bytes),
+        pass_task_id: node
+            .get("passTaskId")
+            .and_then(|n| header_name(n, mistakes)),
+        traceparent: node.get("traceparent").is_some_and(Node::is_true),
+        strip_headers: headers
+            .iter()
+            .filter_map(|n| header_name(n, mistakes))
+            .collect(),
+    }
+}
+
+fn hosts(node: &Node, mistakes: &mut Mistakes) -> BTreeSet<String> {
+    let items = node.get("hosts").map_or(&[] as &[Node], Node::items);
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
+    let mut found = BTreeSet::new();
+    for item in items {
+        let Some(host) = item.text() else { continue };
+        if host.is_empty() || !host.bytes().all(plain) {
+            mistakes.error(
+                item.at,
+                format!("`{host}` is no host name in lower case"),
+                "say it without scheme and port",
+            );
+        } else {
+            found.insert(host.to_owned());
+        }
+    }
+    found
+}
+
+/// A header's name in lower case (RFC 9110 §5.6.2), if the gateway may set or read it.
+pub(super) fn header_name(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
+    let name = node.text()?.to_ascii_lowercase();
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    if name.is_empty() || !name.bytes().all(token) {
+        mistakes.error(node.at, format!("`{name}` is no header name"), "");
+        return None;
+    }
+    if FRAMING.contains(&name.as_str()) {
+        let message = format!("header `{name}` frames the message and is the gateway's own");
+        mistakes.error(node.at, message, "choose another header");
+        return None;
+    }
+    Some(name)
+}
+
+const FRAMING: &[&str] = &[
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];

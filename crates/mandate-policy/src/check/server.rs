@@ -1,0 +1,161 @@
+//! Server workloads: where they are and what is injected.
+
+use std::time::Duration;
+
+use mandate_model::{SecretName, ServerName, Timestamp};
+
+use super::read::{parsed, text};
+use super::{action, http, moment, place_of, url};
+use crate::decl::{Credential, SecretTemplate, ServerWorkload};
+use crate::mistake::Mistakes;
+use crate::source::Node;
+
+pub(super) fn server(
+    name: &str,
+    spec: &Node,
+    now: Timestamp,
+    mistakes: &mut Mistakes,
+) -> Option<ServerWorkload> {
+    let name = ServerName::parse(name).ok()?;
+    let actions = action::actions(spec, mistakes);
+    let matcher = action::matcher(spec, &actions, mistakes);
+    let credential = spec
+        .get("credential")
+        .and_then(|c| credential(c, spec, mistakes));
+    let resource = resource(spec, mistakes);
+    let upstream = upstream(spec, mistakes);
+    let http = spec.get("http").map(|node| http::http(node, mistakes));
+    let observe_until = observe(spec, now, mistakes);
+    Some(ServerWorkload {
+        name,
+        resource: resource?,
+        upstream: upstream?,
+        upstream_audience: text(spec, "upstreamAudience"),
+        credential: credential?,
+        internal: spec.get("internal").is_some_and(Node::is_true),
+        observe_until,
+        http: http.unwrap_or_default(),
+        ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
+        actions,
+        matcher,
+    })
+}
+
+fn resource(spec: &Node, mistakes: &mut Mistakes) -> Option<String> {
+    let node = spec.get("resource")?;
+    let text = node.text()?;
+    if !url::is_resource_indicator(text) {
+        let message = "`resource` is no absolute URI without fragment (RFC 8707 §2)";
+        mistakes.error(node.at, message, "say it as `https://records.acme.example`");
+    }
+    Some(text.to_owned())
+}
+
+fn upstream(spec: &Node, mistakes: &mut Mistakes) -> Option<crate::decl::Upstream> {
+    let node = spec.get("upstream")?;
+    match url::parse_upstream(node.text()?) {
+        Ok(upstream) => Some(upstream),
+        Err(why) => {
+            mistakes.error(
+                node.at,
+                format!("`upstream` {why}"),
+                "say it as `https://records.internal:8443`",
+            );
+            None
+        }
+    }
+}
+
+fn observe(spec: &Node, now: Timestamp, mistakes: &mut Mistakes) -> Option<Timestamp> {
+    let node = spec.get("observe")?.get("until")?;
+    let Some(until) = moment::parse_time(node.text()?) else {
+        mistakes.error(
+            node.at,
+            "`until` is no moment in RFC 3339, UTC",
+            "say it as `2026-12-01T00:00:00Z`",
+        );
+        return None;
+    };
+    if until > now.plus(LONGEST_OBSERVATION) {
+        mistakes.error(
+            node.at,
+            "`observe.until` is more than 30 days away",
+            "observe for 30 days at most, then decide",
+        );
+    }
+    if until <= now {
+        mistakes.warn(
+            node.at,
+            "`observe.until` has passed: everything is enforced",
+            "remove `observe`",
+        );
+    }
+    Some(until)
+}
+
+fn credential(node: &Node, spec: &Node, mistakes: &mut Mistakes) -> Option<Credential> {
+    if let Some(header) = node.get("header") {
+        return header_credential(header, node, mistakes);
+    }
+    if let Some(basic) = node.get("basic") {
+        let user = text(basic, "user")?;
+        if user.contains(':') || user.chars().any(char::is_control) {
+            let message = "a user of basic authentication has no `:` (RFC 7617 §2)";
+            mistakes.error(place_of(basic, "user"), message, "");
+        }
+        let secret = parsed::<SecretName>(basic.get("secret")?, mistakes)?;
+        return Some(Credential::Basic { user, secret });
+    }
+    if let Some(query) = node.get("query") {
+        let value = template(query.get("value")?, mistakes)?;
+        let name = text(query, "name")?;
+        return Some(Credential::Query { name, value });
+    }
+    if node.get("mandateToken").is_some() || node.text() == Some("mandateToken") {
+        if spec.get("upstreamAudience").is_none() {
+            let message = "a Mandate token for the upstream needs `upstreamAudience` (A4)";
+            mistakes.error(
+                node.at,
+                message,
+                "add it; it is never any server's `resource`",
+            );
+        }
+        return Some(Credential::MandateToken);
+    }
+    let none = node.get("none").is_some() || node.text() == Some("none");
+    none.then_some(Credential::None)
+}
+
+fn header_credential(header: &Node, node: &Node, mistakes: &mut Mistakes) -> Option<Credential> {
+    let Some(value) = node.get("value") else {
+        mistakes.error(
+            node.at,
+            "`credential` lacks `value` beside `header`",
+            "add `value: \"Bearer ${secret:name}\"`",
+        );
+        return None;
+    };
+    let name = http::header_name(header, mistakes);
+    let value = template(value, mistakes);
+    Some(Credential::Header {
+        name: name?,
+        value: value?,
+    })
+}
+
+fn template(node: &Node, mistakes: &mut Mistakes) -> Option<SecretTemplate> {
+    let Some(text) = node.text() else {
+        mistakes.error(node.at, "`value` should be text", "");
+        return None;
+    };
+    match SecretTemplate::parse(text) {
+        Ok(template) => Some(template),
+        Err(why) => {
+            let help = "name exactly one secret, as in `Bearer ${secret:records-key}`; the secret itself stays out of the bundle";
+            mistakes.error(node.at, why.to_string(), help);
+            None
+        }
+    }
+}
+
+const LONGEST_OBSERVATION: Duration = Duration::from_secs(30 * 86_400);

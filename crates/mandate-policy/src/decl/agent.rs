@@ -1,0 +1,93 @@
+//! Agent types: how they are recognised, whom they may spawn, how to stop them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mandate_model::{ActionName, AgentTypeName, ProviderName, ServerName, SpiffeId};
+
+/// A kind of agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentType {
+    /// Its name.
+    pub name: AgentTypeName,
+    /// Its SPIFFE ID: one per type.
+    pub id: SpiffeId,
+    /// The process rules by which it is recognised; any one of them suffices. Empty for a type
+    /// that is only ever hosted.
+    pub process_rules: Vec<ProcessRule>,
+    /// The agent types in whose process it may run (DESIGN §3.3).
+    pub hosted_by: BTreeSet<AgentTypeName>,
+    /// Whom it may delegate to, and what at most (A6).
+    pub may_spawn: BTreeMap<AgentTypeName, SpawnScope>,
+    /// Audiences outside of this trust domain for which its JWT-SVIDs may be minted (A4).
+    pub federation: BTreeSet<String>,
+    /// Whether a task is pinned to the first instance that works on it (A5).
+    pub pin: Pin,
+    /// How to stop it.
+    pub break_glass: BreakGlass,
+}
+
+/// What may be delegated to a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpawnScope {
+    /// Whatever the task's mandate covers.
+    Any,
+    /// These actions at most.
+    Only(BTreeSet<(ServerName, ActionName)>),
+}
+
+/// Whether a task is pinned to one instance of its agent type (A5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pin {
+    /// Any instance of the type may work on it.
+    None,
+    /// The first instance that uses it keeps it.
+    Instance,
+}
+
+/// The documented break-glass procedure of an agent type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakGlass {
+    /// Whom to call.
+    pub contact: String,
+    /// What stops working when the agent type is suspended.
+    pub impact: String,
+    /// What to do, in order.
+    pub steps: Vec<String>,
+    /// Whether resuming needs an operator other than the one who suspended.
+    pub resume_needs_second_operator: bool,
+}
+
+/// A process of which the kernel vouches that it is an agent type (C5).
+///
+/// The boundary is the user or the unit; path and digest only narrow within it. At least one of
+/// `user` and `unit` is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessRule {
+    /// The agent type that it proves.
+    pub agent: AgentTypeName,
+    /// The trust provider, of kind `process`.
+    pub provider: ProviderName,
+    /// The effective user.
+    pub user: Option<UserRule>,
+    /// The systemd unit, as root's service manager runs it.
+    pub unit: Option<String>,
+    /// The executable's absolute path.
+    pub path: Option<String>,
+    /// SHA-256 of the executable, 64 lower-case hex digits.
+    pub sha256: Option<String>,
+    /// Whether the bundle says `isolation: none`: other agent types may share its user. What it
+    /// proves is stamped `process-weak`.
+    pub weak: bool,
+}
+
+/// A user of the machine.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UserRule {
+    /// By name, as the machine's user database resolves it when evidence is examined.
+    Name(String),
+    /// By number.
+    Uid(u32),
+}

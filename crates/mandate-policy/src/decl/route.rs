@@ -1,0 +1,349 @@
+//! Method and path templates, and the matcher over them. No regular expressions: which of two
+//! templates is the narrower one can be decided, and two that cross each other do not load.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use mandate_model::ActionName;
+
+use super::Action;
+
+/// One segment of a path template.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Segment {
+    /// Exactly this text.
+    Literal(String),
+    /// `{name}`: one segment that is not empty; its text is the variable's value.
+    Variable(String),
+    /// `*`: one segment that is not empty.
+    Any,
+    /// `**`: no segment or more. Only ever the last.
+    Rest,
+}
+
+/// A method and a path template: `GET /customers/{customer}/**`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Route {
+    /// The method, compared byte for byte.
+    pub method: String,
+    /// The path's segments.
+    pub segments: Vec<Segment>,
+}
+
+/// Why text is no [`Route`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MalformedRoute {
+    #[error("a pattern is a method and a path: `GET /customers/{{customer}}/**`")]
+    Form,
+    #[error("`{0}` is no method: upper-case letters and `-`")]
+    Method(String),
+    #[error("the path begins with `/`")]
+    NoSlash,
+    #[error("`**` stands only at the end of a path")]
+    RestInside,
+    #[error("`{0}` is no path segment: plain text, `{{name}}`, `*` or `**`")]
+    Segment(String),
+    #[error("`{{{0}}}` stands twice in one path")]
+    Twice(String),
+}
+
+impl Route {
+    pub(crate) fn parse(text: &str) -> Result<Self, MalformedRoute> {
+        let (method, path) = text.split_once(' ').ok_or(MalformedRoute::Form)?;
+        let upper = |b: u8| b.is_ascii_uppercase() || b == b'-';
+        if method.is_empty() || !method.bytes().all(upper) {
+            return Err(MalformedRoute::Method(method.to_owned()));
+        }
+        let path = path.strip_prefix('/').ok_or(MalformedRoute::NoSlash)?;
+        let mut segments = Vec::new();
+        if !path.is_empty() {
+            let parts: Vec<&str> = path.split('/').collect();
+            for (n, part) in parts.iter().enumerate() {
+                segments.push(segment(part, n + 1 == parts.len())?);
+            }
+        }
+        let route = Self {
+            method: method.to_owned(),
+            segments,
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = route.variables().find(|v| !seen.insert(*v)) {
+            return Err(MalformedRoute::Twice(twice.to_owned()));
+        }
+        drop(seen);
+        Ok(route)
+    }
+
+    /// The variables of the path, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Variable(name) => Some(name.as_str()),
+            Segment::Literal(_) | Segment::Any | Segment::Rest => None,
+        })
+    }
+
+    /// Whether every request that fits `self` fits `outer`.
+    pub(crate) fn is_within(&self, outer: &Route) -> bool {
+        let (mut inner, mut out) = (self.segments.iter(), outer.segments.iter());
+        self.method == outer.method
+            && loop {
+                match (inner.next(), out.next()) {
+                    (_, Some(Segment::Rest)) | (None, None) => break true,
+                    (Some(Segment::Rest) | None, _) | (_, None) => break false,
+                    (Some(a), Some(Segment::Literal(b))) => {
+                        if *a != Segment::Literal(b.clone()) {
+                            break false;
+                        }
+                    }
+                    (Some(a), Some(Segment::Variable(_) | Segment::Any)) => {
+                        if *a == Segment::Literal(String::new()) {
+                            break false;
+                        }
+                    }
+                }
+            }
+    }
+
+    /// Whether some request fits both.
+    pub(crate) fn crosses(&self, other: &Route) -> bool {
+        let (mut a, mut b) = (self.segments.iter(), other.segments.iter());
+        self.method == other.method
+            && loop {
+                match (a.next(), b.next()) {
+                    (Some(Segment::Rest), _) | (_, Some(Segment::Rest)) | (None, None) => {
+                        break true;
+                    }
+                    (None, Some(_)) | (Some(_), None) => break false,
+                    (Some(Segment::Literal(x)), Some(Segment::Literal(y))) => {
+                        if x != y {
+                            break false;
+                        }
+                    }
+                    (Some(Segment::Literal(x)), Some(Segment::Variable(_) | Segment::Any))
+                    | (Some(Segment::Variable(_) | Segment::Any), Some(Segment::Literal(x))) => {
+                        if x.is_empty() {
+                            break false;
+                        }
+                    }
+                    (
+                        Some(Segment::Variable(_) | Segment::Any),
+                        Some(Segment::Variable(_) | Segment::Any),
+                    ) => {}
+                }
+            }
+    }
+}
+
+fn segment(text: &str, last: bool) -> Result<Segment, MalformedRoute> {
+    let malformed = || MalformedRoute::Segment(text.to_owned());
+    match text {
+        "**" if last => Ok(Segment::Rest),
+        "**" => Err(MalformedRoute::RestInside),
+        "*" => Ok(Segment::Any),
+        // A trailing slash: the empty segment is a literal and matches itself alone.
+        "" if last => Ok(Segment::Literal(String::new())),
+        "" | "." | ".." => Err(malformed()),
+        _ => match text.strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
+            Some(name) => mandate_model::AttributeName::parse(name)
+                .map(|name| Segment::Variable(name.as_str().to_owned()))
+                .map_err(|_| malformed()),
+            None if text.chars().all(is_literal) => Ok(Segment::Literal(text.to_owned())),
+            None => Err(malformed()),
+        },
+    }
+}
+
+/// Templates are compared with decoded segments, so they are written decoded. What could be
+/// spelled in two ways (`%`, `;`, `?`, `#`, `\`) or be taken for a pattern is refused.
+fn is_literal(c: char) -> bool {
+    !c.is_control() && !c.is_whitespace() && !"{}*%;?#\\/".contains(c)
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Segment::Literal(text) => f.write_str(text),
+            Segment::Variable(name) => write!(f, "{{{name}}}"),
+            Segment::Any => f.write_str("*"),
+            Segment::Rest => f.write_str("**"),
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.method)?;
+        if self.segments.is_empty() {
+            return f.write_str("/");
+        }
+        self.segments.iter().try_for_each(|s| write!(f, "/{s}"))
+    }
+}
+
+/// The action that a request is, with the values of the path's variables.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Matched<'a> {
+    /// The action.
+    pub action: &'a Action,
+    /// The template that matched; its text is fit for records, as it holds no values.
+    pub route: &'a Route,
+    /// Each variable of the path with its text.
+    pub path_vars: Vec<(&'a str, &'a str)>,
+}
+
+/// Two templates that both fit some request, and neither of which is the narrower one.
+#[derive(Debug)]
+pub(crate) struct AmbiguousRoutes {
+    pub(crate) first: (ActionName, Route),
+    pub(crate) second: (ActionName, Route),
+}
+
+/// A trie over the templates of one server workload.
+///
+/// At each node a literal is tried before a variable, and a variable before `**`. As no two
+/// templates cross without one being narrower, the first hit is the narrowest. A search visits
+/// each node at most once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Matcher {
+    methods: HashMap<String, Node>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Node {
+    literals: HashMap<String, Node>,
+    one: Option<Box<Node>>,
+    rest: Option<Target>,
+    here: Option<Target>,
+}
+
+type Target = (ActionName, usize);
+
+impl Matcher {
+    /// A matcher over the routes of `actions`; or every pair that is ambiguous.
+    pub(crate) fn new(
+        actions: &BTreeMap<ActionName, Action>,
+    ) -> Result<Self, Vec<AmbiguousRoutes>> {
+        let routes: Vec<(&ActionName, usize, &Route)> = actions
+            .values()
+            .flat_map(|a| a.routes.iter().enumerate().map(|(n, r)| (&a.name, n, r)))
+            .collect();
+        let ambiguous = ambiguous_pairs(&routes);
+        if !ambiguous.is_empty() {
+            return Err(ambiguous);
+        }
+        let mut matcher = Self::default();
+        for (action, n, route) in routes {
+            let root = matcher.methods.entry(route.method.clone()).or_default();
+            root.insert(&route.segments, (action.clone(), n));
+        }
+        Ok(matcher)
+    }
+
+    pub(crate) fn find(&self, method: &str, segments: &[&str]) -> Option<&(ActionName, usize)> {
+        self.methods.get(method)?.find(segments)
+    }
+}
+
+fn ambiguous_pairs(routes: &[(&ActionName, usize, &Route)]) -> Vec<AmbiguousRoutes> {
+    let mut pairs = Vec::new();
+    for (n, (action_a, _, a)) in routes.iter().enumerate() {
+        for (action_b, _, b) in routes.iter().skip(n + 1) {
+            if a.crosses(b) && a.is_within(b) == b.is_within(a) {
+                pairs.push(AmbiguousRoutes {
+                    first: ((*action_a).clone(), (*a).clone()),
+                    second: ((*action_b).clone(), (*b).clone()),
+                });
+            }
+        }
+    }
+    pairs
+}
+
+impl Node {
+    fn insert(&mut self, segments: &[Segment], target: Target) {
+        match segments.split_first() {
+            None => self.here = Some(target),
+            Some((Segment::Rest, _)) => self.rest = Some(target),
+            Some((Segment::Literal(text), tail)) => {
+                let child = self.literals.entry(text.clone()).or_default();
+                child.insert(tail, target);
+            }
+            Some((Segment::Variable(_) | Segment::Any, tail)) => {
+                self.one.get_or_insert_default().insert(tail, target);
+            }
+        }
+    }
+
+    fn find(&self, segments: &[&str]) -> Option<&Target> {
+        let Some((head, tail)) = segments.split_first() else {
+            return self.here.as_ref().or(self.rest.as_ref());
+        };
+        let literal = || self.literals.get(*head).and_then(|n| n.find(tail));
+        let one = || {
+            let fits = !head.is_empty();
+            self.one
+                .as_ref()
+                .filter(|_| fits)
+                .and_then(|n| n.find(tail))
+        };
+        literal().or_else(one).or(self.rest.as_ref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(text: &str) -> Route {
+        Route::parse(text).unwrap()
+    }
+
+    #[test]
+    fn templates_have_one_spelling() {
+        for text in ["GET /", "GET /a/{b}/*/**", "PUT /a/", "M-SEARCH /x"] {
+            assert_eq!(route(text).to_string(), text);
+        }
+        for bad in [
+            "/a",
+            "get /a",
+            "GET a",
+            "GET /**/a",
+            "GET //a",
+            "GET /a//b",
+            "GET /../a",
+            "GET /{a",
+            "GET /{A}",
+            "GET /a*",
+            "GET /%61",
+            "GET /a;b",
+            "GET /a?b",
+            "GET /{a}/{a}",
+            "GET  /a",
+        ] {
+            assert!(Route::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn narrower_means_every_request_of_it_fits() {
+        for (inner, outer) in [
+            ("GET /a", "GET /**"),
+            ("GET /a/b", "GET /a/{x}"),
+            ("GET /a/{x}", "GET /a/**"),
+            ("GET /a", "GET /a/**"),
+            ("GET /a/", "GET /a/**"),
+        ] {
+            assert!(route(inner).is_within(&route(outer)), "{inner} {outer}");
+            assert!(!route(outer).is_within(&route(inner)), "{outer} {inner}");
+            assert!(route(inner).crosses(&route(outer)));
+        }
+        assert!(
+            !route("GET /a/").is_within(&route("GET /a/{x}")),
+            "an empty segment"
+        );
+        assert!(!route("POST /a").crosses(&route("GET /a")));
+        assert!(route("GET /a/{x}/c").crosses(&route("GET /a/b/{y}")));
+    }
+}

@@ -1,0 +1,226 @@
+//! Server workloads: where they are, what a request to them is, what a gateway adds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use mandate_model::{
+    ActionName, AttributeName, AttributeType, AttributeValue, Effect, ServerName, Timestamp,
+    UnfitAttribute,
+};
+
+use super::{Credential, Matched, Matcher, Route};
+
+/// Something that agents access through a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerWorkload {
+    /// Its name.
+    pub name: ServerName,
+    /// Its resource indicator (RFC 8707): the `aud` of access tokens for it.
+    pub resource: String,
+    /// Where requests are forwarded to.
+    pub upstream: Upstream,
+    /// The `aud` of tokens for an upstream that verifies them; never any server's `resource`.
+    pub upstream_audience: Option<String>,
+    /// What is injected.
+    pub credential: Credential,
+    /// Whether the arrival of a read matters to nobody, so that it may be recorded before its
+    /// response is released and not before it is forwarded (C1).
+    pub internal: bool,
+    /// Until when it is observed only: denials of policy and mandate are recorded, not enforced.
+    pub observe_until: Option<Timestamp>,
+    /// How HTTP is spoken.
+    pub http: HttpSettings,
+    /// The name of the CA in local configuration that the upstream's certificate is checked
+    /// against; the usual public ones, if `None`.
+    pub ca: Option<String>,
+    /// Its actions.
+    pub actions: BTreeMap<ActionName, Action>,
+    pub(crate) matcher: Matcher,
+}
+
+impl ServerWorkload {
+    /// Its actions, sorted by name.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        self.actions.values()
+    }
+
+    /// The action that a request is: the one whose template is the narrowest that fits. `None`
+    /// means deny.
+    ///
+    /// `path_segments` are what stands between the slashes of the path that will be sent,
+    /// percent-decoded: `/customers/acme` has `["customers", "acme"]`, `/` has none, and a
+    /// trailing slash gives an empty last segment.
+    pub fn match_request<'a>(
+        &'a self,
+        method: &str,
+        path_segments: &[&'a str],
+    ) -> Option<Matched<'a>> {
+        let (name, n) = self.matcher.find(method, path_segments)?;
+        let action = self.actions.get(name)?;
+        let route = action.routes.get(*n)?;
+        let path_vars = route
+            .segments
+            .iter()
+            .zip(path_segments)
+            .filter_map(|(segment, text)| match segment {
+                super::Segment::Variable(name) => Some((name.as_str(), *text)),
+                super::Segment::Literal(_) | super::Segment::Any | super::Segment::Rest => None,
+            })
+            .collect();
+        Some(Matched {
+            action,
+            route,
+            path_vars,
+        })
+    }
+
+    /// Whether it is observed only at `now`.
+    pub fn is_observed(&self, now: Timestamp) -> bool {
+        self.observe_until.is_some_and(|until| now < until)
+    }
+}
+
+/// Where a server workload is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Upstream {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Its host, in lower case; an IPv6 address without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What is put before the request's path: empty, or `/base` without a trailing slash.
+    pub base_path: String,
+}
+
+impl Upstream {
+    /// `https` or `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// Host and port as an authority component (RFC 3986 §3.2).
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, authority) = (self.scheme(), self.authority());
+        write!(f, "{scheme}://{authority}{}", self.base_path)
+    }
+}
+
+/// A named operation of a server workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Action {
+    /// Its name.
+    pub name: ActionName,
+    /// What it does.
+    pub effect: Effect,
+    /// How requests for it look; any one of them.
+    pub routes: Vec<Route>,
+    /// The attributes that requests for it may have, the path's variables included.
+    pub attributes: BTreeMap<AttributeName, Attribute>,
+}
+
+/// One attribute of an action's requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attribute {
+    /// Where its values come from.
+    pub source: AttributeSource,
+    /// What they may be.
+    pub ty: AttributeType,
+    /// How records show them.
+    pub log: LogStyle,
+}
+
+impl Attribute {
+    /// Reads one value. Only the canonical form is accepted (A7).
+    pub fn parse(&self, text: &str) -> Result<AttributeValue, UnfitAttribute> {
+        self.ty.parse(text)
+    }
+}
+
+/// Where in a request the values of an attribute are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AttributeSource {
+    /// The path's variable of this name.
+    Path(String),
+    /// Every query parameter of this name.
+    Query(String),
+    /// Every header field of this name, in lower case.
+    Header(String),
+    /// What this JSON pointer (RFC 6901) finds in the body; if that is an array, each element.
+    Body(String),
+}
+
+impl fmt::Display for AttributeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttributeSource::Path(name) => write!(f, "path {{{name}}}"),
+            AttributeSource::Query(name) => write!(f, "query `{name}`"),
+            AttributeSource::Header(name) => write!(f, "header `{name}`"),
+            AttributeSource::Body(pointer) => write!(f, "body `{pointer}`"),
+        }
+    }
+}
+
+/// How records show an attribute's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogStyle {
+    /// As they are.
+    Plain,
+    /// As keyed hashes, for personal values.
+    Hash,
+}
+
+/// How a gateway speaks HTTP for a server workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpSettings {
+    /// The hosts by which agents reach it, in lower case; by path alone, if empty.
+    pub hosts: BTreeSet<String>,
+    /// How long connecting to the upstream may take.
+    pub connect_timeout: Duration,
+    /// How long the upstream may take until its response begins.
+    pub response_timeout: Duration,
+    /// How long a stream may be silent.
+    pub idle_timeout: Duration,
+    /// The longest request body, in bytes.
+    pub max_body_bytes: u64,
+    /// The longest request head, in bytes.
+    pub max_header_bytes: u32,
+    /// The header that carries the task's id to the upstream.
+    pub pass_task_id: Option<String>,
+    /// Whether `traceparent` is passed on.
+    pub traceparent: bool,
+    /// Further request headers that are not passed on, in lower case.
+    pub strip_headers: BTreeSet<String>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            hosts: BTreeSet::new(),
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(300),
+            max_body_bytes: 10 * 1024 * 1024,
+            max_header_bytes: 32 * 1024,
+            pass_task_id: None,
+            traceparent: false,
+            strip_headers: BTreeSet::new(),
+        }
+    }
+}

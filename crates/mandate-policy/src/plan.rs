@@ -1,0 +1,130 @@
+//! What a change of the bundle does to access: who gains and loses what, never only a text diff.
+
+mod describe;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::Bundle;
+use crate::table::{AccessRow, Way, key};
+
+/// What would change if a bundle became live.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// Changed upstreams and credentials, to be shown first: they redirect secrets (C4).
+    pub upstreams: Vec<Change>,
+    /// Access that comes to be.
+    pub gains: Vec<AccessRow>,
+    /// Access that ceases to be.
+    pub losses: Vec<AccessRow>,
+    /// Access whose conditions change. Whether that widens or narrows it is not guessed.
+    pub conditions: Vec<ConditionChange>,
+    /// Every other changed declaration.
+    pub others: Vec<Change>,
+}
+
+/// A changed field of a declaration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Change {
+    /// The kind of declaration.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The field.
+    pub field: String,
+    /// What it said; `None` if it said nothing.
+    pub before: Option<String>,
+    /// What it says; `None` if it says nothing.
+    pub after: Option<String>,
+}
+
+/// Access whose conditions change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConditionChange {
+    /// The access as it would be.
+    pub row: AccessRow,
+    /// The ways to it as they are.
+    pub before: Vec<Way>,
+    /// The guardrails about it as they are.
+    pub guardrails_before: Vec<mandate_model::PolicyName>,
+}
+
+impl Plan {
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether applying needs the right `upstreams` beside `apply` (C4).
+    pub fn touches_upstreams(&self) -> bool {
+        !self.upstreams.is_empty()
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` {}: ", self.kind, self.name, self.field)?;
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => write!(f, "{before} → {after}"),
+            (None, Some(after)) => write!(f, "new, {after}"),
+            (Some(before), None) => write!(f, "removed, was {before}"),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// What changes from `old`, or from nothing, to `new`. Heads are compared exactly.
+pub fn plan(old: Option<&Bundle>, new: &Bundle) -> Plan {
+    let before = old.map(Bundle::access_table).unwrap_or_default();
+    let after = new.access_table();
+    let mut plan = Plan::default();
+    let known: BTreeMap<_, _> = before.iter().map(|row| (key(row), row)).collect();
+    for row in &after {
+        match known.get(&key(row)) {
+            None => plan.gains.push(row.clone()),
+            Some(was) if is_the_same_access(was, row) => {}
+            Some(was) => plan.conditions.push(ConditionChange {
+                row: row.clone(),
+                before: was.ways.clone(),
+                guardrails_before: was.guardrails.clone(),
+            }),
+        }
+    }
+    let kept: BTreeMap<_, _> = after.iter().map(|row| (key(row), row)).collect();
+    let lost = before.iter().filter(|row| !kept.contains_key(&key(row)));
+    plan.losses = lost.cloned().collect();
+    let changes = changes(
+        &old.map(describe::all).unwrap_or_default(),
+        &describe::all(new),
+    );
+    (plan.upstreams, plan.others) = changes.into_iter().partition(redirects);
+    plan
+}
+
+fn is_the_same_access(a: &AccessRow, b: &AccessRow) -> bool {
+    (&a.ways, &a.guardrails, &a.effect) == (&b.ways, &b.guardrails, &b.effect)
+}
+
+fn redirects(change: &Change) -> bool {
+    change.kind == "ServerWorkload" && describe::REDIRECTING.contains(&change.field.as_str())
+}
+
+fn changes(before: &describe::Fields, after: &describe::Fields) -> Vec<Change> {
+    let keys: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    keys.into_iter()
+        .filter(|key| before.get(*key) != after.get(*key))
+        .map(|key| Change {
+            kind: key.0,
+            name: key.1.clone(),
+            field: key.2.clone(),
+            before: before.get(key).cloned(),
+            after: after.get(key).cloned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,369 @@
+//! Every field of every declaration in words, for comparison. A field that is left out here would
+//! change unseen, so records are taken apart without `..`.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use crate::Bundle;
+use crate::decl::{
+    AccessPolicy, AgentType, Credential, Guardrail, HttpSettings, OccurrenceRule, Operator,
+    PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate, ServerWorkload, SpawnScope,
+    TaskPolicy, TriggerRule, TrustProvider, UserRule,
+};
+use crate::table::in_words;
+
+/// Kind, name and field to what it says.
+pub(super) type Fields = BTreeMap<(&'static str, String, String), String>;
+
+/// The fields of a server workload that decide where requests and secrets go (C4).
+pub(super) const REDIRECTING: &[&str] = &["upstream", "upstreamAudience", "credential", "tls.ca"];
+
+pub(super) fn all(bundle: &Bundle) -> Fields {
+    let mut all = Fields::new();
+    bundle.providers().for_each(|d| provider(d, &mut all));
+    bundle.agents().for_each(|d| agent(d, &mut all));
+    bundle.servers().for_each(|d| server(d, &mut all));
+    bundle.access_policies().for_each(|d| access(d, &mut all));
+    bundle.guardrails().for_each(|d| guardrail(d, &mut all));
+    bundle.task_policies().for_each(|d| task(d, &mut all));
+    bundle.operators().for_each(|d| operator(d, &mut all));
+    all
+}
+
+struct Describe<'a> {
+    kind: &'static str,
+    name: String,
+    into: &'a mut Fields,
+}
+
+impl Describe<'_> {
+    fn say(&mut self, field: &str, what: impl Display) {
+        let what = what.to_string();
+        if !what.is_empty() {
+            let key = (self.kind, self.name.clone(), field.to_owned());
+            self.into.insert(key, what);
+        }
+    }
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let all: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    all.join(", ")
+}
+
+fn provider(TrustProvider { name, kind }: &TrustProvider, into: &mut Fields) {
+    let mut d = Describe {
+        kind: "TrustProvider",
+        name: name.to_string(),
+        into,
+    };
+    match kind {
+        ProviderKind::Process => d.say("kind", "process"),
+        ProviderKind::Oidc(oidc) => {
+            d.say("kind", "oidc");
+            d.say("issuer", &oidc.issuer);
+            d.say("audience", &oidc.audience);
+            d.say("jwksUri", oidc.jwks_uri.as_deref().unwrap_or_default());
+        }
+    }
+}
+
+fn agent(agent: &AgentType, into: &mut Fields) {
+    let AgentType {
+        name,
+        id: _,
+        process_rules,
+        hosted_by,
+        may_spawn,
+        federation,
+        pin,
+        break_glass,
+    } = agent;
+    let mut d = Describe {
+        kind: "AgentType",
+        name: name.to_string(),
+        into,
+    };
+    d.say("attestation", list(process_rules.iter().map(rule)));
+    d.say("hostedBy", list(hosted_by));
+    d.say(
+        "maySpawn",
+        list(may_spawn.iter().map(|(child, scope)| spawn(child, scope))),
+    );
+    d.say("federation", list(federation));
+    match pin {
+        Pin::None => {}
+        Pin::Instance => d.say("pin", "instance"),
+    }
+    d.say("breakGlass.contact", &break_glass.contact);
+    d.say("breakGlass.impact", &break_glass.impact);
+    d.say("breakGlass.steps", break_glass.steps.join("; "));
+    if break_glass.resume_needs_second_operator {
+        d.say("breakGlass.resume", "second-operator");
+    }
+}
+
+fn rule(rule: &ProcessRule) -> String {
+    let ProcessRule {
+        agent: _,
+        provider,
+        user,
+        unit,
+        path,
+        sha256,
+        weak,
+    } = rule;
+    let parts = [
+        user.as_ref().map(self::user),
+        unit.as_ref().map(|unit| format!("unit {unit}")),
+        path.as_ref().map(|path| format!("path {path}")),
+        sha256.as_ref().map(|sha256| format!("sha256 {sha256}")),
+        weak.then(|| "without isolation".to_owned()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("{provider}({})", parts.join(" "))
+}
+
+fn user(rule: &UserRule) -> String {
+    match rule {
+        UserRule::Name(name) => format!("user {name}"),
+        UserRule::Uid(uid) => format!("uid {uid}"),
+    }
+}
+
+fn spawn(child: &mandate_model::AgentTypeName, scope: &SpawnScope) -> String {
+    match scope {
+        SpawnScope::Any => child.to_string(),
+        SpawnScope::Only(actions) => {
+            let words: Vec<String> = actions.iter().map(|(s, a)| format!("{s}:{a}")).collect();
+            format!("{child}({})", words.join(" "))
+        }
+    }
+}
+
+fn server(server: &ServerWorkload, into: &mut Fields) {
+    let ServerWorkload {
+        name,
+        resource,
+        upstream,
+        upstream_audience,
+        credential,
+        internal,
+        observe_until,
+        http,
+        ca,
+        actions,
+        matcher: _,
+    } = server;
+    let mut d = Describe {
+        kind: "ServerWorkload",
+        name: name.to_string(),
+        into,
+    };
+    d.say("resource", resource);
+    d.say("upstream", upstream);
+    d.say(
+        "upstreamAudience",
+        upstream_audience.as_deref().unwrap_or_default(),
+    );
+    d.say("credential", self::credential(credential));
+    if *internal {
+        d.say("internal", "reads may be recorded before release");
+    }
+    if let Some(until) = observe_until {
+        d.say("observe.until", until);
+    }
+    self::http(http, &mut d);
+    d.say("tls.ca", ca.as_deref().unwrap_or_default());
+    for action in actions.values() {
+        let field = |what: &str| format!("actions.{}.{what}", action.name);
+        d.say(&field("effect"), action.effect);
+        d.say(&field("match"), list(&action.routes));
+        let attributes = action.attributes.iter().map(|(name, a)| {
+            let words = match &a.ty {
+                mandate_model::AttributeType::Enum(words) => format!("({})", list(words)),
+                mandate_model::AttributeType::String
+                | mandate_model::AttributeType::Integer
+                | mandate_model::AttributeType::Uuid => String::new(),
+            };
+            format!(
+                "{name} {}{words} from {} {:?}",
+                a.ty.name(),
+                a.source,
+                a.log
+            )
+        });
+        d.say(&field("attributes"), list(attributes));
+    }
+}
+
+fn credential(credential: &Credential) -> String {
+    let shape = |t: &SecretTemplate| format!("{}${{secret:{}}}{}", t.before, t.secret, t.after);
+    match credential {
+        Credential::None => "none".to_owned(),
+        Credential::MandateToken => "mandateToken".to_owned(),
+        Credential::Header { name, value } => format!("header `{name}: {}`", shape(value)),
+        Credential::Query { name, value } => format!("query `{name}={}`", shape(value)),
+        Credential::Basic { user, secret } => format!("basic `{user}` with `${{secret:{secret}}}`"),
+    }
+}
+
+fn http(http: &HttpSettings, d: &mut Describe<'_>) {
+    let HttpSettings {
+        hosts,
+        connect_timeout,
+        response_timeout,
+        idle_timeout,
+        max_body_bytes,
+        max_header_bytes,
+        pass_task_id,
+        traceparent,
+        strip_headers,
+    } = http;
+    d.say("http.hosts", list(hosts));
+    d.say(
+        "http.connectTimeout",
+        format!("{} s", connect_timeout.as_secs()),
+    );
+    d.say(
+        "http.responseTimeout",
+        format!("{} s", response_timeout.as_secs()),
+    );
+    d.say("http.idleTimeout", format!("{} s", idle_timeout.as_secs()));
+    d.say("http.maxBodyBytes", max_body_bytes);
+    d.say("http.maxHeaderBytes", max_header_bytes);
+    d.say(
+        "http.passTaskId",
+        pass_task_id.as_deref().unwrap_or_default(),
+    );
+    d.say("http.traceparent", traceparent);
+    d.say("http.stripHeaders", list(strip_headers));
+}
+
+fn access(policy: &AccessPolicy, into: &mut Fields) {
+    // Its heads and conditions are compared as access; here only what it says in all.
+    let AccessPolicy {
+        name,
+        agents,
+        server,
+        actions,
+        task_must_fix: _,
+        limits: _,
+        when: _,
+        max_token_lifetime: _,
+    } = policy;
+    let mut d = Describe {
+        kind: "AccessPolicy",
+        name: name.to_string(),
+        into,
+    };
+    let heads = format!("{} → {server}: {}", list(agents), list(actions));
+    d.say("heads", heads);
+}
+
+fn guardrail(guardrail: &Guardrail, into: &mut Fields) {
+    let Guardrail {
+        name,
+        forbid,
+        agents,
+        servers,
+    } = guardrail;
+    let mut d = Describe {
+        kind: "Guardrail",
+        name: name.to_string(),
+        into,
+    };
+    d.say("forbid", forbid.trim());
+    d.say("agents", agents.as_ref().map_or("all".to_owned(), list));
+    d.say("servers", servers.as_ref().map_or("all".to_owned(), list));
+}
+
+fn task(policy: &TaskPolicy, into: &mut Fields) {
+    let TaskPolicy {
+        name,
+        opener,
+        purpose,
+        trigger,
+        ceiling,
+        max_duration,
+        max_depth,
+        budget,
+        resume_by_type,
+    } = policy;
+    let mut d = Describe {
+        kind: "TaskPolicy",
+        name: name.to_string(),
+        into,
+    };
+    d.say("opener", opener);
+    d.say("purpose", purpose);
+    d.say("trigger", self::trigger(trigger));
+    let entries = ceiling.iter().map(|e| {
+        let constraints = e.constraints.iter();
+        let constraints: String = constraints
+            .map(|(k, c)| format!(" where `{k}` {}", in_words(c)))
+            .collect();
+        format!("{}:{}{constraints}", e.server, e.action)
+    });
+    d.say("ceiling", list(entries));
+    d.say("maxDuration", format!("{} s", max_duration.as_secs()));
+    d.say("maxDepth", max_depth);
+    d.say(
+        "budget.maxAccesses",
+        budget.max_accesses.map_or(String::new(), |n| n.to_string()),
+    );
+    d.say(
+        "budget.maxChildren",
+        budget.max_children.map_or(String::new(), |n| n.to_string()),
+    );
+    d.say("resume", if *resume_by_type { "type" } else { "instance" });
+}
+
+fn trigger(trigger: &TriggerRule) -> String {
+    match trigger {
+        TriggerRule::User(PersonRule {
+            provider,
+            claims,
+            bind,
+            any_user,
+        }) => {
+            let claims = claims.iter().map(|(k, v)| format!(" with {k} `{v}`"));
+            let bind = bind
+                .iter()
+                .map(|(k, v)| format!(" binding {k} to claims.{v}"));
+            let anybody = any_user.then(|| ", anybody".to_owned());
+            let more: String = claims.chain(bind).chain(anybody).collect();
+            format!("user of {provider}{more}")
+        }
+        TriggerRule::Schedule(rule) => format!("schedule {}", occurrence(rule)),
+        TriggerRule::Event(rule) => format!("event {}", occurrence(rule)),
+        TriggerRule::Operator => "operator".to_owned(),
+    }
+}
+
+fn occurrence(rule: &OccurrenceRule) -> String {
+    let item = if rule.item_required { " with item" } else { "" };
+    let word = if rule.unverified_allowed {
+        ", unverified"
+    } else {
+        ""
+    };
+    format!("{}{item}{word}", rule.name)
+}
+
+fn operator(operator: &Operator, into: &mut Fields) {
+    let Operator {
+        name,
+        user,
+        rights,
+        when,
+    } = operator;
+    let mut d = Describe {
+        kind: "Operator",
+        name: name.to_string(),
+        into,
+    };
+    d.say("user", self::user(user));
+    d.say("rights", list(rights));
+    d.say("when", when.as_deref().unwrap_or_default().trim());
+}

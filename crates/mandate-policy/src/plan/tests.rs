@@ -1,0 +1,86 @@
+use super::*;
+use crate::fixtures::{example, example_with};
+
+fn after(old: &str, new: &str) -> Plan {
+    plan(Some(&example()), &example_with(old, new).unwrap().bundle)
+}
+
+#[test]
+fn the_same_bundle_changes_nothing_and_a_first_bundle_gains_everything() {
+    let bundle = example();
+    assert!(plan(Some(&bundle), &bundle).is_empty());
+    let first = plan(None, &bundle);
+    assert_eq!(first.gains, bundle.access_table());
+    assert!(first.touches_upstreams());
+}
+
+#[test]
+fn a_comment_changes_nothing() {
+    assert!(after("kind: Guardrail", "# new\nkind: Guardrail").is_empty());
+}
+
+#[test]
+fn shows_who_gains_and_who_loses() {
+    let plan = after(
+        "agents: [retriever, backlog]",
+        "agents: [executor, backlog]",
+    );
+    let rows = |rows: &[AccessRow]| -> Vec<String> {
+        rows.iter()
+            .map(|r| {
+                format!(
+                    "{} {:?} {}",
+                    r.agent,
+                    r.as_hosted.as_ref().map(|a| a.as_str()),
+                    r.action
+                )
+            })
+            .collect()
+    };
+    assert_eq!(
+        rows(&plan.gains),
+        ["executor None read", "orchestrator Some(\"executor\") read"]
+    );
+    assert_eq!(rows(&plan.losses), ["retriever None read"]);
+    assert!(plan.conditions.is_empty());
+}
+
+#[test]
+fn shows_a_changed_condition_as_such() {
+    let plan = after(
+        "{amount_cents: {max: 10000}}",
+        "{amount_cents: {max: 10001}}",
+    );
+    assert_eq!((plan.gains.len(), plan.losses.len()), (0, 0));
+    let change = &plan.conditions[0];
+    assert_eq!(
+        change.before[0].conditions[1],
+        "`amount_cents` is at most 10000"
+    );
+    assert_eq!(
+        change.row.ways[0].conditions[1],
+        "`amount_cents` is at most 10001"
+    );
+}
+
+#[test]
+fn shows_changed_upstreams_and_credentials_apart() {
+    for (old, new) in [
+        (
+            "https://records.internal:8443",
+            "https://records.internal:8444",
+        ),
+        ("secret:records-key", "secret:other-key"),
+        ("header: Authorization", "header: X-Key"),
+    ] {
+        let plan = after(old, new);
+        assert_eq!((plan.upstreams.len(), plan.others.len()), (1, 0), "{old}");
+        assert!(plan.touches_upstreams());
+    }
+    let plan = after("maxDuration: 10m", "maxDuration: 20m");
+    assert!(!plan.touches_upstreams());
+    assert_eq!(
+        plan.others[0].to_string(),
+        "TaskPolicy `support-case` maxDuration: 600 s → 1200 s"
+    );
+}

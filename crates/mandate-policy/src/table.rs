@@ -1,0 +1,226 @@
+//! The table of who may do what: what a security engineer reads, and what `plan` compares.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName};
+
+use crate::Bundle;
+use crate::decl::{AccessPolicy, AgentType, TriggerRule};
+
+/// That an agent type may do an action, and under which conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AccessRow {
+    /// The agent type.
+    pub agent: AgentTypeName,
+    /// The hosted type as which it may, where it is the host: its compromise costs this too (A6).
+    pub as_hosted: Option<AgentTypeName>,
+    /// The server workload.
+    pub server: ServerName,
+    /// The action.
+    pub action: ActionName,
+    /// What the action does.
+    pub effect: Effect,
+    /// The access policies that permit, each with its own conditions; any one of them suffices.
+    pub ways: Vec<Way>,
+    /// The guardrails that are about it, sorted; none of them may hold.
+    pub guardrails: Vec<PolicyName>,
+    /// The task policies under whose tasks it can come about, sorted. Empty: nobody can open one.
+    pub tasks: Vec<PolicyName>,
+    /// Those among them that anybody at a trust provider can begin.
+    pub any_user: Vec<PolicyName>,
+    /// Audiences outside of the trust domain that the agent type's JWT-SVIDs may be minted for.
+    pub federation: Vec<String>,
+}
+
+/// One access policy's way to permit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Way {
+    /// The access policy.
+    pub policy: PolicyName,
+    /// What must hold, in words; all of it.
+    pub conditions: Vec<String>,
+}
+
+impl fmt::Display for AccessRow {
+    /// One line: `executor records:refund (write) via refunding [the task pins …] unless …`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.agent)?;
+        if let Some(hosted) = &self.as_hosted {
+            write!(f, " as {hosted}")?;
+        }
+        write!(f, " {}:{} ({}) via ", self.server, self.action, self.effect)?;
+        let ways: Vec<String> = self.ways.iter().map(Way::to_string).collect();
+        f.write_str(&ways.join(" or "))?;
+        for (word, names) in [
+            ("unless", &self.guardrails),
+            ("in tasks of", &self.tasks),
+            ("open to anybody:", &self.any_user),
+        ] {
+            if !names.is_empty() {
+                let names: Vec<&str> = names.iter().map(PolicyName::as_str).collect();
+                write!(f, " {word} {}", names.join(", "))?;
+            }
+        }
+        if !self.federation.is_empty() {
+            write!(f, " known elsewhere: {}", self.federation.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.policy)?;
+        if self.conditions.is_empty() {
+            return Ok(());
+        }
+        write!(f, " [{}]", self.conditions.join("; "))
+    }
+}
+
+impl Bundle {
+    /// Every access that some policy permits, sorted by agent type, server workload and action.
+    /// What is not in it is denied.
+    pub fn access_table(&self) -> Vec<AccessRow> {
+        let mut rows = Vec::new();
+        for agent in self.agents() {
+            rows.extend(self.rows_of(agent, None));
+            for hosted in self.agents().filter(|a| a.hosted_by.contains(&agent.name)) {
+                rows.extend(self.rows_of(hosted, Some(agent)));
+            }
+        }
+        rows.sort_by(|a, b| key(a).cmp(&key(b)));
+        rows
+    }
+
+    fn rows_of(&self, acting: &AgentType, host: Option<&AgentType>) -> Vec<AccessRow> {
+        let agent = host.unwrap_or(acting);
+        let mine = |p: &&AccessPolicy| p.agents.contains(&acting.name);
+        let pairs: BTreeSet<(&ServerName, &ActionName)> = self
+            .access_policies()
+            .filter(mine)
+            .flat_map(|p| p.actions.iter().map(move |a| (&p.server, a)))
+            .collect();
+        pairs
+            .into_iter()
+            .filter_map(|(server, action)| {
+                let tasks = self.tasks_reaching(&acting.name, server, action);
+                Some(AccessRow {
+                    agent: agent.name.clone(),
+                    as_hosted: host.map(|_| acting.name.clone()),
+                    server: server.clone(),
+                    action: action.clone(),
+                    effect: self.declared.action(server, action)?.effect,
+                    ways: self.ways(&acting.name, server, action),
+                    guardrails: self.guardrails_about(&acting.name, server),
+                    any_user: self.open_to_anybody(&tasks),
+                    tasks,
+                    federation: agent.federation.iter().cloned().collect(),
+                })
+            })
+            .collect()
+    }
+
+    fn ways(&self, agent: &AgentTypeName, server: &ServerName, action: &ActionName) -> Vec<Way> {
+        self.access_policies()
+            .filter(|p| {
+                p.agents.contains(agent) && p.server == *server && p.actions.contains(action)
+            })
+            .map(|p| Way {
+                policy: p.name.clone(),
+                conditions: conditions(p),
+            })
+            .collect()
+    }
+
+    fn guardrails_about(&self, agent: &AgentTypeName, server: &ServerName) -> Vec<PolicyName> {
+        self.guardrails()
+            .filter(|g| g.agents.as_ref().is_none_or(|set| set.contains(agent)))
+            .filter(|g| g.servers.as_ref().is_none_or(|set| set.contains(server)))
+            .map(|g| g.name.clone())
+            .collect()
+    }
+
+    fn tasks_reaching(
+        &self,
+        agent: &AgentTypeName,
+        server: &ServerName,
+        action: &ActionName,
+    ) -> Vec<PolicyName> {
+        let entry = |p: &crate::decl::TaskPolicy| {
+            let mut entries = p.ceiling.for_action(server, action);
+            entries.next().is_some()
+        };
+        self.task_policies()
+            .filter(|p| {
+                entry(p)
+                    && self
+                        .declared
+                        .reach(&p.opener, server, action)
+                        .contains(agent)
+            })
+            .map(|p| p.name.clone())
+            .collect()
+    }
+
+    fn open_to_anybody(&self, tasks: &[PolicyName]) -> Vec<PolicyName> {
+        let anybody = |name: &&PolicyName| {
+            self.task_policy(name)
+                .is_some_and(|p| matches!(&p.trigger, TriggerRule::User(u) if u.any_user))
+        };
+        tasks.iter().filter(anybody).cloned().collect()
+    }
+}
+
+type RowKey<'a> = (
+    &'a AgentTypeName,
+    Option<&'a AgentTypeName>,
+    &'a ServerName,
+    &'a ActionName,
+);
+
+pub(crate) fn key(row: &AccessRow) -> RowKey<'_> {
+    (&row.agent, row.as_hosted.as_ref(), &row.server, &row.action)
+}
+
+fn conditions(policy: &AccessPolicy) -> Vec<String> {
+    let fixed = policy.task_must_fix.iter();
+    let fixed = fixed.map(|name| format!("the task pins `{name}`"));
+    let limits = policy.limits.iter();
+    let limits = limits.map(|(name, limit)| format!("`{name}` {}", in_words(limit)));
+    let when = policy
+        .when
+        .iter()
+        .map(|when| format!("when {}", when.trim()));
+    let lifetime = policy.max_token_lifetime.iter();
+    let lifetime = lifetime.map(|span| format!("tokens live at most {} s", span.as_secs()));
+    fixed.chain(limits).chain(when).chain(lifetime).collect()
+}
+
+/// A constraint in words.
+pub(crate) fn in_words(constraint: &mandate_model::mandate::Constraint) -> String {
+    use mandate_model::mandate::Constraint;
+    match constraint {
+        Constraint::In(values) => {
+            let list: Vec<String> = values.iter().map(|v| format!("`{v}`")).collect();
+            format!("is {}", list.join(" or "))
+        }
+        Constraint::Prefix(text) => format!("begins with `{text}`"),
+        Constraint::Max(max) => format!("is at most {max}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixtures::example;
+
+    #[test]
+    fn the_examples_table_is_the_golden_one() {
+        let rows = example().access_table();
+        let lines: Vec<String> = rows.iter().map(|row| row.to_string()).collect();
+        insta::assert_snapshot!("example_access_table", lines.join("\n"));
+    }
+}

@@ -1,0 +1,324 @@
+//! The one thread that writes.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mandate_audit::{Event, SpoolChain};
+use mandate_model::GatewayId;
+use mandate_ports::{Entropy, LocalReceipt, SpoolError};
+use tokio::sync::oneshot;
+
+use crate::SpoolLimits;
+use crate::format::{BLOCK, SegmentHeader};
+use crate::group::{Group, MAX_RECORDS};
+use crate::ledger::{GroupPlace, Ledger};
+use crate::recover::Recovered;
+use crate::segment::Segment;
+
+/// An event that waits, and who waits for it.
+pub(crate) struct Append {
+    pub(crate) event: Event,
+    pub(crate) reply: Reply,
+}
+
+pub(crate) type Reply = oneshot::Sender<Result<LocalReceipt, SpoolError>>;
+
+/// The ledgers of a folder. The lock is held for a clone or a push.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    current: Mutex<Arc<Ledger>>,
+    retired: Mutex<Vec<Arc<Ledger>>>,
+}
+
+impl Shelf {
+    pub(crate) fn new(current: Arc<Ledger>, retired: Vec<Arc<Ledger>>) -> Self {
+        Self {
+            current: Mutex::new(current),
+            retired: Mutex::new(retired),
+        }
+    }
+
+    pub(crate) fn current(&self) -> Arc<Ledger> {
+        let current = self.current.lock();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The retired ones with records to ship; the files of the others are deleted.
+    pub(crate) fn retired(&self) -> Vec<Arc<Ledger>> {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|ledger| !(ledger.is_shipped() && ledger.delete().is_ok()));
+        retired.clone()
+    }
+
+    fn replace(&self, next: Arc<Ledger>) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let former = std::mem::replace(&mut *current, next);
+        drop(current);
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.push(former);
+    }
+}
+
+/// Makes a file's data durable. `fdatasync`, but for tests of its failure.
+pub(crate) type SyncFile = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
+
+/// Where the next group goes.
+pub(crate) struct Position {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) end: u64,
+    pub(crate) filled: u64,
+    pub(crate) next_group: u64,
+    pub(crate) next_seq: u64,
+    pub(crate) chain: SpoolChain,
+}
+
+impl Position {
+    pub(crate) fn of(recovered: Recovered) -> Self {
+        Self {
+            ledger: Arc::new(recovered.ledger),
+            segment: recovered.segment,
+            end: recovered.end,
+            filled: recovered.filled,
+            next_group: recovered.next_group,
+            next_seq: recovered.next_seq,
+            chain: recovered.chain,
+        }
+    }
+
+    fn next_segment(&self) -> SegmentHeader {
+        SegmentHeader {
+            spool: self.segment.header.spool.clone(),
+            generation: self.segment.header.generation,
+            first_seq: self.next_seq,
+            first_group: self.next_group,
+            chain: self.chain,
+        }
+    }
+}
+
+/// What a failed write means for the file.
+enum Fault {
+    /// The file is as it was, or holds only what the next group will overwrite.
+    Harmless(SpoolError),
+    /// Nobody knows what the file holds.
+    Doubtful(SpoolError),
+}
+
+pub(crate) struct Writer {
+    pub(crate) directory: PathBuf,
+    pub(crate) gateway: GatewayId,
+    pub(crate) limits: SpoolLimits,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) sync: SyncFile,
+    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) at: Position,
+    /// The current file's sync failed, and no new spool could be begun yet.
+    pub(crate) doubtful: bool,
+    /// Held as long as the thread runs; one process per folder.
+    pub(crate) _lock: File,
+}
+
+impl Writer {
+    /// Serves appends until nobody can send any more.
+    pub(crate) fn run(mut self, appends: &Receiver<Append>) {
+        while let Ok(first) = appends.recv() {
+            let mut batch = vec![first];
+            batch.extend(appends.try_iter().take(MAX_RECORDS - 1));
+            self.serve(batch);
+        }
+    }
+
+    fn serve(&mut self, batch: Vec<Append>) {
+        let mut waiting = batch.into_iter();
+        while waiting.len() > 0 {
+            if let Err(error) = self.leave_doubtful_file() {
+                waiting.for_each(|append| answer(append.reply, Err(error.clone())));
+                return;
+            }
+            let (group, replies) = self.stage(&mut waiting);
+            if group.len() > 0 {
+                self.commit(group, replies);
+            }
+        }
+    }
+
+    /// Takes appends until a group is full or none is left. Those that cannot be staged are
+    /// refused at once.
+    fn stage(&self, waiting: &mut impl Iterator<Item = Append>) -> (Group, Vec<Reply>) {
+        let spool = &self.at.segment.header.spool;
+        let mut group = Group::after(spool, self.at.next_group, self.at.next_seq, self.at.chain);
+        let mut replies = Vec::new();
+        while !group.is_full() {
+            let Some(Append { event, reply }) = waiting.next() else {
+                break;
+            };
+            let staged = self
+                .check_unshipped(&event, &group)
+                .and_then(|()| group.add(event, &self.gateway));
+            match staged {
+                Ok(()) => replies.push(reply),
+                Err(error) => answer(reply, Err(error)),
+            }
+        }
+        (group, replies)
+    }
+
+    fn check_unshipped(&self, event: &Event, group: &Group) -> Result<(), SpoolError> {
+        let waiting = self.at.ledger.waiting();
+        let staged = u64::try_from(group.len()).unwrap_or(u64::MAX);
+        let age = waiting.oldest.map(|oldest| event.at.since(oldest));
+        let fits = waiting.records.saturating_add(staged) < self.limits.max_unshipped_records
+            && waiting.bytes.saturating_add(group.bytes()) < self.limits.max_unshipped_bytes
+            && age.is_none_or(|age| age <= self.limits.max_unshipped_age);
+        if fits {
+            Ok(())
+        } else {
+            Err(SpoolError::Unshipped)
+        }
+    }
+
+    fn commit(&mut self, group: Group, replies: Vec<Reply>) {
+        match self.write(&group) {
+            Ok(()) => {
+                let receipts = group.into_receipts();
+                for (reply, receipt) in replies.into_iter().zip(receipts) {
+                    answer(reply, Ok(receipt));
+                }
+            }
+            Err(Fault::Harmless(error)) => refuse(replies, &error),
+            Err(Fault::Doubtful(error)) => {
+                tracing::error!(%error, "the spool's file is given up; a new spool begins");
+                self.doubtful = true;
+                // If it cannot begin now, the next append tries again and says why it failed.
+                let _ = self.leave_doubtful_file();
+                refuse(replies, &error);
+            }
+        }
+    }
+
+    /// After `Ok`, the group is durable and published. A crash before the sync leaves it torn or
+    /// whole, and nobody was told of it.
+    fn write(&mut self, group: &Group) -> Result<(), Fault> {
+        let harmless = |e: io::Error| Fault::Harmless(spool_error(&e));
+        let doubtful = |e: io::Error| Fault::Doubtful(spool_error(&e));
+        let length = group.header().length();
+        if self.at.end + length > self.limits.segment_bytes {
+            self.rotate().map_err(harmless)?;
+        }
+        self.fill(self.at.end + length).map_err(harmless)?;
+        let bytes = group.encode(&self.at.segment.header, self.at.end);
+        match self.at.segment.file.write_all_at(&bytes, self.at.end) {
+            Err(e) if e.kind() == io::ErrorKind::StorageFull => return Err(harmless(e)),
+            written => written.map_err(doubtful)?,
+        }
+        (self.sync)(&self.at.segment.file).map_err(doubtful)?;
+        self.publish(group);
+        Ok(())
+    }
+
+    /// Begins the next segment. The former one is whole: its last group was synced.
+    fn rotate(&mut self) -> io::Result<()> {
+        let segment = Arc::new(Segment::create(&self.directory, self.at.next_segment())?);
+        self.at.ledger.add_segment(segment.clone());
+        self.at.segment = segment;
+        self.at.end = BLOCK;
+        self.at.filled = BLOCK;
+        Ok(())
+    }
+
+    /// Sees that the file is filled with zeros up to `to` at least; they become durable with the
+    /// next group.
+    fn fill(&mut self, to: u64) -> io::Result<()> {
+        if self.at.filled >= to {
+            return Ok(());
+        }
+        let chunk = to
+            .next_multiple_of(FILL)
+            .min(self.limits.segment_bytes.max(to));
+        self.at.segment.fill(self.at.filled, chunk)?;
+        self.at.filled = chunk;
+        Ok(())
+    }
+
+    fn publish(&mut self, group: &Group) {
+        let header = group.header();
+        self.at.ledger.add_group(GroupPlace {
+            header,
+            chain_before: self.at.chain,
+            oldest: group.oldest(),
+            segment: self.at.segment.clone(),
+            offset: self.at.end,
+        });
+        self.at.end += header.length();
+        self.at.next_group += 1;
+        self.at.next_seq = group.next_seq();
+        self.at.chain = header.chain;
+    }
+
+    /// Begins a new spool if the current file is in doubt.
+    fn leave_doubtful_file(&mut self) -> Result<(), SpoolError> {
+        if self.doubtful {
+            let generation = self.at.segment.header.generation + 1;
+            self.at =
+                begin(&self.directory, generation, &*self.entropy).map_err(|e| spool_error(&e))?;
+            self.shelf.replace(self.at.ledger.clone());
+            self.doubtful = false;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a new spool with a random name.
+pub(crate) fn begin(
+    directory: &std::path::Path,
+    generation: u64,
+    entropy: &dyn Entropy,
+) -> io::Result<Position> {
+    let mut name = [0; 16];
+    entropy.fill(&mut name);
+    let header = SegmentHeader {
+        spool: format!("{:032x}", u128::from_be_bytes(name)),
+        generation,
+        first_seq: 0,
+        first_group: 0,
+        chain: SpoolChain::ORIGIN,
+    };
+    let segment = Arc::new(Segment::create(directory, header)?);
+    Ok(Position {
+        ledger: Arc::new(Ledger::new(directory, segment.clone())),
+        segment,
+        end: BLOCK,
+        filled: BLOCK,
+        next_group: 0,
+        next_seq: 0,
+        chain: SpoolChain::ORIGIN,
+    })
+}
+
+fn refuse(replies: Vec<Reply>, error: &SpoolError) {
+    replies
+        .into_iter()
+        .for_each(|reply| answer(reply, Err(error.clone())));
+}
+
+fn answer(reply: Reply, result: Result<LocalReceipt, SpoolError>) {
+    // Whoever asked may have gone away; the record is durable all the same.
+    let _ = reply.send(result);
+}
+
+fn spool_error(error: &io::Error) -> SpoolError {
+    let kind = error.kind();
+    if kind == io::ErrorKind::StorageFull || kind == io::ErrorKind::QuotaExceeded {
+        SpoolError::Full
+    } else {
+        SpoolError::Unwritable(error.to_string())
+    }
+}
+
+/// How far ahead zeros are written.
+const FILL: u64 = 1 << 20;

@@ -1,0 +1,204 @@
+//! A gateway's records on their way into the log: shipped at least once, there exactly once (C2).
+
+use std::collections::BTreeSet;
+
+use mandate_audit::{Decision, Event, SpoolChain, What, leaf_hash};
+use mandate_model::GatewayId;
+use mandate_ports::{Ingested, ShippedRecord, StoreError};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::column::{get, int, uint};
+use crate::failure::{Outcome, damaged};
+use crate::head::Head;
+use crate::log;
+
+/// What is known of a spool.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    pub(crate) no: i64,
+    gateway: GatewayId,
+    name: String,
+    /// The first number that is not in the log.
+    pub(crate) next: u64,
+    /// The chain's value before that number.
+    pub(crate) chain: String,
+    pub(crate) announced_next: u64,
+    pub(crate) announced_chain: String,
+}
+
+/// What to do with a record.
+enum Verdict {
+    Add(Box<Event>),
+    Known,
+    Alarm(&'static str),
+}
+
+/// Takes `records` into the log. Those that contradict what is known stay out, and the log says so.
+pub(crate) fn ingest(
+    db: &Connection,
+    head: &mut Head,
+    records: &[ShippedRecord],
+) -> Outcome<Ingested> {
+    let mut result = Ingested::default();
+    let mut broken = BTreeSet::new();
+    for record in records {
+        let spool = Spool::of(db, &record.key.gateway, &record.key.spool)?;
+        match judge(db, &spool, record)? {
+            Verdict::Add(event) => {
+                add(db, head, &spool, record, &event)?;
+                result.added += 1;
+            }
+            Verdict::Known => result.known += 1,
+            Verdict::Alarm(why) => {
+                result.alarms += 1;
+                // Whatever follows a refused record is a gap because of it: one alarm tells both.
+                if broken.insert(spool.no) || why != GAP {
+                    raise(db, head, &spool, (record.key.seq, &record.event), why)?;
+                }
+            }
+        }
+    }
+    Ok(result)
+}
+
+fn judge(db: &Connection, spool: &Spool, record: &ShippedRecord) -> Outcome<Verdict> {
+    let seq = record.key.seq;
+    if seq < spool.next {
+        let same = recorded(db, spool, seq)?.is_some_and(|bytes| bytes == record.event);
+        return Ok(if same {
+            Verdict::Known
+        } else {
+            Verdict::Alarm("it came before with another content")
+        });
+    }
+    if seq > spool.next {
+        return Ok(Verdict::Alarm(GAP));
+    }
+    let Some(event) = canonical_event(record) else {
+        return Ok(Verdict::Alarm(
+            "it is not a canonical event that names its own key",
+        ));
+    };
+    let before = SpoolChain::parse(&spool.chain).map_err(|e| damaged("a spool", e))?;
+    if before.after(&record.event).to_string() != record.chain {
+        return Ok(Verdict::Alarm(
+            "its chain value does not follow from the records before",
+        ));
+    }
+    if spool.announced_next == seq.saturating_add(1) && spool.announced_chain != record.chain {
+        return Ok(Verdict::Alarm(
+            "its chain value is not the one that was announced",
+        ));
+    }
+    Ok(Verdict::Add(Box::new(event)))
+}
+
+fn canonical_event(record: &ShippedRecord) -> Option<Event> {
+    let event = Event::parse(&record.event).ok()?;
+    let canonical = event.canonical().ok()?;
+    (canonical == record.event && event.spool.as_ref() == Some(&record.key)).then_some(event)
+}
+
+fn add(
+    db: &Connection,
+    head: &mut Head,
+    spool: &Spool,
+    record: &ShippedRecord,
+    event: &Event,
+) -> Outcome<()> {
+    let receipt = log::append_bytes(db, head, event, &record.event)?;
+    db.prepare_cached("INSERT INTO spool_record (spool, seq, idx) VALUES (?1, ?2, ?3)")?
+        .execute(params![spool.no, int(record.key.seq), int(receipt.index)])?;
+    db.prepare_cached("UPDATE spool SET next = ?2, chain = ?3 WHERE no = ?1")?
+        .execute(params![
+            spool.no,
+            int(record.key.seq.saturating_add(1)),
+            record.chain
+        ])?;
+    Ok(())
+}
+
+/// Records an alarm about number `seq` of `spool`, unless the log tells of this very one already.
+pub(crate) fn raise(
+    db: &Connection,
+    head: &mut Head,
+    spool: &Spool,
+    (seq, content): (u64, &[u8]),
+    why: &str,
+) -> Outcome<()> {
+    let digest = leaf_hash(&[why.as_bytes(), content].concat());
+    let new = db
+        .prepare_cached(
+            "INSERT OR IGNORE INTO spool_alarm (spool, seq, digest) VALUES (?1, ?2, ?3)",
+        )?
+        .execute(params![spool.no, int(seq), digest])?;
+    if new == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "record {seq} of spool `{}` of gateway `{}`: {why}",
+        spool.name, spool.gateway
+    );
+    let alarm = Event {
+        gateway: Some(spool.gateway.clone()),
+        ..Event::new(head.latest, What::Alarm { message }, Decision::Noted)
+    };
+    log::append(db, head, &alarm)?;
+    Ok(())
+}
+
+fn recorded(db: &Connection, spool: &Spool, seq: u64) -> Outcome<Option<Vec<u8>>> {
+    let index: Option<i64> = db
+        .prepare_cached("SELECT idx FROM spool_record WHERE spool = ?1 AND seq = ?2")?
+        .query_row(params![spool.no, int(seq)], |row| row.get(0))
+        .optional()?;
+    match index {
+        Some(index) => Ok(log::entry(db, uint(index))?),
+        None => Ok(None),
+    }
+}
+
+impl Spool {
+    /// The spool `name` of `gateway`; a new one has no records.
+    pub(crate) fn of(db: &Connection, gateway: &GatewayId, name: &str) -> Outcome<Self> {
+        if let Some(spool) = Self::find(db, gateway, name)? {
+            return Ok(spool);
+        }
+        db.prepare_cached(
+            "INSERT INTO spool (gateway, name, chain, announced_chain) VALUES (?1, ?2, ?3, ?3)",
+        )?
+        .execute(params![
+            gateway.as_str(),
+            name,
+            SpoolChain::ORIGIN.to_string()
+        ])?;
+        Self::find(db, gateway, name)?
+            .ok_or_else(|| damaged("a spool", "it was written and is not there").into())
+    }
+
+    fn find(db: &Connection, gateway: &GatewayId, name: &str) -> Outcome<Option<Self>> {
+        let row = |row: &Row<'_>| Ok(Self::from_row(row, gateway, name));
+        let found = db
+            .prepare_cached(
+                "SELECT no, next, chain, announced_next, announced_chain FROM spool
+                 WHERE gateway = ?1 AND name = ?2",
+            )?
+            .query_row(params![gateway.as_str(), name], row)
+            .optional()?;
+        Ok(found.transpose()?)
+    }
+
+    fn from_row(row: &Row<'_>, gateway: &GatewayId, name: &str) -> Result<Self, StoreError> {
+        Ok(Self {
+            no: get(row, "no")?,
+            gateway: gateway.clone(),
+            name: name.to_owned(),
+            next: uint(get(row, "next")?),
+            chain: get(row, "chain")?,
+            announced_next: uint(get(row, "announced_next")?),
+            announced_chain: get(row, "announced_chain")?,
+        })
+    }
+}
+
+const GAP: &str = "a record before it is missing";

@@ -1,0 +1,181 @@
+//! The tables. `user_version` is the schema's version.
+
+use mandate_ports::StoreError;
+use rusqlite::Connection;
+
+use crate::failure::store_error;
+
+/// The version of [`TABLES`].
+pub(crate) const VERSION: i64 = 1;
+
+/// What a writing connection is set to, each time that it is opened.
+///
+/// `synchronous=FULL` syncs the write-ahead log at each commit: what was answered survives a crash
+/// of the machine. `secure_delete` overwrites wiped private keys in the file.
+const WRITING: &str = "
+    PRAGMA journal_mode = WAL;
+    PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON;
+    PRAGMA secure_delete = ON;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA cell_size_check = ON;
+    PRAGMA busy_timeout = 2000;
+";
+
+/// Sets `connection` up for writing.
+pub(crate) fn prepare_for_writing(connection: &Connection) -> Result<(), StoreError> {
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch(WRITING).map_err(store_error)
+}
+
+/// The schema version of the file; 0 if it is new.
+pub(crate) fn version(connection: &Connection) -> Result<i64, StoreError> {
+    connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(store_error)
+}
+
+/// Makes the tables of a new store, and what `fill` puts into them, all or nothing.
+pub(crate) fn create(
+    db: &Connection,
+    fill: impl FnOnce(&Connection) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let transaction = db.unchecked_transaction().map_err(store_error)?;
+    transaction.execute_batch(TABLES).map_err(store_error)?;
+    fill(&transaction)?;
+    transaction.commit().map_err(store_error)
+}
+
+/// Integers are counts, versions, or milliseconds since the Unix epoch; ids of tasks and tokens
+/// are the sixteen bytes of their UUID.
+const TABLES: &str = "
+    -- One row: what moves with every commit.
+    CREATE TABLE meta (
+        only     INTEGER PRIMARY KEY CHECK (only = 0),
+        epoch    TEXT NOT NULL,
+        stops    INTEGER NOT NULL,
+        bundle   INTEGER NOT NULL,
+        keys     INTEGER NOT NULL,
+        log_size INTEGER NOT NULL,
+        log_root BLOB NOT NULL,
+        -- The latest moment that the authority told of; pruning goes by it.
+        latest   INTEGER NOT NULL,
+        -- Counts reopenings after a failed write; see `writer.rs`.
+        scars    INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+
+    CREATE TABLE task (
+        id            BLOB PRIMARY KEY CHECK (length(id) = 16),
+        parent        BLOB REFERENCES task (id),
+        root          BLOB NOT NULL REFERENCES task (id),
+        depth         INTEGER NOT NULL,
+        state         TEXT NOT NULL CHECK (state IN ('open', 'closed', 'cancelled')),
+        expires_at    INTEGER NOT NULL,
+        created_at    INTEGER NOT NULL,
+        instance      TEXT,
+        left_accesses INTEGER,
+        left_children INTEGER,
+        principal     TEXT NOT NULL,
+        may_act       TEXT NOT NULL,
+        fixed         TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX task_parent ON task (parent);
+
+    CREATE TABLE suspension (subject TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE ended_task (task BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX ended_task_until ON ended_task (until);
+    CREATE TABLE revoked_token (token BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX revoked_token_until ON revoked_token (until);
+    CREATE TABLE used_once (
+        scope TEXT NOT NULL,
+        id    TEXT NOT NULL,
+        until INTEGER NOT NULL,
+        PRIMARY KEY (scope, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX used_once_until ON used_once (until);
+
+    CREATE TABLE bundle (
+        version  INTEGER PRIMARY KEY,
+        files    TEXT NOT NULL,
+        digest   TEXT NOT NULL,
+        operator TEXT NOT NULL,
+        at       INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE signing_key (
+        id      TEXT PRIMARY KEY,
+        purpose TEXT NOT NULL,
+        state   TEXT NOT NULL CHECK (state IN ('announced', 'signing', 'verifying', 'retired')),
+        since   INTEGER NOT NULL,
+        pkcs8   BLOB NOT NULL,
+        public  BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE gateway (
+        id       TEXT PRIMARY KEY,
+        lease_ms INTEGER NOT NULL,
+        at       INTEGER NOT NULL,
+        stops    INTEGER NOT NULL,
+        spool    TEXT NOT NULL,
+        next     INTEGER NOT NULL,
+        chain    TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Each spool: what of it is in the log, and what its gateway announced last.
+    CREATE TABLE spool (
+        no              INTEGER PRIMARY KEY,
+        gateway         TEXT NOT NULL,
+        name            TEXT NOT NULL,
+        next            INTEGER NOT NULL DEFAULT 0,
+        chain           TEXT NOT NULL,
+        announced_next  INTEGER NOT NULL DEFAULT 0,
+        announced_chain TEXT NOT NULL,
+        UNIQUE (gateway, name)
+    ) STRICT;
+    CREATE TABLE spool_record (
+        spool INTEGER NOT NULL REFERENCES spool (no),
+        seq   INTEGER NOT NULL,
+        idx   INTEGER NOT NULL,
+        PRIMARY KEY (spool, seq)
+    ) STRICT, WITHOUT ROWID;
+    -- Alarms that the log already tells of: a gateway that tries again and again fills nothing.
+    CREATE TABLE spool_alarm (
+        spool  INTEGER NOT NULL REFERENCES spool (no),
+        seq    INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (spool, seq, digest)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE log (
+        idx      INTEGER PRIMARY KEY,
+        entry    BLOB NOT NULL,
+        at       INTEGER NOT NULL,
+        kind     TEXT NOT NULL,
+        decision TEXT NOT NULL,
+        agent    TEXT,
+        server   TEXT,
+        token    BLOB
+    ) STRICT;
+    CREATE INDEX log_at ON log (at);
+    CREATE INDEX log_kind ON log (kind);
+    CREATE INDEX log_agent ON log (agent) WHERE agent IS NOT NULL;
+    CREATE INDEX log_server ON log (server) WHERE server IS NOT NULL;
+    CREATE INDEX log_token ON log (token) WHERE token IS NOT NULL;
+    -- A row for each task on a record's path.
+    CREATE TABLE log_task (
+        task BLOB NOT NULL,
+        idx  INTEGER NOT NULL,
+        PRIMARY KEY (task, idx)
+    ) STRICT, WITHOUT ROWID;
+    -- The tree: every complete subtree's hash (RFC 6962); level 0 are leaves.
+    CREATE TABLE node (
+        level INTEGER NOT NULL,
+        idx   INTEGER NOT NULL,
+        hash  BLOB NOT NULL CHECK (length(hash) = 32),
+        PRIMARY KEY (level, idx)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
+
+    PRAGMA user_version = 1;
+";

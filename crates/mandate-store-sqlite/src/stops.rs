@@ -1,0 +1,128 @@
+//! Suspensions, ended tasks, revoked tokens, and identifiers that are good for one use.
+
+use mandate_model::stop::{StopSet, Subject, Suspension};
+use mandate_model::{StopVersion, TaskId, Timestamp, TokenId};
+use mandate_ports::{Conflict, StoreError};
+use rusqlite::{Connection, params};
+
+use crate::column::{FromUuid, id, json, moment, parse, timestamp};
+use crate::failure::{Outcome, store_error};
+use crate::head::Head;
+
+/// A suspension begins, or one of the same subject is said again with a version of its own.
+pub(crate) fn suspend(
+    db: &Connection,
+    head: &mut Head,
+    suspension: &Suspension,
+) -> Outcome<StopVersion> {
+    let version = head.move_stops();
+    let suspension = Suspension {
+        version,
+        ..suspension.clone()
+    };
+    db.prepare_cached("INSERT OR REPLACE INTO suspension (subject, body) VALUES (?1, ?2)")?
+        .execute(params![json(&suspension.subject)?, json(&suspension)?])?;
+    Ok(version)
+}
+
+/// A suspension ends.
+pub(crate) fn resume(db: &Connection, head: &mut Head, subject: &Subject) -> Outcome<StopVersion> {
+    let rows = db
+        .prepare_cached("DELETE FROM suspension WHERE subject = ?1")?
+        .execute([json(subject)?])?;
+    if rows == 0 {
+        return Err(Conflict::NotSuspended(subject.clone()).into());
+    }
+    Ok(head.move_stops())
+}
+
+/// A task's tokens are void.
+pub(crate) fn remember_ended(db: &Connection, task: TaskId, until: Timestamp) -> Outcome<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO ended_task (task, until) VALUES (?1, ?2)")?
+        .execute(params![task.as_bytes(), moment(until)])?;
+    Ok(())
+}
+
+/// A token is void. Said twice, the later `until` holds.
+pub(crate) fn revoke(
+    db: &Connection,
+    head: &mut Head,
+    token: TokenId,
+    until: Timestamp,
+) -> Outcome<()> {
+    db.prepare_cached(
+        "INSERT INTO revoked_token (token, until) VALUES (?1, ?2)
+         ON CONFLICT (token) DO UPDATE SET until = max(until, excluded.until)",
+    )?
+    .execute(params![token.as_bytes(), moment(until)])?;
+    head.move_stops();
+    Ok(())
+}
+
+/// An identifier is used for the first and only time.
+pub(crate) fn use_once(db: &Connection, scope: &str, id: &str, until: Timestamp) -> Outcome<()> {
+    let rows = db
+        .prepare_cached(
+            "INSERT INTO used_once (scope, id, until) VALUES (?1, ?2, ?3)
+             ON CONFLICT (scope, id) DO NOTHING",
+        )?
+        .execute(params![scope, id, moment(until)])?;
+    if rows == 1 {
+        Ok(())
+    } else {
+        Err(Conflict::Used.into())
+    }
+}
+
+/// Forgets what can matter to nobody at `now`. No version moves: nothing becomes allowed by it.
+pub(crate) fn prune(db: &Connection, now: Timestamp) -> Outcome<()> {
+    let before = moment(now.minus(SLACK));
+    for table in ["used_once", "ended_task", "revoked_token"] {
+        db.prepare_cached(&format!("DELETE FROM {table} WHERE until < ?1"))?
+            .execute([before])?;
+    }
+    Ok(())
+}
+
+/// All stops that could matter at `now`.
+pub(crate) fn stops(db: &Connection, now: Timestamp) -> Result<StopSet, StoreError> {
+    let (versions, _, _) = crate::head::read(db)?;
+    let mut suspensions = Vec::new();
+    let mut statement = db
+        .prepare_cached("SELECT body FROM suspension")
+        .map_err(store_error)?;
+    let mut rows = statement.query([]).map_err(store_error)?;
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let body: String = row.get(0).map_err(store_error)?;
+        suspensions.push(parse::<Suspension>("a suspension", &body)?);
+    }
+    let ended: Vec<(TaskId, _)> = voided(
+        db,
+        "SELECT task, until FROM ended_task WHERE until > ?1",
+        now,
+    )?;
+    let revoked: Vec<(TokenId, _)> = voided(
+        db,
+        "SELECT token, until FROM revoked_token WHERE until > ?1",
+        now,
+    )?;
+    Ok(StopSet::new(versions.stops, suspensions, ended, revoked))
+}
+
+fn voided<T: FromUuid>(
+    db: &Connection,
+    sql: &str,
+    now: Timestamp,
+) -> Result<Vec<(T, Timestamp)>, StoreError> {
+    let mut statement = db.prepare_cached(sql).map_err(store_error)?;
+    let mut rows = statement.query([moment(now)]).map_err(store_error)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let bytes: [u8; 16] = row.get(0).map_err(store_error)?;
+        found.push((id(&bytes)?, timestamp(row.get(1).map_err(store_error)?)));
+    }
+    Ok(found)
+}
+
+/// A wall clock that was set forward by less than this and back again opens nothing.
+const SLACK: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -1,0 +1,252 @@
+//! One changed byte on disk, and which record it is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests may panic"
+)]
+
+use std::path::Path;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use mandate_audit::{
+    Checkpoint, Decision, Event, Fault, NodeId, NoteKey, SpoolChain, SpoolKey, VerifiedCheckpoint,
+    What,
+};
+use mandate_model::{GatewayId, StopVersion, Timestamp};
+use mandate_ports::{
+    Change, CheckpointStore, GatewayRecord, LogReader, ShippedRecord, SpoolHead, Unit, Writer,
+};
+use mandate_store_sqlite::{LogFile, SqliteStore, Verification};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn key() -> (Ed25519KeyPair, NoteKey) {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+    let public = pair.public_key().as_ref().try_into().unwrap();
+    (pair, NoteKey::new("acme.example/log", public).unwrap())
+}
+
+async fn sign(store: &SqliteStore) -> VerifiedCheckpoint {
+    let (pair, key) = key();
+    let head = store.head().await.unwrap();
+    let checkpoint = Checkpoint::new(key.name(), head.size, head.root).unwrap();
+    let signature = pair.sign(checkpoint.text().as_bytes());
+    let note = checkpoint
+        .sign(&key, signature.as_ref().try_into().unwrap())
+        .unwrap();
+    store.keep_checkpoint(note.clone()).await.unwrap();
+    Checkpoint::open(&note, &key).unwrap()
+}
+
+async fn fill(store: &SqliteStore, from: u64, to: u64) {
+    for n in from..to {
+        let what = What::Alarm {
+            message: format!("this is number {n:03}"),
+        };
+        let events = vec![Event::new(NOW, what, Decision::Noted)];
+        store
+            .commit(Unit {
+                events,
+                ..Unit::default()
+            })
+            .await
+            .unwrap();
+    }
+}
+
+async fn verify(folder: &Path) -> Verification {
+    let log = LogFile::open_read_only(folder).unwrap();
+    log.verify(vec![key().1], None).await.unwrap()
+}
+
+/// Changes `old` to `new`, of the same length, in the bytes of the database file.
+fn patch(folder: &Path, old: &str, new: &str) {
+    let path = folder.join("mandate.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let places: Vec<_> = (0..bytes.len() - old.len())
+        .filter(|at| bytes[*at..].starts_with(old.as_bytes()))
+        .collect();
+    assert_eq!(places.len(), 1, "the text is in the file once");
+    bytes[places[0]..places[0] + new.len()].copy_from_slice(new.as_bytes());
+    std::fs::write(&path, bytes).unwrap();
+}
+
+fn sql(folder: &Path, sql: &str) {
+    let db = rusqlite::Connection::open(folder.join("mandate.db")).unwrap();
+    assert_eq!(db.execute(sql, []).unwrap(), 1, "{sql}");
+}
+
+/// A closed store of forty records, with checkpoints at 16 and 40.
+async fn closed(folder: &Path) {
+    let store = SqliteStore::open(folder, [7; 16], NOW).unwrap();
+    fill(&store, 0, 16).await;
+    sign(&store).await;
+    fill(&store, 16, 40).await;
+    sign(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_touched_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    closed(&path).await;
+    let found = verify(&path).await;
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!((found.report.size, found.report.confirmed), (40, 40));
+}
+
+#[tokio::test]
+async fn one_changed_byte_on_disk_names_its_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    closed(&path).await;
+    patch(&path, "this is number 027", "this is number 028");
+    let found = verify(&path).await.report;
+    assert_eq!(
+        found.faults,
+        [
+            Fault::Changed { index: 27 },
+            Fault::Root {
+                first: 16,
+                last: 39
+            }
+        ]
+    );
+    assert_eq!(
+        found.confirmed, 16,
+        "what an earlier checkpoint confirms is not in doubt"
+    );
+}
+
+#[tokio::test]
+async fn deleted_records_nodes_and_checkpoints_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    closed(&path).await;
+    sql(&path, "DELETE FROM log WHERE idx = 5");
+    sql(&path, "DELETE FROM node WHERE level = 1 AND idx = 9");
+    sql(
+        &path,
+        "UPDATE checkpoint SET note = replace(note, 'acme', 'evil') WHERE size = 40",
+    );
+    let found = verify(&path).await.report;
+    assert_eq!(found.faults[0], Fault::Missing { first: 5, last: 5 });
+    assert_eq!(
+        found.faults[1],
+        Fault::StoredNode(NodeId { level: 1, index: 9 })
+    );
+    assert!(matches!(found.faults[2], Fault::Checkpoint(_)));
+    assert_eq!(found.faults.len(), 3);
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_off_and_signed_anew_fails_against_a_checkpoint_kept_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (real, forged) = (folder.path().join("real"), folder.path().join("forged"));
+    let store = SqliteStore::open(&real, [7; 16], NOW).unwrap();
+    fill(&store, 0, 20).await;
+    let kept = sign(&store).await;
+    store.close().await;
+    let store = SqliteStore::open(&forged, [7; 16], NOW).unwrap();
+    fill(&store, 0, 10).await;
+    fill(&store, 50, 70).await;
+    sign(&store).await;
+    assert!(
+        store
+            .log()
+            .verify(vec![key().1], None)
+            .await
+            .unwrap()
+            .is_whole()
+    );
+    let found = store.log().verify(vec![key().1], Some(kept)).await.unwrap();
+    assert!(
+        found
+            .report
+            .faults
+            .contains(&Fault::Root { first: 0, last: 19 }),
+        "{found:?}"
+    );
+}
+
+fn shipped(count: u64) -> Vec<ShippedRecord> {
+    let mut chain = SpoolChain::ORIGIN;
+    let record = |seq| {
+        let gateway = GatewayId::parse("g1").unwrap();
+        let key = SpoolKey {
+            gateway,
+            spool: "s1".to_owned(),
+            seq,
+        };
+        let what = What::AccessDecided {
+            request: format!("GET /{seq}"),
+        };
+        let spool = Some(key.clone());
+        let event = Event {
+            spool,
+            ..Event::new(NOW, what, Decision::Allowed)
+        }
+        .canonical()
+        .unwrap();
+        chain = chain.after(&event);
+        ShippedRecord {
+            key,
+            event,
+            chain: chain.to_string(),
+        }
+    };
+    (0..count).map(record).collect()
+}
+
+#[tokio::test]
+async fn records_announced_and_never_shipped_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = SqliteStore::open(&path, [7; 16], NOW).unwrap();
+    let records = shipped(5);
+    let head = SpoolHead {
+        spool: "s1".to_owned(),
+        next: 5,
+        chain: records[4].chain.clone(),
+    };
+    let gateway = GatewayRecord {
+        id: GatewayId::parse("g1").unwrap(),
+        lease_ms: 15_000,
+        at: NOW,
+        stops: StopVersion::new(0),
+        head,
+    };
+    let changes = vec![
+        Change::RenewGateway(gateway),
+        Change::Ingest(records[..3].to_vec()),
+    ];
+    store
+        .commit(Unit {
+            changes,
+            ..Unit::default()
+        })
+        .await
+        .unwrap();
+    let found = store.log().verify(vec![key().1], None).await.unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    let [withheld] = found.withheld.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (
+            withheld.spool.as_str(),
+            withheld.shipped,
+            withheld.announced
+        ),
+        ("s1", 3, 5)
+    );
+    store.close().await;
+    drop(store);
+    sql(&path, "UPDATE spool SET next = 2 WHERE name = 's1'");
+    let found = verify(&path).await;
+    assert_eq!(found.spools.len(), 1);
+    assert_eq!(found.spools[0].seq, 2);
+}

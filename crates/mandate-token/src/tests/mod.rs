@@ -1,0 +1,11 @@
+//! Tests of whole tokens, signed with real keys through the same builders that others use.
+
+mod consistency;
+mod fixture;
+mod forgery;
+mod id_tokens;
+mod kinds;
+mod published;
+mod round_trip;
+mod times;
+mod vectors;
