@@ -120,16 +120,8 @@ impl Refusals {
 }
 
 const PLACES: usize = 256;
-#[expect(
-    clippy::unwrap_used,
-    reason = "not zero, checked when this is compiled"
-)]
-const PER_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
-#[expect(
-    clippy::unwrap_used,
-    reason = "not zero, checked when this is compiled"
-)]
-const BURST: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
+const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use mandate_model::Timestamp;
+use mandate_model::{TaskId, Timestamp};
 use mandate_ports::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,9 @@ impl Cut {
 pub(crate) trait Standing: Send + Sync {
     /// Whether the access would still be admitted under `snapshot` at `now`. Pure.
     fn stands(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Cut>;
+
+    /// The task that the access is made in.
+    fn task(&self) -> Option<TaskId>;
 }
 
 /// Whether a chunk may be handed on at this moment.
@@ -206,21 +209,20 @@ impl Admission {
         &self.gate.lease
     }
 
+    /// The task that it is made in.
+    pub(crate) fn task(&self) -> Option<TaskId> {
+        self.standing.task()
+    }
+
     /// When it ends at the latest.
     pub(crate) fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
-    /// Waits until nothing of it is under way in either direction; after `bound` it resets its
-    /// connections instead.
-    pub(crate) async fn drain(&self, bound: Duration) {
-        let clear = async {
-            self.up.until_clear().await;
-            self.down.until_clear().await;
-        };
-        if tokio::time::timeout(bound, clear).await.is_err() {
-            self.kill_all();
-        }
+    /// Waits until nothing of it is under way in either direction; a direction that is not clear
+    /// after [`DRAIN`] has its connection reset instead.
+    pub(crate) async fn drain(&self) {
+        tokio::join!(self.up.drain(DRAIN), self.down.drain(DRAIN));
     }
 }
 

@@ -5,9 +5,11 @@
 //! effective (B1). So every chunk is counted until whoever buffers it lets go of it, and then one
 //! complete flush of the socket must follow.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
@@ -16,7 +18,7 @@ use crate::socket::Socket;
 /// Bytes towards the upstream, or bytes towards the agent.
 #[derive(Debug, Default)]
 pub(crate) struct Egress {
-    socket: OnceLock<Arc<Socket>>,
+    socket: ArcSwapOption<Socket>,
     bytes: AtomicU64,
     end: AtomicU8,
     /// Chunks that were handed to hyper and not let go of.
@@ -31,14 +33,18 @@ pub(crate) struct Egress {
 pub(crate) enum End {
     /// Everything was handed on.
     Whole,
-    /// It broke off.
+    /// Its source broke off.
     Broken,
+    /// Whoever was to send it on went away.
+    Dropped,
 }
 
 impl Egress {
-    /// Names the socket that the bytes leave by. Once.
+    /// Names the socket that the bytes leave by, right before they can; another one only if nothing
+    /// left by the first. A direction without a socket has nothing under way.
     pub(crate) fn leaves_by(&self, socket: &Arc<Socket>) {
-        let _ = self.socket.set(Arc::clone(socket));
+        self.socket.store(Some(Arc::clone(socket)));
+        self.mark_flush();
     }
 
     /// Bytes handed on so far.
@@ -51,7 +57,8 @@ impl Egress {
         match self.end.load(Ordering::SeqCst) {
             OPEN => None,
             WHOLE => Some(End::Whole),
-            _broken => Some(End::Broken),
+            BROKEN => Some(End::Broken),
+            _dropped => Some(End::Dropped),
         }
     }
 
@@ -62,7 +69,7 @@ impl Egress {
         self.pending.fetch_add(1, Ordering::SeqCst);
         Passing {
             bytes,
-            egress: Arc::clone(self),
+            egress: Some(Arc::clone(self)),
         }
     }
 
@@ -71,6 +78,7 @@ impl Egress {
         let code = match end {
             End::Whole => WHOLE,
             End::Broken => BROKEN,
+            End::Dropped => DROPPED,
         };
         self.mark_flush();
         let _ = self
@@ -82,7 +90,7 @@ impl Egress {
     /// Whether nothing of it is under way any more, and nothing can follow.
     pub(crate) fn is_clear(&self) -> bool {
         self.ended().is_some()
-            && match self.socket.get() {
+            && match self.socket.load().as_ref() {
                 None => true,
                 Some(socket) if socket.is_over() => true,
                 Some(socket) => {
@@ -108,9 +116,9 @@ impl Egress {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
-            let socket = self.socket.get();
+            let socket = self.socket.load_full();
             let mut flushed = std::pin::pin!(async {
-                match socket {
+                match &socket {
                     Some(socket) => socket.changed().await,
                     None => std::future::pending().await,
                 }
@@ -127,8 +135,25 @@ impl Egress {
         }
     }
 
+    /// Waits until nothing of it is under way; after `bound` its connection is reset instead.
+    pub(crate) async fn drain(&self, bound: Duration) {
+        let late = tokio::time::timeout(bound, self.until_clear())
+            .await
+            .is_err();
+        if late {
+            self.kill();
+        }
+    }
+
+    /// Resets the connection that it leaves by.
+    pub(crate) fn kill(&self) {
+        if let Some(socket) = self.socket.load().as_ref() {
+            socket.kill();
+        }
+    }
+
     fn mark_flush(&self) {
-        if let Some(socket) = self.socket.get() {
+        if let Some(socket) = self.socket.load().as_ref() {
             self.mark.fetch_max(socket.flushes(), Ordering::SeqCst);
         }
     }
@@ -138,7 +163,17 @@ impl Egress {
 #[derive(Debug)]
 pub(crate) struct Passing {
     bytes: Bytes,
-    egress: Arc<Egress>,
+    egress: Option<Arc<Egress>>,
+}
+
+impl Passing {
+    /// Bytes of this gateway's own, which nobody counts.
+    pub(crate) fn own(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            egress: None,
+        }
+    }
 }
 
 impl Buf for Passing {
@@ -156,23 +191,26 @@ impl Buf for Passing {
 impl Drop for Passing {
     /// Marks only.
     fn drop(&mut self) {
-        self.egress.mark_flush();
-        self.egress.pending.fetch_sub(1, Ordering::SeqCst);
-        self.egress.changed.notify_waiters();
+        if let Some(egress) = &self.egress {
+            egress.mark_flush();
+            egress.pending.fetch_sub(1, Ordering::SeqCst);
+            egress.changed.notify_waiters();
+        }
     }
 }
 
-/// Ends a direction as broken if nothing else ended it: held by whoever could be dropped half-way.
+/// Ends a direction if nothing else ended it: held by whoever could be dropped half-way.
 #[derive(Debug)]
 pub(crate) struct EndOnDrop(pub(crate) Arc<Egress>);
 
 impl Drop for EndOnDrop {
     /// Marks only.
     fn drop(&mut self) {
-        self.0.finish(End::Broken);
+        self.0.finish(End::Dropped);
     }
 }
 
 const OPEN: u8 = 0;
 const WHOLE: u8 = 1;
 const BROKEN: u8 = 2;
+const DROPPED: u8 = 3;

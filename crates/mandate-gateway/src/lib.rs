@@ -6,9 +6,9 @@
 //! stream (`docs/control-stream.md`) and knows neither the authority nor any adapter.
 //!
 //! What is promised about suspensions is kept in three places, from the outside in: every decision
-//! looks at the current [`snapshot`]; every admitted access is registered and decided again when
-//! the snapshot changes ([`admission`]); and what was cut cannot leave a buffer any more because its
-//! [`socket`] is reset.
+//! looks at the current `snapshot`; every admitted access is registered and decided again when
+//! the snapshot changes (`admission`); and what was cut cannot leave a buffer any more because its
+//! `socket` is reset.
 
 #![cfg_attr(
     test,
@@ -21,7 +21,27 @@
 )]
 
 mod admission;
+mod body;
+mod control;
 mod egress;
+mod gateway;
+mod http;
 mod lease;
+mod listener;
+mod load;
+mod marks;
+mod metrics;
+mod record;
+mod refusals;
 mod snapshot;
 mod socket;
+mod spent;
+mod status;
+mod upstream;
+
+pub use control::{ControlIo, ControlSocket, UnixControl};
+pub use gateway::{Gateway, GatewayConfig, GatewayPorts, GatewayStatus, StartError};
+pub use http::Routing;
+pub use listener::{Limits, Listener};
+pub use marks::{Marks, MarksError, WentBack};
+pub use upstream::UpstreamTls;

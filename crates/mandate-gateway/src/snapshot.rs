@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use mandate_model::TrustDomain;
 use mandate_model::stop::StopSet;
 use mandate_policy::Bundle;
 use mandate_ports::Versions;
+use mandate_token::{Issuer, KeySet};
 
 /// Bundle, stops and keys of one moment.
 #[derive(Debug, Clone)]
@@ -16,13 +16,13 @@ pub(crate) struct Snapshot {
     /// What is applied; what a lease request names.
     pub(crate) versions: Versions,
     /// `iss` of access tokens.
-    pub(crate) issuer: String,
-    /// Whose agents there are.
-    pub(crate) trust_domain: TrustDomain,
+    pub(crate) issuer: Issuer,
     /// The declarations; `None` where no bundle was ever applied, and everything is denied.
     pub(crate) bundle: Option<Arc<Bundle>>,
     /// What may not act.
     pub(crate) stops: Arc<StopSet>,
+    /// What tokens are verified with.
+    pub(crate) keys: Arc<KeySet>,
 }
 
 /// The current snapshot. Written by the control task alone.

@@ -10,8 +10,11 @@
 
 pub mod attest_suite;
 pub mod clock;
+pub mod credentials_suite;
 pub mod entropy;
 pub mod keys;
+pub mod machine_suite;
 pub mod oidc_issuer;
+pub mod signer_suite;
 pub mod spool_suite;
 pub mod store_suite;

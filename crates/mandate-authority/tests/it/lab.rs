@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,7 +16,10 @@ use mandate_model::{
     AgentTypeName, AttestationKind, InstanceId, ProviderName, Timestamp, TrustDomain,
 };
 use mandate_policy::Bundle;
-use mandate_ports::{AttestRefusal, Attested, Attestor, Clock, Evidence, LogReader, StateReader};
+use mandate_ports::{
+    AttestRefusal, Attested, Attestor, Clock, CommitError, Committed, Evidence, LogReader,
+    StateReader, StoreError, Unit, Writer,
+};
 use mandate_store_sqlite::SqliteStore;
 use mandate_testkit::clock::FixedClock;
 use mandate_testkit::entropy::SeededEntropy;
@@ -63,6 +67,28 @@ impl Attestor for SaidSo {
     }
 }
 
+/// The store's writer, and whether its disk is full.
+pub(crate) struct Disk {
+    store: Arc<SqliteStore>,
+    full: AtomicBool,
+}
+
+impl Disk {
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Writer for Disk {
+    async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(CommitError::Store(StoreError::Full));
+        }
+        self.store.commit(unit).await
+    }
+}
+
 /// What outlives a restart.
 pub(crate) struct Ground {
     pub(crate) dir: TempDir,
@@ -77,6 +103,7 @@ pub(crate) struct Lab {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) public: SocketAddr,
     pub(crate) observe: SocketAddr,
+    pub(crate) disk: Arc<Disk>,
     said: Arc<SaidSo>,
     stop: CancellationToken,
     served: JoinHandle<()>,
@@ -107,11 +134,15 @@ impl Lab {
         let folder = ground.dir.path().join("store");
         let store = SqliteStore::open(&folder, random.bytes(), clock.now()).unwrap();
         let store = Arc::new(store);
+        let disk = Arc::new(Disk {
+            store: store.clone(),
+            full: AtomicBool::new(false),
+        });
         let keys = Arc::new(TestKeys::default());
         let said = Arc::new(SaidSo::default());
         let people = OidcPersonVerifier::new(OidcOptions::default(), clock.clone()).unwrap();
         let ports = Ports {
-            writer: store.clone(),
+            writer: disk.clone(),
             state: store.clone(),
             log: store.clone(),
             checkpoints: store.clone(),
@@ -152,6 +183,7 @@ impl Lab {
             store,
             public,
             observe,
+            disk,
             said,
             stop,
             served,

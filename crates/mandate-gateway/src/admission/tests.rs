@@ -1,1 +1,128 @@
+use std::sync::atomic::AtomicU64;
+
+use mandate_model::stop::StopSet;
+use mandate_model::{BootTime, BundleVersion, KeysVersion, StopVersion, StoreEpoch};
+use mandate_ports::Versions;
+use mandate_token::{Issuer, KeySet};
+
 use super::*;
+use crate::lease::LeaseKeeper;
+
+struct Hands(AtomicU64);
+
+impl Clock for Hands {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+    fn boot(&self) -> BootTime {
+        BootTime::from_nanos(self.0.load(Ordering::SeqCst) * 1_000_000)
+    }
+}
+
+/// Stands until the stop version is `fails_at`.
+struct Until(u64);
+
+impl Standing for Until {
+    fn stands(&self, snapshot: &Snapshot, _now: Timestamp) -> Result<(), Cut> {
+        if snapshot.versions.stops.get() < self.0 {
+            Ok(())
+        } else {
+            Err(Cut::new("stopped", "it is"))
+        }
+    }
+    fn task(&self) -> Option<TaskId> {
+        None
+    }
+}
+
+fn snapshot(n: u64) -> Arc<Snapshot> {
+    Arc::new(Snapshot {
+        generation: n,
+        versions: Versions {
+            epoch: StoreEpoch::from_random([1; 16]),
+            stops: StopVersion::new(n),
+            bundle: BundleVersion::new(1),
+            keys: KeysVersion::new(1),
+        },
+        issuer: Issuer::parse("https://id.acme.example").unwrap(),
+        bundle: None,
+        stops: Arc::new(StopSet::default()),
+        keys: Arc::new(KeySet::default()),
+    })
+}
+
+fn setup() -> (Gate, Arc<Registry>, Arc<Hands>) {
+    let hands = Arc::new(Hands(AtomicU64::new(1_000)));
+    let gate = Gate {
+        snapshots: Arc::default(),
+        lease: Lease::none(hands.clone()),
+        clock: hands.clone(),
+    };
+    gate.snapshots.publish(snapshot(1));
+    let mut keeper = LeaseKeeper::new(gate.lease.clone());
+    let versions = snapshot(1).versions;
+    let grant = mandate_ports::control::LeaseGrant {
+        lease_ms: 15_000,
+        versions,
+    };
+    keeper.granted(keeper.sending(), &grant, Some(&versions));
+    (gate, Arc::default(), hands)
+}
+
+fn admit(gate: &Gate, registry: &Arc<Registry>, fails_at: u64) -> Admitted {
+    let end = Timestamp::from_millis(60_000);
+    registry.admit(gate.clone(), Box::new(Until(fails_at)), end, 1)
+}
+
+#[test]
+fn a_check_passes_waits_for_a_lease_and_fails_at_the_end_of_the_token() {
+    let (gate, registry, hands) = setup();
+    let admitted = admit(&gate, &registry, 99);
+    assert_eq!(admitted.admission().check(), Ok(Go::Now));
+    hands.0.store(20_000, Ordering::SeqCst);
+    assert_eq!(admitted.admission().check(), Ok(Go::WhenLeased));
+    hands.0.store(60_000, Ordering::SeqCst);
+    assert_eq!(
+        admitted.admission().check().unwrap_err().rule,
+        "token.expired"
+    );
+}
+
+#[test]
+fn a_check_decides_again_under_a_newer_snapshot_by_itself() {
+    let (gate, registry, _) = setup();
+    let (stays, fails) = (admit(&gate, &registry, 99), admit(&gate, &registry, 2));
+    gate.snapshots.publish(snapshot(2));
+    assert_eq!(stays.admission().check(), Ok(Go::Now));
+    assert_eq!(fails.admission().check().unwrap_err().rule, "stopped");
+    gate.snapshots.publish(snapshot(1));
+    assert!(fails.admission().check().is_err(), "a cut is for good");
+}
+
+#[tokio::test]
+async fn deciding_again_cuts_those_that_fail_and_waits_until_they_are_gone() {
+    let (gate, registry, _) = setup();
+    let (stays, fails) = (admit(&gate, &registry, 99), admit(&gate, &registry, 2));
+    fails.admission().mark_forwarded();
+    gate.snapshots.publish(snapshot(2));
+    let ending = tokio::spawn(async move {
+        fails.admission().cancelled().await;
+        fails.end();
+    });
+    let now = gate.clock.now();
+    let cuts = registry.decide_again(&snapshot(2), now).await;
+    assert_eq!(cuts, Cuts { cut: 1, unknown: 1 });
+    assert!(ending.is_finished() || registry.len() == 1);
+    assert_eq!(registry.len(), 1);
+    assert_eq!(stays.admission().check(), Ok(Go::Now));
+}
+
+#[test]
+fn a_dropped_guard_leaves_nothing_behind_that_could_go_on() {
+    let (gate, registry, _) = setup();
+    let admitted = admit(&gate, &registry, 99);
+    let admission = Arc::clone(admitted.admission());
+    drop(admitted);
+    assert_eq!(registry.len(), 0);
+    assert!(admission.check().is_err());
+}

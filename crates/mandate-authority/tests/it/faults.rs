@@ -1,0 +1,97 @@
+//! A store that cannot be written: denied, said, recovered without help (FAILURES 43).
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::client::{Lines, get_tcp};
+use crate::control::{lease, versions};
+use crate::lab::{Lab, agent};
+
+#[tokio::test]
+async fn a_full_disk_denies_says_so_and_is_recovered_from_without_help() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let before = lab.events().await.len();
+    lab.disk.fill(true);
+    let refused = lab.open(&backlog, "nightly", &[]).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.error().as_str()),
+        (503, "temporarily_unavailable")
+    );
+    assert_eq!(refused.headers["retry-after"], "1");
+    // A refusal that cannot be recorded is not told either.
+    assert_eq!(lab.renew(&backlog, "nonsense").await.status, 503);
+    let versions = versions(&lab).await;
+    lab.control("/control/v1/lease", &lease("g-1", &versions))
+        .await
+        .expect(503);
+    let findings = get_tcp(lab.observe, "/readyz").await.expect(503)["findings"].clone();
+    assert!(
+        findings[0].as_str().unwrap().contains("disk is full"),
+        "{findings}"
+    );
+    assert_eq!(lab.events().await.len(), before);
+    lab.disk.fill(false);
+    until_ready(&lab).await;
+    lab.open(&backlog, "nightly", &[]).await.expect(200);
+    let alarm = lab
+        .events()
+        .await
+        .into_iter()
+        .any(|e| e.what.kind() == "alarm");
+    assert!(
+        alarm,
+        "the log tells of the time in which it could not be written"
+    );
+}
+
+#[tokio::test]
+async fn a_suspension_acts_when_nothing_can_be_written_and_is_stored_when_it_can() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let mut lines = Lines::open(&lab.socket("control.sock"), "/control/v1/stream?gateway=g").await;
+    let mut told = json!(null);
+    for _ in 0..4 {
+        told = lines.next().await.unwrap();
+    }
+    lab.disk.fill(true);
+    let proof = lab.suspend(agent("backlog")).await;
+    assert_eq!(
+        (&proof["effective"], &proof["durable"]),
+        (&json!(true), &json!(false))
+    );
+    let stops = lines.next().await.unwrap();
+    assert_eq!(stops["suspensions"][0]["subject"], agent("backlog"));
+    assert!(stops["version"].as_u64() > told["version"].as_u64());
+    assert!(!lab.open(&backlog, "nightly", &[]).await.status.is_success());
+    let shown = lab.look("/operator/v1/suspensions").await.expect(200);
+    assert_eq!(
+        (&shown["undurable"], &shown["version"]),
+        (&json!(1), &stops["version"])
+    );
+    lab.disk.fill(false);
+    until_ready(&lab).await;
+    let shown = lab.look("/operator/v1/suspensions").await.expect(200);
+    assert_eq!(
+        (&shown["undurable"], &shown["version"]),
+        (&json!(0), &stops["version"])
+    );
+    let lab = lab.restarted().await;
+    assert_eq!(
+        lab.attest("backlog", "b", &[]).await.error(),
+        "access_denied"
+    );
+}
+
+/// The authority looks at its store once a second, by itself.
+async fn until_ready(lab: &Lab) {
+    let ready = async {
+        while get_tcp(lab.observe, "/readyz").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ready)
+        .await
+        .unwrap();
+}

@@ -1,0 +1,308 @@
+//! The control task: one stream after another, applied in order, and a lease renewed beside it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mandate_model::{BootTime, GatewayId};
+use mandate_ports::control::{ControlMessage, LeaseGrant, LeaseRequest};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::ack::Acks;
+use super::client::SHORT;
+use super::draft::{Draft, Refused, Step};
+use super::lines::Messages;
+use super::{Client, ControlError};
+use crate::admission::{Cut, Gate, Registry};
+use crate::lease::{LeaseKeeper, Sent, Use};
+use crate::marks::Marks;
+use crate::record::Recorder;
+use crate::snapshot::Snapshot;
+use crate::status::Status;
+
+/// What the control task works with.
+pub(crate) struct ControlParts {
+    pub(crate) client: Client,
+    pub(crate) gateway: GatewayId,
+    pub(crate) gate: Gate,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) recorder: Recorder,
+    pub(crate) status: Arc<Status>,
+    pub(crate) marks_path: PathBuf,
+    pub(crate) marks: Option<Marks>,
+    pub(crate) lease_grace: Duration,
+}
+
+/// The control task's own state. Nobody else swaps snapshots or touches the lease.
+pub(crate) struct Control {
+    parts: ControlParts,
+    keeper: LeaseKeeper,
+    draft: Draft,
+    acks: Acks,
+    renewal: Option<AbortOnDropHandle<Renewed>>,
+    next_renewal: BootTime,
+    lease: Duration,
+    last_heard: BootTime,
+    lost_at: Option<BootTime>,
+}
+
+type Renewed = (Sent, Result<LeaseGrant, ControlError>);
+
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Lost(#[from] ControlError),
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    #[error("the authority's store is behind this gateway: {0}")]
+    Ahead(ControlError),
+}
+
+impl Control {
+    pub(crate) fn new(parts: ControlParts) -> Self {
+        let now = parts.gate.clock.boot();
+        Self {
+            keeper: LeaseKeeper::new(Arc::clone(&parts.gate.lease)),
+            draft: Draft::default(),
+            acks: Acks::start(parts.client.clone(), parts.gateway.clone()),
+            renewal: None,
+            next_renewal: now,
+            lease: DEFAULT_LEASE,
+            last_heard: now,
+            lost_at: None,
+            parts,
+        }
+    }
+
+    /// Runs for ever.
+    pub(crate) async fn run(mut self) {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let ended = self.session().await;
+            let greeted = self.draft.is_open();
+            wait = match ended {
+                Ended::Lost(_) if greeted => FIRST_WAIT,
+                Ended::Lost(_) => (wait * 2).min(LONGEST_WAIT),
+                Ended::Refused(_) | Ended::Ahead(_) => LONGEST_WAIT,
+            };
+            if matches!(
+                ended,
+                Ended::Refused(Refused::WentBack(_)) | Ended::Ahead(_)
+            ) {
+                self.keeper.drop_lease();
+            }
+            tracing::warn!(why = %ended, "the control stream ended");
+            self.parts.status.trouble(ended.to_string());
+            self.rest(wait).await;
+        }
+    }
+
+    /// Waits, and goes on looking at the clocks and at the lease's end.
+    async fn rest(&mut self, wait: Duration) {
+        self.draft.reopen();
+        let until = self.parts.gate.clock.boot().plus(wait);
+        loop {
+            let left = until.since(self.parts.gate.clock.boot());
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(self.tick())).await;
+            self.look_at_clocks().await;
+        }
+    }
+
+    async fn session(&mut self) -> Ended {
+        let stream = self.parts.client.stream(self.parts.gateway.as_str()).await;
+        let mut messages = match stream {
+            Ok(body) => Messages::new(body),
+            Err(why) => return why.into(),
+        };
+        self.last_heard = self.parts.gate.clock.boot();
+        loop {
+            let tick = tokio::time::sleep(self.tick());
+            let step = tokio::select! {
+                message = messages.next() => self.heard(message).await,
+                renewed = finished(&mut self.renewal) => self.renewed(renewed),
+                () = tick => self.ticked().await,
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    async fn heard(&mut self, message: Result<ControlMessage, ControlError>) -> Result<(), Ended> {
+        self.last_heard = self.parts.gate.clock.boot();
+        let now = self.parts.gate.clock.now();
+        match self.draft.take(message?, self.parts.marks.as_ref(), now)? {
+            Step::Nothing => {}
+            Step::BadBundle(version, why) => {
+                tracing::error!(%version, %why, "a bundle cannot be applied; the last good one stays, and admission ends with the lease");
+                self.parts
+                    .status
+                    .trouble(format!("bundle {version} cannot be applied: {why}"));
+            }
+            Step::Apply(snapshot) => self.apply(snapshot).await,
+        }
+        Ok(())
+    }
+
+    /// Swaps the snapshot, decides every open access again, and only then counts it as applied.
+    async fn apply(&mut self, snapshot: Arc<Snapshot>) {
+        let stops_before = self.parts.gate.snapshots.load().map(|s| s.versions.stops);
+        self.parts.gate.snapshots.publish(Arc::clone(&snapshot));
+        let now = self.parts.gate.clock.now();
+        let (cuts, ()) = tokio::join!(
+            self.parts.registry.decide_again(&snapshot, now),
+            remember(&mut self.parts.marks, &self.parts.marks_path, &snapshot),
+        );
+        self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
+        if stops_before != Some(snapshot.versions.stops) {
+            self.acks.applied(snapshot.versions.stops, cuts);
+        }
+        if self.keeper.applied(Some(&snapshot.versions)) == Use::Now {
+            self.leased();
+        }
+        if self.draft.is_open() && !self.parts.gate.lease.holds() {
+            self.next_renewal = self.parts.gate.clock.boot();
+            self.renew_if_due();
+        }
+    }
+
+    fn leased(&mut self) {
+        self.lost_at = None;
+        self.parts.status.well();
+    }
+
+    async fn ticked(&mut self) -> Result<(), Ended> {
+        self.look_at_clocks().await;
+        let silent = self.parts.gate.clock.boot().since(self.last_heard);
+        if silent > self.lease {
+            return Err(ControlError::NoAnswer("nothing came for a whole lease".to_owned()).into());
+        }
+        self.renew_if_due();
+        Ok(())
+    }
+
+    async fn look_at_clocks(&mut self) {
+        if let Some(jump) = self.keeper.clocks_jumped() {
+            let millis = jump.as_millis();
+            tracing::warn!(millis, "the wall clock jumped; the lease is dropped");
+            self.parts.recorder.alarm(format!(
+                "the wall clock of this gateway jumped by {millis} ms; its lease was dropped"
+            ));
+            self.next_renewal = self.parts.gate.clock.boot();
+        }
+        self.end_grace().await;
+    }
+
+    /// B3: what has been paused for longer than the grace is reset.
+    async fn end_grace(&mut self) {
+        if self.parts.gate.lease.holds() {
+            self.lost_at = None;
+            return;
+        }
+        let now = self.parts.gate.clock.boot();
+        let lost_at = *self.lost_at.get_or_insert(now);
+        if now.since(lost_at) < self.parts.lease_grace || self.parts.registry.len() == 0 {
+            return;
+        }
+        let cut = Cut::new("gateway.lease_ended", "the gateway has no lease");
+        let cuts = self.parts.registry.cut_all(&cut).await;
+        self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
+        tracing::warn!(
+            cut = cuts.cut,
+            "no lease for the whole grace; open accesses are reset"
+        );
+    }
+
+    fn renew_if_due(&mut self) {
+        let now = self.parts.gate.clock.boot();
+        let Some(snapshot) = self.parts.gate.snapshots.load() else {
+            return;
+        };
+        if !self.draft.is_open() || self.renewal.is_some() || now < self.next_renewal {
+            return;
+        }
+        self.next_renewal = now.plus(self.lease / 3);
+        let request = LeaseRequest {
+            gateway: self.parts.gateway.clone(),
+            stops: snapshot.versions.stops,
+            bundle: snapshot.versions.bundle,
+            keys: snapshot.versions.keys,
+            head: self.parts.recorder.head(),
+        };
+        let client = self.parts.client.clone();
+        let sent = self.keeper.sending();
+        self.renewal = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            let answer = client.post("/control/v1/lease", &request, SHORT).await;
+            (sent, answer)
+        })));
+    }
+
+    fn renewed(&mut self, renewed: Option<Renewed>) -> Result<(), Ended> {
+        self.renewal = None;
+        let now = self.parts.gate.clock.boot();
+        match renewed {
+            Some((sent, Ok(grant))) => {
+                let applied = self.parts.gate.snapshots.load().map(|s| s.versions);
+                self.lease = Duration::from_millis(grant.lease_ms.max(1));
+                self.next_renewal = self.next_renewal.min(now.plus(self.lease / 3));
+                match self.keeper.granted(sent, &grant, applied.as_ref()) {
+                    Use::Now => self.leased(),
+                    Use::WhenApplied => {}
+                    Use::Never => self.next_renewal = now,
+                }
+                Ok(())
+            }
+            Some((_, Err(why @ ControlError::Refused { .. }))) if is_ahead(&why) => {
+                Err(Ended::Ahead(why))
+            }
+            Some((_, Err(why))) => {
+                tracing::warn!(%why, "the lease was not renewed");
+                self.next_renewal = now.plus(self.tick());
+                Ok(())
+            }
+            // The task was ended from outside: the process is ending.
+            None => Ok(()),
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        (self.lease / 15).clamp(SHORTEST_TICK, LONGEST_TICK)
+    }
+}
+
+fn is_ahead(why: &ControlError) -> bool {
+    matches!(why, ControlError::Refused { name, .. } if name == "ahead")
+}
+
+async fn finished(renewal: &mut Option<AbortOnDropHandle<Renewed>>) -> Option<Renewed> {
+    match renewal {
+        Some(task) => task.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Persists what was seen before it is acknowledged (B4). A disk that cannot be written does not
+/// keep a suspension from acting: it is logged, and the next state is written again.
+async fn remember(marks: &mut Option<Marks>, path: &std::path::Path, snapshot: &Snapshot) {
+    let new = Marks::of(&snapshot.versions, &snapshot.stops);
+    if marks.as_ref() == Some(&new) {
+        return;
+    }
+    let (writing, path) = (new.clone(), path.to_owned());
+    let written = tokio::task::spawn_blocking(move || writing.write(&path)).await;
+    match written {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => tracing::error!(%why, "what was seen of the store is not durable"),
+        Err(why) => tracing::error!(%why, "what was seen of the store is not durable"),
+    }
+    *marks = Some(new);
+}
+
+const DEFAULT_LEASE: Duration = Duration::from_secs(15);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const SHORTEST_TICK: Duration = Duration::from_millis(20);
+const LONGEST_TICK: Duration = Duration::from_secs(1);

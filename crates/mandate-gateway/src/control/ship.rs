@@ -1,0 +1,118 @@
+//! Shipping the spool: at least once on the wire, exactly once by key (C2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mandate_model::GatewayId;
+use mandate_ports::control::{Shipment, Shipped};
+use mandate_ports::{Spool, SpooledRecord};
+use tokio::sync::Notify;
+
+use super::{Client, ControlError};
+
+/// Ships whatever `spool` holds, for ever. `appended` wakes it; without that it looks once a second.
+pub(crate) async fn ship(
+    client: Client,
+    gateway: GatewayId,
+    spool: Arc<dyn Spool>,
+    appended: Arc<Notify>,
+) {
+    loop {
+        let woken = appended.notified();
+        let shipped = async {
+            // What was written first is shipped first.
+            for former in spool.retired() {
+                ship_all(&client, &gateway, &*former).await?;
+            }
+            ship_all(&client, &gateway, &*spool).await
+        };
+        match shipped.await {
+            Ok(()) => {
+                let _ = tokio::time::timeout(IDLE, woken).await;
+            }
+            Err(why) => {
+                tracing::warn!(%why, "records of the spool are not shipped");
+                tokio::time::sleep(IDLE).await;
+            }
+        }
+    }
+}
+
+async fn ship_all(
+    client: &Client,
+    gateway: &GatewayId,
+    spool: &dyn Spool,
+) -> Result<(), ShipError> {
+    let mut from = spool.unshipped_from();
+    loop {
+        let records = within_bytes(spool.read(from, MAX_RECORDS).await?);
+        let Some(first) = records.first().map(|record| record.seq) else {
+            return Ok(());
+        };
+        if first != from {
+            return Err(ShipError::Gone {
+                wanted: from,
+                first,
+            });
+        }
+        from = ship_some(client, gateway, spool, from, records).await?;
+    }
+}
+
+/// Ships one batch, and tells the number to go on with.
+async fn ship_some(
+    client: &Client,
+    gateway: &GatewayId,
+    spool: &dyn Spool,
+    from: u64,
+    records: Vec<SpooledRecord>,
+) -> Result<u64, ShipError> {
+    let shipment = Shipment {
+        gateway: gateway.clone(),
+        spool: spool.head().spool,
+        records,
+    };
+    let answer: Result<Shipped, ControlError> =
+        client.post("/control/v1/records", &shipment, LIMIT).await;
+    match answer {
+        Ok(Shipped { next }) => {
+            spool.shipped(next).await?;
+            Ok(next)
+        }
+        // It has less than was thought: begin where it ends.
+        Err(ControlError::Refused {
+            next: Some(next), ..
+        }) if next < from => Ok(next),
+        Err(why) => Err(why.into()),
+    }
+}
+
+fn within_bytes(records: Vec<SpooledRecord>) -> Vec<SpooledRecord> {
+    let mut total = 0;
+    records
+        .into_iter()
+        .enumerate()
+        .take_while(|(place, record)| {
+            total += record.event.len() + RECORD_OVERHEAD;
+            *place == 0 || total <= MAX_BYTES
+        })
+        .map(|(_, record)| record)
+        .collect()
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ShipError {
+    #[error("{0}")]
+    Control(#[from] ControlError),
+    #[error("the authority lacks record {wanted}, the spool begins with {first}")]
+    Gone { wanted: u64, first: u64 },
+    #[error("{0}")]
+    Spool(#[from] mandate_ports::SpoolError),
+}
+
+const MAX_RECORDS: usize = 512;
+/// Escaping can double an event's text within the shipment.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+const RECORD_OVERHEAD: usize = 128;
+const LIMIT: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(1);

@@ -1,0 +1,402 @@
+//! The life of a request.
+
+mod attributes;
+mod authenticate;
+mod echo;
+mod forward;
+mod front;
+mod headers;
+mod inject;
+mod outcome;
+mod refusal;
+mod release;
+mod route;
+mod standing;
+mod upstream_token;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{Request, StatusCode, Version};
+use hyper::body::{Body, Incoming};
+use mandate_audit::{Decision, Event};
+use mandate_decide::enforce::{
+    Classified, Denial, Facts, RequestHead, Unclassifiable, Verdict, admission_record, classify,
+    decide,
+};
+use mandate_model::{BootTime, Effect};
+use mandate_policy::decl::ServerWorkload;
+
+pub(crate) use authenticate::TokenCache;
+pub(crate) use front::{Arrival, Front, Reply};
+pub use route::Routing;
+pub(crate) use upstream_token::UpstreamTokens;
+
+use crate::admission::{Admission, Admitted};
+use crate::body::{AnyBody, limited};
+use crate::egress::End;
+use crate::upstream::Lent;
+use outcome::Decided;
+use refusal::Refusal;
+use standing::Access;
+
+/// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
+/// that an agent that goes away leaves no step half done; `reply` is answered once.
+pub(crate) async fn serve(
+    front: Arc<Front>,
+    arrival: Arrival,
+    request: Request<Incoming>,
+    mut reply: Reply,
+) {
+    let began = front.gate.clock.boot();
+    if let Err(refused) = pass(&front, &arrival, request, &mut reply, began).await {
+        let refusal = refused.recorded(&front, &arrival, began).await;
+        reply.send(refusal.response());
+    }
+}
+
+/// The request's life, in order. Where the order matters, the reason stands beside the step.
+async fn pass(
+    front: &Arc<Front>,
+    arrival: &Arrival,
+    request: Request<Incoming>,
+    reply: &mut Reply,
+    began: BootTime,
+) -> Result<(), Refused> {
+    // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous.
+    route::check_form(&request)?;
+    let snapshot = front.ready()?;
+    let bundle = snapshot.bundle.as_deref().ok_or(NO_BUNDLE)?;
+    let routed = route::route(arrival.routing, bundle, &request)?;
+    let server = routed.server;
+    check_size(server, &request)?;
+    let (head, body) = request.into_parts();
+
+    // Classify: what will be sent, byte for byte. The result is kept until it is known who asks.
+    let pending = classify(server, &request_head(&head, &routed.target));
+
+    // Authenticate: before a byte of the body is read.
+    let token =
+        authenticate::authenticate(&front.tokens, &snapshot, server, &head.headers, front.now())?;
+    let facts = |now| Facts {
+        now,
+        bundle,
+        bundle_version: snapshot.versions.bundle,
+        stops: &snapshot.stops,
+        gateway: &front.gateway,
+        server,
+        token: &token,
+    };
+    let denied = |refusal, classified: Option<&Classified>| {
+        Refused::after_authentication(front, &facts(front.now()), &head, refusal, classified)
+    };
+    let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
+    let read = attributes::read_attributes(pending, &head, body, front.decided_body).await;
+    let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
+
+    // Decide: pure, over one snapshot.
+    let facts_now = facts(front.now());
+    let verdict = decide(&facts_now, &classified);
+    let record = decision_record(front, &facts_now, &head, Some(&classified), &verdict);
+    let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
+    if let Some(spend) = admission.spend() {
+        // Spent before it is recorded: a token is never used twice because a record failed.
+        let allowed = token.claims().uses.map_or(1, std::num::NonZeroU32::get);
+        front
+            .spent
+            .spend(spend, allowed, facts_now.now)
+            .map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
+    }
+
+    // Admit: registered before the record, so that a stop that comes now finds it (B1).
+    let standing = Access::new(front, server, &token, &classified);
+    let admitted = front.registry.admit(
+        front.gate.clone(),
+        Box::new(standing),
+        admission.expires_at(),
+        snapshot.generation,
+    );
+    let access = Arc::clone(admitted.admission());
+    access.uses(&arrival.socket, head.version < Version::HTTP_2);
+    count(front, &record, began);
+
+    // Record: durable before anything is forwarded; for reads of internal upstreams, where the
+    // arrival of a request matters to nobody, before anything is released (C1).
+    let concurrent = server.internal && classified.effect() == Effect::Read;
+    let (receipt, answered) = {
+        let recording = front.recorder.append(record.clone());
+        let forwarding =
+            inject_and_forward(front, &access, server, &head, &routed.target, body, reply);
+        if concurrent {
+            tokio::join!(recording, forwarding)
+        } else {
+            match recording.await {
+                Ok(receipt) => (Ok(receipt), forwarding.await),
+                Err(why) => (Err(why), Err(Refusal::AgentGone)),
+            }
+        }
+    };
+    let receipt = match receipt {
+        Ok(receipt) => receipt,
+        Err(why) => return Err(unrecorded(admitted, why, answered).await),
+    };
+    let decided = Decided {
+        seq: receipt.key.seq,
+        record,
+    };
+
+    // Release: checked at every chunk. Then what became of it is recorded.
+    let released = match answered {
+        Ok((answered, needles)) => {
+            let status = answered.response.status().as_u16();
+            let idle = server.http.idle_timeout;
+            let response = release::release(&access, answered.response, needles, idle).await;
+            match response.and_then(|r| forward::may_go(&access).map(|()| r)) {
+                Ok(response) => {
+                    access.down.leaves_by(&arrival.socket);
+                    reply.send(response);
+                    outcome::follow(front, &access, &decided, &answered.lent, idle).await;
+                    Ok((status, answered.lent))
+                }
+                Err(refusal) => {
+                    answered.lent.kill();
+                    Err((Some(status), refusal))
+                }
+            }
+        }
+        Err(refusal) => Err((None, refusal)),
+    };
+    finish(front, server, admitted, &decided, released).await
+}
+
+/// Ends an admission, hands its connection back, and records how it ended.
+async fn finish(
+    front: &Arc<Front>,
+    server: &ServerWorkload,
+    admitted: Admitted,
+    decided: &Decided,
+    released: Result<(u16, Lent), (Option<u16>, Refusal)>,
+) -> Result<(), Refused> {
+    let access = Arc::clone(admitted.admission());
+    let (status, refusal, lent) = match released {
+        Ok((status, lent)) => (Some(status), None, Some(lent)),
+        Err((status, refusal)) => {
+            access.up.finish(End::Dropped);
+            access.down.finish(End::Dropped);
+            access.drain().await;
+            (status, Some(refusal), None)
+        }
+    };
+    let whole = access.cut().is_none()
+        && [&access.up, &access.down]
+            .iter()
+            .all(|way| way.ended() == Some(End::Whole));
+    // What is told of it is fixed before the guard goes, which marks it as ended.
+    let event = outcome::completed(front, &access, decided, status, refusal.as_ref());
+    admitted.end();
+    front.recorder.note(event).await;
+    if let Some(lent) = lent.filter(|_| whole) {
+        front
+            .pool
+            .give_back(&inject::origin_of(&server.upstream), lent)
+            .await;
+    }
+    refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
+}
+
+type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
+
+/// Inject, then forward. The credential is fetched after the decision and after nothing else.
+async fn inject_and_forward(
+    front: &Arc<Front>,
+    access: &Arc<Admission>,
+    server: &ServerWorkload,
+    head: &Parts,
+    target: &str,
+    body: AnyBody,
+    reply: &mut Reply,
+) -> Forwarded {
+    let shown = authenticate::bearer(&head.headers)?;
+    let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
+    let token = upstream_token.as_deref().map(|t| t.expose().as_str());
+    let outgoing = inject::outgoing(
+        &*front.credentials,
+        server,
+        head.headers.clone(),
+        target,
+        token,
+    );
+    let mut outgoing = outgoing.await?;
+    standing::pass_task_id(server, access, &mut outgoing.headers)?;
+    let body = limited(body, server.http.max_body_bytes);
+    let answered = forward::forward(front, access, server, head, &outgoing, body, reply).await?;
+    Ok((answered, outgoing.needles))
+}
+
+/// Without a record there is no access: what was forwarded for it is reset, nothing is released.
+async fn unrecorded(
+    admitted: Admitted,
+    why: mandate_ports::SpoolError,
+    answered: Forwarded,
+) -> Refused {
+    let access = admitted.admission();
+    if let Ok((answered, _)) = answered {
+        answered.lent.kill();
+    }
+    access.up.finish(End::Dropped);
+    access.down.finish(End::Dropped);
+    access.drain().await;
+    admitted.end();
+    Refused::after_admission(Refusal::Unrecorded(why))
+}
+
+/// A refusal, and whether it is recorded, counted, or already told of.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    refusal: Refusal,
+    telling: Telling,
+}
+
+#[derive(Debug)]
+enum Telling {
+    /// Before authentication: counted (C3).
+    Count,
+    /// After it: a record of its own, within the agent's quota.
+    Record(Box<Event>),
+    /// The access's own records tell it.
+    Told,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            telling: Telling::Count,
+        }
+    }
+}
+
+impl Refused {
+    fn denial(refusal: Refusal, record: Event) -> Self {
+        Self {
+            refusal,
+            telling: Telling::Record(Box::new(record)),
+        }
+    }
+
+    fn after_admission(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            telling: Telling::Told,
+        }
+    }
+
+    fn after_authentication(
+        front: &Front,
+        facts: &Facts<'_>,
+        head: &Parts,
+        refusal: Refusal,
+        classified: Option<&Classified>,
+    ) -> Self {
+        // What is no decision has its own rule and words, put in below.
+        let denial = if let Refusal::Denied(denial) = &refusal {
+            denial.clone()
+        } else {
+            Denial::Spent
+        };
+        let mut record = decision_record(front, facts, head, classified, &Err(denial));
+        record.rule = Some(refusal.rule());
+        record.detail = Some(refusal.to_string());
+        Self::denial(refusal, record)
+    }
+
+    /// Tells of it. A refusal that should be recorded and cannot be is another refusal.
+    async fn recorded(self, front: &Front, arrival: &Arrival, began: BootTime) -> Refusal {
+        let rule = self.refusal.rule();
+        let now = front.now();
+        match self.telling {
+            Telling::Told => return self.refusal,
+            Telling::Count => {
+                let listener = &arrival.listener;
+                front
+                    .refusals
+                    .unauthenticated(listener, &rule, arrival.peer, now);
+            }
+            Telling::Record(record) => {
+                let agent = record.actors.first().map(|actor| actor.sub.clone());
+                let own_record = agent.is_none_or(|agent| {
+                    front
+                        .refusals
+                        .has_quota(&arrival.listener, &rule, &agent, now)
+                });
+                if own_record && let Err(why) = front.recorder.append(*record).await {
+                    return Refusal::Unrecorded(why);
+                }
+            }
+        }
+        let took = front.gate.clock.boot().since(began);
+        front.metrics.decided("denied", &rule, took);
+        self.refusal
+    }
+}
+
+fn decision_record(
+    front: &Front,
+    facts: &Facts<'_>,
+    head: &Parts,
+    classified: Option<&Classified>,
+    verdict: &Verdict,
+) -> Event {
+    Event {
+        trace: standing::trace_of(&head.headers),
+        ..admission_record(facts, classified, verdict, |value| front.hashed(value))
+    }
+}
+
+fn count(front: &Front, record: &Event, began: BootTime) {
+    let result = match record.decision {
+        Decision::WouldDeny => "would_deny",
+        Decision::Allowed | Decision::Denied | Decision::Noted => "allowed",
+    };
+    let took = front.gate.clock.boot().since(began);
+    let rule = record.rule.as_deref().unwrap_or_default();
+    front.metrics.decided(result, rule, took);
+}
+
+fn request_head<'a>(head: &'a Parts, target: &'a str) -> RequestHead<'a> {
+    RequestHead {
+        method: head.method.as_str(),
+        path_and_query: target,
+        headers: &head.headers,
+    }
+}
+
+fn unclassifiable(why: Unclassifiable) -> Refusal {
+    Refusal::Denied(Denial::Unclassifiable(why))
+}
+
+/// The server workload's own limits, which may be narrower than the listener's.
+fn check_size(server: &ServerWorkload, request: &Request<Incoming>) -> Result<(), Refusal> {
+    let fields = request.headers().iter();
+    let head: usize = fields.map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+    if u64::try_from(head).unwrap_or(u64::MAX) > u64::from(server.http.max_header_bytes) {
+        return Err(Refusal::Request {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            rule: "http.limit",
+            detail: "the request's head is too long",
+        });
+    }
+    if request.body().size_hint().lower() > server.http.max_body_bytes {
+        return Err(Refusal::Body {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            detail: "the request's body is too long",
+        });
+    }
+    Ok(())
+}
+
+const NO_BUNDLE: Refusal = Refusal::Request {
+    status: StatusCode::NOT_FOUND,
+    rule: "request.no_server",
+    detail: "no server workload answers here",
+};

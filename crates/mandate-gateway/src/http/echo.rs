@@ -1,0 +1,246 @@
+//! Responses that echo the injected secret (C4).
+//!
+//! What is looked for are the secret's bytes as they are, percent-encoded, and in base64 at each of
+//! the three places that they can have in a longer encoded text. Response heads, trailers and the
+//! first 64 KiB of a body are searched. A chunk that ends in what could be the beginning of an echo
+//! has that end held back until it is known, so that no more than three bytes of one ever leave:
+//! holding back fewer would delay the last letters of many an event, for nothing.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use mandate_model::Secret;
+
+/// What a response must not hold.
+#[derive(Debug, Default)]
+pub(super) struct Needles(Vec<Secret<Vec<u8>>>);
+
+/// A response that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the upstream's response echoes the injected credential")]
+pub(super) struct Echo;
+
+impl Needles {
+    /// The forms of `secret`, and `sent`, the text that was injected with it.
+    pub(super) fn of(secret: &[u8], sent: &[u8]) -> Self {
+        let mut forms = vec![secret.to_vec(), percent_encoded(secret), sent.to_vec()];
+        for offset in 0..3 {
+            forms.push(base64_inside(&STANDARD, secret, offset));
+            forms.push(base64_inside(&URL_SAFE, secret, offset));
+        }
+        // Shorter forms occur by accident. A secret this short is no secret.
+        forms.retain(|form| form.len() >= MIN_NEEDLE);
+        forms.sort();
+        forms.dedup();
+        Self(forms.into_iter().map(Secret::new).collect())
+    }
+
+    /// Whether there is nothing to look for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `headers` hold one.
+    pub(super) fn check_headers(&self, headers: &HeaderMap) -> Result<(), Echo> {
+        headers.iter().try_for_each(|(name, value)| {
+            self.check_bytes(name.as_str().as_bytes())?;
+            self.check_bytes(value.as_bytes())
+        })
+    }
+
+    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Echo> {
+        let echoed = |needle: &Secret<Vec<u8>>| find(bytes, needle.expose());
+        if self.0.iter().any(echoed) {
+            Err(Echo)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How many of the last bytes could begin one.
+    fn held_back(&self, bytes: &[u8]) -> usize {
+        let could_begin = |needle: &Secret<Vec<u8>>| {
+            let needle = needle.expose();
+            (SHORTEST_HELD..needle.len().min(bytes.len() + 1))
+                .rev()
+                .find(|n| needle.get(..*n).is_some_and(|head| bytes.ends_with(head)))
+                .unwrap_or(0)
+        };
+        self.0.iter().map(could_begin).max().unwrap_or(0)
+    }
+}
+
+/// Looks through one body as it passes.
+#[derive(Debug)]
+pub(super) struct Sieve {
+    needles: Needles,
+    /// What has passed already and could belong to an echo, then what is held back.
+    held: BytesMut,
+    passed: usize,
+    searched: usize,
+}
+
+impl Sieve {
+    pub(super) fn new(needles: Needles) -> Self {
+        Self {
+            needles,
+            held: BytesMut::new(),
+            passed: 0,
+            searched: 0,
+        }
+    }
+
+    /// What may pass of what was held and of `bytes`; maybe nothing yet.
+    pub(super) fn pass(&mut self, bytes: Bytes) -> Result<Bytes, Echo> {
+        if self.needles.0.is_empty() || (self.searched >= SEARCHED && self.is_empty()) {
+            return Ok(bytes);
+        }
+        self.searched = self.searched.saturating_add(bytes.len());
+        self.held.extend_from_slice(&bytes);
+        self.needles.check_bytes(&self.held)?;
+        let keep = if self.searched >= SEARCHED {
+            0
+        } else {
+            self.needles.held_back(&self.held)
+        };
+        Ok(self.let_go(self.held.len() - keep))
+    }
+
+    /// What was held when the body ends.
+    pub(super) fn rest(&mut self) -> Bytes {
+        self.let_go(self.held.len())
+    }
+
+    /// Lets pass what comes before `end`, and remembers the last of it.
+    fn let_go(&mut self, end: usize) -> Bytes {
+        let end = end.max(self.passed);
+        let mut out = self.held.clone();
+        out.truncate(end);
+        let out = out.split_off(self.passed).freeze();
+        let remembered = end.min(SHORTEST_HELD - 1);
+        self.held = self.held.split_off(end - remembered);
+        self.passed = remembered;
+        out
+    }
+
+    /// Whether trailers are clean.
+    pub(super) fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Echo> {
+        self.needles.check_headers(trailers)
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held() == 0
+    }
+
+    /// How many bytes are held.
+    pub(super) fn held(&self) -> usize {
+        self.held.len() - self.passed
+    }
+}
+
+/// The part of a base64 text that depends on `secret` alone when `offset` bytes stand before it.
+fn base64_inside(engine: &impl Engine, secret: &[u8], offset: usize) -> Vec<u8> {
+    let mut padded = vec![0_u8; offset];
+    padded.extend_from_slice(secret);
+    let text = engine.encode(&padded);
+    let begin = match offset {
+        0 => 0,
+        1 => 2,
+        _two => 3,
+    };
+    let end = padded.len() / 3 * 4;
+    text.get(begin..end).unwrap_or_default().as_bytes().to_vec()
+}
+
+fn percent_encoded(secret: &[u8]) -> Vec<u8> {
+    super::inject::percent_encode(secret).into_bytes()
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> bool {
+    let Some((first, rest)) = needle.split_first() else {
+        return false;
+    };
+    let mut from = haystack;
+    while let Some(at) = from.iter().position(|b| b == first) {
+        let tail = from.get(at + 1..).unwrap_or_default();
+        if tail.starts_with(rest) {
+            return true;
+        }
+        from = tail;
+    }
+    false
+}
+
+const SEARCHED: usize = 64 * 1024;
+const MIN_NEEDLE: usize = 6;
+const SHORTEST_HELD: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &[u8] = b"s3cr3t-key/value";
+
+    fn sieve() -> Sieve {
+        Sieve::new(Needles::of(SECRET, b"Bearer s3cr3t-key/value"))
+    }
+
+    #[test]
+    fn an_echo_is_found_raw_encoded_and_in_base64_at_every_place() {
+        let clean = Bytes::from_static(b"nothing to see, s3cr3t-ke");
+        assert!(sieve().pass(clean).is_ok());
+        for prefix in ["", "a", "ab", "abc"] {
+            let mut inner = prefix.as_bytes().to_vec();
+            inner.extend_from_slice(SECRET);
+            inner.extend_from_slice(b" and more");
+            for text in [STANDARD.encode(&inner), URL_SAFE.encode(&inner)] {
+                assert_eq!(sieve().pass(Bytes::from(text)), Err(Echo), "{prefix}");
+            }
+        }
+        let encoded = Bytes::from_static(b"?key=s3cr3t-key%2Fvalue");
+        assert_eq!(sieve().pass(encoded), Err(Echo));
+    }
+
+    #[test]
+    fn no_part_of_an_echo_leaves_when_it_comes_in_pieces() {
+        let mut sieve = sieve();
+        let passed = sieve.pass(Bytes::from_static(b"hello s3cr3t")).unwrap();
+        assert_eq!(&passed[..], b"hello ");
+        assert_eq!(sieve.pass(Bytes::from_static(b"-key/value")), Err(Echo));
+    }
+
+    #[test]
+    fn an_echo_that_comes_byte_by_byte_is_cut_after_three() {
+        let mut sieve = sieve();
+        let mut passed = Vec::new();
+        let end = SECRET.iter().try_for_each(|b| {
+            passed.extend_from_slice(&sieve.pass(Bytes::copy_from_slice(&[*b]))?);
+            Ok(())
+        });
+        assert_eq!(end, Err(Echo));
+        assert_eq!(passed, b"s3c");
+    }
+
+    #[test]
+    fn what_only_looked_like_an_echo_passes_whole() {
+        let mut sieve = sieve();
+        let mut all = Vec::new();
+        for piece in [&b"hello s3cr"[..], b"3t is not", b" it s3c"] {
+            all.extend_from_slice(&sieve.pass(Bytes::from_static(piece)).unwrap());
+        }
+        all.extend_from_slice(&sieve.rest());
+        assert_eq!(all, b"hello s3cr3t is not it s3c");
+    }
+
+    #[test]
+    fn an_echo_in_a_header_is_found() {
+        let needles = Needles::of(SECRET, SECRET);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-debug", "key=s3cr3t-key/value".parse().unwrap());
+        assert_eq!(needles.check_headers(&headers), Err(Echo));
+        headers.insert("x-debug", "key=…".parse().unwrap());
+        assert_eq!(needles.check_headers(&headers), Ok(()));
+    }
+}

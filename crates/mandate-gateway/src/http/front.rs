@@ -1,0 +1,143 @@
+//! What every request of this gateway works with.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use mandate_model::{GatewayId, Secret, Timestamp};
+use mandate_ports::Credentials;
+use tokio::sync::oneshot;
+
+use super::authenticate::TokenCache;
+use super::refusal::Refusal;
+use super::route::Routing;
+use super::upstream_token::UpstreamTokens;
+use crate::admission::{Admission, Cut, Gate, Registry};
+use crate::body::OutBody;
+use crate::metrics::Metrics;
+use crate::record::Recorder;
+use crate::refusals::Refusals;
+use crate::snapshot::Snapshot;
+use crate::socket::Socket;
+use crate::spent::Spent;
+use crate::upstream::Pool;
+
+/// Shared by all listeners.
+pub(crate) struct Front {
+    pub(crate) gateway: GatewayId,
+    pub(crate) gate: Gate,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) recorder: Recorder,
+    pub(crate) credentials: Arc<dyn Credentials>,
+    pub(crate) pool: Pool,
+    pub(crate) tokens: TokenCache,
+    pub(crate) upstream_tokens: UpstreamTokens,
+    pub(crate) spent: Spent,
+    pub(crate) refusals: Refusals,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Keys the hashes by which records show personal attributes.
+    pub(crate) attribute_key: Secret<Vec<u8>>,
+    /// The longest body that attributes are read from.
+    pub(crate) decided_body: usize,
+}
+
+/// Where a request came in.
+#[derive(Clone)]
+pub(crate) struct Arrival {
+    pub(crate) listener: Arc<str>,
+    pub(crate) routing: Routing,
+    pub(crate) peer: IpAddr,
+    pub(crate) socket: Arc<Socket>,
+}
+
+/// The way back to the agent: one answer, or none.
+pub(crate) struct Reply(Option<oneshot::Sender<Response<OutBody>>>);
+
+impl Reply {
+    pub(crate) fn new() -> (Self, oneshot::Receiver<Response<OutBody>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Answers; `false` if nobody is there any more.
+    pub(super) fn send(&mut self, response: Response<OutBody>) -> bool {
+        self.0
+            .take()
+            .is_some_and(|reply| reply.send(response).is_ok())
+    }
+
+    /// Resolves when the agent went away; never after the answer.
+    pub(super) async fn gone(&mut self) {
+        match &mut self.0 {
+            Some(reply) => reply.closed().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Front {
+    /// The state to decide on, if this gateway may admit at this moment (B2).
+    pub(super) fn ready(&self) -> Result<Arc<Snapshot>, Refusal> {
+        let snapshot = self.gate.snapshots.load().ok_or(Refusal::NotNow {
+            rule: "gateway.not_ready",
+            detail: "this gateway has no state of its authority yet",
+        })?;
+        if self.gate.lease.holds() {
+            Ok(snapshot)
+        } else {
+            Err(Refusal::NotNow {
+                rule: "gateway.no_lease",
+                detail: "this gateway has no lease of its authority now",
+            })
+        }
+    }
+
+    /// Resolves when the wall clock has reached the end of an admission.
+    pub(super) async fn expiry(&self, admission: &Admission) {
+        loop {
+            let left = admission.expires_at().since(self.gate.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            // The wall clock may jump while this sleeps.
+            tokio::time::sleep(left.min(LOOK_AGAIN)).await;
+        }
+    }
+
+    /// Ends an admission whose token has expired.
+    pub(super) fn expired(&self, admission: &Admission) -> Cut {
+        admission.abort(Cut::new("token.expired", "the access token has expired"))
+    }
+
+    /// HMAC-SHA-256 (RFC 2104) of a personal value, in hex.
+    pub(super) fn hashed(&self, value: &str) -> String {
+        use sha2::{Digest, Sha256};
+        // A key longer than a block is hashed; a shorter one is filled with zeros.
+        let mut block = [0_u8; 64];
+        let key = self.attribute_key.expose();
+        let short: Vec<u8> = if key.len() > block.len() {
+            Sha256::digest(key).to_vec()
+        } else {
+            key.clone()
+        };
+        block.iter_mut().zip(&short).for_each(|(b, k)| *b = *k);
+        let padded = |pad: u8| block.map(|b| b ^ pad);
+        let inner = Sha256::new()
+            .chain_update(padded(0x36))
+            .chain_update(value)
+            .finalize();
+        let outer = Sha256::new()
+            .chain_update(padded(0x5c))
+            .chain_update(inner)
+            .finalize();
+        outer.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// The moment.
+    pub(super) fn now(&self) -> Timestamp {
+        self.gate.clock.now()
+    }
+}
+
+const LOOK_AGAIN: Duration = Duration::from_secs(1);

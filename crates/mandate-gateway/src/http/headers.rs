@@ -1,0 +1,163 @@
+//! Which header fields pass, in either direction.
+//!
+//! An upstream must never be told who calls by anyone but this gateway, and never in the agent's
+//! own words (FAILURES 35).
+
+use std::collections::BTreeSet;
+
+use http::header::{self, HeaderMap, HeaderName};
+
+/// Takes from a request's fields what must not reach an upstream; `declared` are further names of
+/// the server workload. Trace context passes only if `trace`.
+pub(super) fn strip_request(headers: &mut HeaderMap, declared: &BTreeSet<String>, trace: bool) {
+    let named = named_by_connection(headers);
+    retain(headers, |name| {
+        !named.contains(name)
+            && !is_hop_by_hop(name)
+            && !is_identity(name)
+            && !declared.contains(name)
+            && (trace || !is_trace(name))
+    });
+}
+
+/// Takes from a response's fields what is between upstream and gateway alone. `alt-svc` would lead
+/// the agent past the gateway.
+pub(super) fn strip_response(headers: &mut HeaderMap) {
+    let named = named_by_connection(headers);
+    retain(headers, |name| {
+        !named.contains(name) && !is_hop_by_hop(name) && name != "alt-svc"
+    });
+}
+
+/// `keep` sees each name with `_` as `-`: many servers take the two for the same field.
+fn retain(headers: &mut HeaderMap, keep: impl Fn(&str) -> bool) {
+    let dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| !keep(&name.as_str().replace('_', "-")) || !keep(name.as_str()))
+        .cloned()
+        .collect();
+    for name in dropped {
+        headers.remove(name);
+    }
+}
+
+/// Fields that `connection` declares hop-by-hop (RFC 9110 §7.6.1).
+fn named_by_connection(headers: &HeaderMap) -> BTreeSet<String> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
+}
+
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection" | "keep-alive" | "te" | "transfer-encoding" | "upgrade" | "http2-settings"
+    ) || name.starts_with("proxy-")
+}
+
+/// Fields by which some server, proxy or framework lets a caller say who it is.
+fn is_identity(name: &str) -> bool {
+    const EXACT: [&str; 20] = [
+        "authorization",
+        "client-cert",
+        "client-cert-chain",
+        "client-ip",
+        "dpop",
+        "forwarded",
+        "from",
+        "remote-user",
+        "ssl-client-cert",
+        "true-client-ip",
+        "txn-token",
+        "via",
+        "workload-identity-token",
+        "workload-proof-token",
+        "x-client-cert",
+        "x-client-ip",
+        "x-original-url",
+        "x-real-ip",
+        "x-rewrite-url",
+        "x-user",
+    ];
+    const PREFIXES: [&str; 12] = [
+        "x-amzn-oidc-",
+        "x-auth-",
+        "x-authenticated-",
+        "x-envoy-",
+        "x-forwarded",
+        "x-goog-authenticated-user-",
+        "x-goog-iap-",
+        "x-http-method",
+        "x-mandate-",
+        "x-ms-client-principal",
+        "x-remote-",
+        "x-ssl-",
+    ];
+    EXACT.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn is_trace(name: &str) -> bool {
+    matches!(name, "traceparent" | "tracestate" | "baggage")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(names: &[(&'static str, &'static str)]) -> HeaderMap {
+        names
+            .iter()
+            .map(|(n, v)| (HeaderName::from_static(n), v.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn identity_hop_by_hop_and_declared_fields_do_not_reach_the_upstream() {
+        let mut headers = fields(&[
+            ("accept", "*/*"),
+            ("cookie", "a=b"),
+            ("authorization", "Bearer x"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x_forwarded_host", "evil"),
+            ("x-remote-user", "root"),
+            ("forwarded", "for=1"),
+            ("proxy-authorization", "x"),
+            ("txn-token", "x"),
+            ("x-mandate-task", "x"),
+            ("x-http-method-override", "DELETE"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("x-tenant", "acme"),
+            ("traceparent", "00-1-1-01"),
+        ]);
+        strip_request(&mut headers, &["x-tenant".to_owned()].into(), false);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "cookie"]);
+    }
+
+    #[test]
+    fn trace_context_passes_where_it_is_declared() {
+        let mut headers = fields(&[("traceparent", "00-1-1-01"), ("baggage", "a=b")]);
+        strip_request(&mut headers, &BTreeSet::new(), true);
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn a_response_keeps_its_own_fields_only() {
+        let mut headers = fields(&[
+            ("content-type", "a/b"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("alt-svc", "h3=\":443\""),
+            ("location", "/a"),
+        ]);
+        strip_response(&mut headers);
+        assert_eq!(headers.len(), 2);
+    }
+}

@@ -1,0 +1,181 @@
+//! Why a request is not let through, and what its caller learns: the rule that it broke, never
+//! anybody else's name (P8).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use mandate_decide::enforce::Denial;
+use mandate_ports::{CredentialError, SpoolError};
+use mandate_token::TokenError;
+
+use crate::admission::Cut;
+use crate::body::OutBody;
+use crate::spent::SpentError;
+use crate::upstream::ConnectError;
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    /// This gateway may not or cannot admit anything now.
+    #[error("{detail}")]
+    NotNow {
+        rule: &'static str,
+        detail: &'static str,
+    },
+    /// The request is none that this gateway forwards.
+    #[error("{detail}")]
+    Request {
+        status: StatusCode,
+        rule: &'static str,
+        detail: &'static str,
+    },
+    /// There is no token.
+    #[error("an access token is needed: `Authorization: Bearer …` (RFC 6750)")]
+    NoToken,
+    /// There is a token, and it is not accepted.
+    #[error("{0}")]
+    Token(TokenError),
+    /// The token is bound to a key, and there is no proof.
+    #[error("this access token is bound to a key; it needs a proof of it (RFC 9449)")]
+    NoProof,
+    /// The decision.
+    #[error("{0}")]
+    Denied(Denial),
+    /// The token is used up.
+    #[error("{0}")]
+    Spent(SpentError),
+    /// It was stopped after it had been admitted.
+    #[error("{}", .0.detail)]
+    Cut(Cut),
+    /// There is no record, so there is no access (P4).
+    #[error("the decision cannot be recorded now, so nothing is let through")]
+    Unrecorded(#[source] SpoolError),
+    /// There is no secret to inject.
+    #[error("the credential for the upstream is not to be had at this gateway")]
+    Credential(#[source] CredentialError),
+    /// The authority gives no token for the upstream.
+    #[error("the authority gives no token for the upstream now")]
+    UpstreamToken,
+    /// There is no connection to the upstream.
+    #[error("{0}")]
+    Connect(#[source] ConnectError),
+    /// The upstream does not answer in time.
+    #[error("the upstream did not answer in time")]
+    UpstreamTimeout,
+    /// The upstream broke off before it had answered.
+    #[error("the upstream broke off")]
+    UpstreamBroke,
+    /// The agent went away; nobody reads this.
+    #[error("the agent went away")]
+    AgentGone,
+    /// The upstream's answer holds the injected credential (C4).
+    #[error("the upstream's answer was withheld: it echoes the credential that this gateway holds")]
+    Echo,
+    /// The body that attributes are read from is too long or broke off.
+    #[error("{detail}")]
+    Body {
+        status: StatusCode,
+        detail: &'static str,
+    },
+}
+
+impl Refusal {
+    /// The rule's name in records, metrics and replies.
+    pub(super) fn rule(&self) -> String {
+        let rule = match self {
+            Refusal::NotNow { rule, .. } | Refusal::Request { rule, .. } => rule,
+            Refusal::NoToken => "token.missing",
+            Refusal::Token(_) => "token.invalid",
+            Refusal::NoProof => "token.proof",
+            Refusal::Denied(denial) => denial.rule(),
+            Refusal::Spent(_) => "token.spent",
+            Refusal::Cut(cut) => return cut.rule.clone(),
+            Refusal::Unrecorded(_) => "record.unwritable",
+            Refusal::Credential(_) => "upstream.credential",
+            Refusal::UpstreamToken => "upstream.token",
+            Refusal::Connect(_) => "upstream.unreachable",
+            Refusal::UpstreamTimeout => "upstream.timeout",
+            Refusal::UpstreamBroke => "upstream.broke",
+            Refusal::Echo => "upstream.echo",
+            Refusal::AgentGone => "agent.gone",
+            Refusal::Body { .. } => "request.body",
+        };
+        rule.to_owned()
+    }
+
+    /// The status of the reply.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Request { status, .. } | Refusal::Body { status, .. } => *status,
+            Refusal::NoToken | Refusal::Token(_) | Refusal::NoProof | Refusal::Spent(_) => {
+                StatusCode::UNAUTHORIZED
+            }
+            Refusal::Denied(_) => StatusCode::FORBIDDEN,
+            Refusal::Cut(cut) if cut.rule.starts_with("gateway.") => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Refusal::Cut(_) => StatusCode::FORBIDDEN,
+            Refusal::NotNow { .. } | Refusal::Unrecorded(_) | Refusal::UpstreamToken => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Refusal::Credential(_)
+            | Refusal::Connect(_)
+            | Refusal::UpstreamBroke
+            | Refusal::AgentGone
+            | Refusal::Echo => StatusCode::BAD_GATEWAY,
+            Refusal::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The reply: RFC 9457, with the challenge of RFC 6750 §3 where a token would help.
+    pub(super) fn response(&self) -> Response<OutBody> {
+        let status = self.status();
+        let body = serde_json::json!({
+            "type": "about:blank",
+            "title": status.canonical_reason().unwrap_or_default(),
+            "status": status.as_u16(),
+            "rule": self.rule(),
+            "detail": self.to_string(),
+        });
+        let mut response = Response::new(OutBody::Own(Some(Bytes::from(body.to_string()))));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        let problem = HeaderValue::from_static("application/problem+json");
+        headers.insert(header::CONTENT_TYPE, problem);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+
+    /// Without a token there is no error code, as RFC 6750 §3.1 says.
+    fn challenge(&self) -> Option<HeaderValue> {
+        let text = match self {
+            Refusal::NoToken => "Bearer".to_owned(),
+            Refusal::Token(_) | Refusal::NoProof | Refusal::Spent(_) => {
+                // RFC 6750 §3 allows ASCII without quotes and backslashes here.
+                let why = self.to_string().replace('§', "section ");
+                let why = why.replace(['"', '\\', '`'], "'");
+                let why: String = why.chars().filter(|c| matches!(c, ' '..='~')).collect();
+                format!("Bearer error=\"invalid_token\", error_description=\"{why}\"")
+            }
+            Refusal::NotNow { .. }
+            | Refusal::Request { .. }
+            | Refusal::Denied(_)
+            | Refusal::Cut(_)
+            | Refusal::Unrecorded(_)
+            | Refusal::Credential(_)
+            | Refusal::UpstreamToken
+            | Refusal::Connect(_)
+            | Refusal::UpstreamTimeout
+            | Refusal::UpstreamBroke
+            | Refusal::AgentGone
+            | Refusal::Echo
+            | Refusal::Body { .. } => return None,
+        };
+        HeaderValue::from_str(&text).ok()
+    }
+}

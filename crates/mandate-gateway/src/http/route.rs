@@ -1,0 +1,127 @@
+//! Which server workload a request is for, and what of it is refused before anything else.
+
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use mandate_model::ServerName;
+use mandate_policy::Bundle;
+use mandate_policy::decl::ServerWorkload;
+
+use super::refusal::Refusal;
+
+/// How a listener tells server workloads apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// By the first segment of the path: `/<server workload>/…`. For development.
+    Path,
+    /// By `Host` or `:authority`, among the hosts that server workloads declare.
+    Hosts,
+}
+
+/// The server workload, and the target as its upstream will see it, byte for byte.
+#[derive(Debug)]
+pub(super) struct Routed<'b> {
+    pub(super) server: &'b ServerWorkload,
+    pub(super) target: String,
+}
+
+/// Refuses requests that could be taken for another one, or that ask for another protocol.
+pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let refused = |status, rule, detail| {
+        Err(Refusal::Request {
+            status,
+            rule,
+            detail,
+        })
+    };
+    if request.version() < Version::HTTP_11 {
+        let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+        return refused(status, "http.version", "HTTP/1.1 or HTTP/2 is needed");
+    }
+    if request.method() == Method::CONNECT
+        || headers.contains_key(header::UPGRADE)
+        || request.extensions().get::<hyper::ext::Protocol>().is_some()
+    {
+        let status = StatusCode::NOT_IMPLEMENTED;
+        return refused(
+            status,
+            "http.upgrade",
+            "tunnels and upgrades are not forwarded",
+        );
+    }
+    let doubled = [
+        header::CONTENT_LENGTH,
+        header::HOST,
+        header::TRANSFER_ENCODING,
+        header::CONTENT_TYPE,
+    ]
+    .iter()
+    .any(|name| headers.get_all(name).iter().count() > 1);
+    let both = headers.contains_key(header::CONTENT_LENGTH)
+        && headers.contains_key(header::TRANSFER_ENCODING);
+    if doubled || both {
+        let detail = "a header that must stand once stands twice, or two contradict each other";
+        return refused(StatusCode::BAD_REQUEST, "http.ambiguous", detail);
+    }
+    if request.method() == Method::TRACE {
+        // It would show the agent what this gateway injects (RFC 9110 §9.3.8).
+        let status = StatusCode::NOT_IMPLEMENTED;
+        return refused(status, "http.trace", "`TRACE` is not forwarded");
+    }
+    Ok(())
+}
+
+/// Finds the server workload of a request.
+pub(super) fn route<'b, B>(
+    routing: Routing,
+    bundle: &'b Bundle,
+    request: &Request<B>,
+) -> Result<Routed<'b>, Refusal> {
+    let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
+    let routed = match routing {
+        Routing::Path => by_path(bundle, target),
+        Routing::Hosts => by_host(bundle, request, target),
+    };
+    routed.ok_or(Refusal::Request {
+        status: StatusCode::NOT_FOUND,
+        rule: "request.no_server",
+        detail: "no server workload answers here",
+    })
+}
+
+/// The name is taken off as text: what is left is what the agent wrote.
+fn by_path<'b>(bundle: &'b Bundle, target: &str) -> Option<Routed<'b>> {
+    let rest = target.strip_prefix('/')?;
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (name, left) = rest.split_at_checked(end)?;
+    let server = bundle.server(&ServerName::parse(name).ok()?)?;
+    let target = if left.starts_with('/') {
+        left.to_owned()
+    } else {
+        format!("/{left}")
+    };
+    Some(Routed { server, target })
+}
+
+fn by_host<'b, B>(bundle: &'b Bundle, request: &Request<B>, target: &str) -> Option<Routed<'b>> {
+    let host = host_of(request.uri(), request.headers())?;
+    let server = bundle.server_by_host(&host)?;
+    Some(Routed {
+        server,
+        target: target.to_owned(),
+    })
+}
+
+/// The host without its port, in lower case. `Host` and `:authority` that differ name none.
+fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Option<String> {
+    let field = headers.get(header::HOST).map(|value| value.to_str());
+    let authority = match (uri.authority(), field) {
+        (Some(authority), None) => authority.clone(),
+        (None, Some(Ok(field))) => field.parse().ok()?,
+        (Some(authority), Some(Ok(field))) if field == authority.as_str() => authority.clone(),
+        (_, Some(_)) | (None, None) => return None,
+    };
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    Some(authority.host().to_ascii_lowercase())
+}

@@ -1,0 +1,209 @@
+//! Doors for agents: accepted, bounded, and each connection killable.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::BodyError;
+use crate::http::{Arrival, Front, Reply, Routing, serve};
+use crate::socket::Socket;
+
+/// A door: a bound socket and how server workloads are told apart behind it.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its name in records.
+    pub name: String,
+    /// Bound and listening.
+    pub socket: std::net::TcpListener,
+    /// How it finds the server workload.
+    pub routing: Routing,
+    /// Certificates; without them it speaks plain HTTP, which belongs on loopback. ALPN is set here.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// What one agent, or all of them together, can use up.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open connections per listener.
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams per connection.
+    pub streams: u32,
+    /// The longest head of a request, in bytes.
+    pub header_bytes: u32,
+    /// The most header fields of a request.
+    pub header_fields: usize,
+    /// How long a TLS handshake or the head of a request may take.
+    pub header_timeout: Duration,
+    /// The longest body that attributes are read from.
+    pub decided_body_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            streams: 128,
+            header_bytes: 64 * 1024,
+            header_fields: 100,
+            header_timeout: Duration::from_secs(30),
+            decided_body_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Accepts until `stop`.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    door: Door,
+    tls: Option<TlsAcceptor>,
+    stop: CancellationToken,
+) {
+    let places = Arc::new(Semaphore::new(door.limits.connections));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (door, tls, stop) = (door.clone(), tls.clone(), stop.clone());
+                tokio::spawn(async move {
+                    door.connection(stream, peer.ip(), tls, stop).await;
+                    drop(place);
+                });
+            }
+            Err(why) => {
+                tracing::warn!(%why, listener = %door.name, "a connection cannot be accepted");
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+}
+
+/// What each connection of a listener is served with.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) name: Arc<str>,
+    pub(crate) routing: Routing,
+    pub(crate) limits: Limits,
+    pub(crate) front: Arc<Front>,
+}
+
+impl Door {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: IpAddr,
+        tls: Option<TlsAcceptor>,
+        stop: CancellationToken,
+    ) {
+        let _ = stream.set_nodelay(true);
+        let (socket, io) = Socket::guard(stream, Arc::clone(&self.front.gate.lease));
+        let arrival = Arrival {
+            listener: Arc::clone(&self.name),
+            routing: self.routing,
+            peer,
+            socket,
+        };
+        match tls {
+            None => self.serve(io, arrival, stop).await,
+            Some(tls) => {
+                let limit = self.limits.header_timeout;
+                match tokio::time::timeout(limit, tls.accept(io)).await {
+                    Ok(Ok(io)) => self.serve(io, arrival, stop).await,
+                    Ok(Err(why)) => tracing::debug!(%why, "a TLS handshake failed"),
+                    Err(_late) => tracing::debug!("a TLS handshake took too long"),
+                }
+            }
+        }
+    }
+
+    async fn serve<T>(&self, io: T, arrival: Arrival, stop: CancellationToken)
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let asked = AtomicBool::new(false);
+        let socket = Arc::clone(&arrival.socket);
+        let service = service_fn(|request| {
+            asked.store(true, Ordering::Relaxed);
+            let (reply, answer) = Reply::new();
+            tokio::spawn(serve(
+                Arc::clone(&self.front),
+                arrival.clone(),
+                request,
+                reply,
+            ));
+            async move {
+                let gone = || BodyError::Cut("gateway.ended".to_owned());
+                answer.await.map_err(|_| gone())
+            }
+        });
+        let builder = self.protocols();
+        let connection = builder.serve_connection(TokioIo::new(io), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut patience = std::pin::pin!(tokio::time::sleep(self.limits.header_timeout));
+        let (mut impatient, mut stopping) = (false, false);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(why) = ended {
+                        tracing::debug!(%why, "an agent's connection ended");
+                    }
+                    return;
+                }
+                () = stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                // A caller that connects and says nothing holds a place.
+                () = patience.as_mut(), if !impatient => {
+                    impatient = true;
+                    if !asked.load(Ordering::Relaxed) {
+                        socket.kill();
+                    }
+                }
+            }
+        }
+    }
+
+    fn protocols(&self) -> auto::Builder<TokioExecutor> {
+        let limits = &self.limits;
+        let header_bytes = usize::try_from(limits.header_bytes).unwrap_or(usize::MAX);
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_headers(limits.header_fields)
+            .max_buf_size(header_bytes.max(SMALLEST_BUFFER))
+            .half_close(false);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(limits.header_bytes)
+            .max_send_buf_size(SEND_BUFFER)
+            .keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
+        builder
+    }
+}
+
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+const SMALLEST_BUFFER: usize = 8 * 1024;
+/// What h2 may keep back per stream: a cut has to throw it away.
+const SEND_BUFFER: usize = 64 * 1024;
+const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -1,0 +1,202 @@
+//! What this gateway has seen of the store, on disk: a store that goes back is refused (B4).
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use mandate_model::stop::{StopSet, Suspension};
+use mandate_model::{BundleVersion, KeysVersion, StopVersion, StoreEpoch};
+use mandate_ports::Versions;
+
+/// The highest versions seen under one epoch, and the suspensions then in force.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Marks {
+    /// The store's birth mark.
+    pub epoch: StoreEpoch,
+    /// The highest stop version.
+    pub stops: StopVersion,
+    /// The highest bundle version.
+    pub bundle: BundleVersion,
+    /// The highest keys version.
+    pub keys: KeysVersion,
+    /// What an operator restores to a store that has forgotten it.
+    pub suspensions: Vec<Suspension>,
+}
+
+/// Why a store's state is refused until an operator accepts it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WentBack {
+    /// It is another store.
+    #[error(
+        "the authority's store has the epoch {now}, this gateway knows {known}; accept it with `mandate gateway accept`"
+    )]
+    Epoch {
+        /// What it says.
+        now: StoreEpoch,
+        /// What the file says.
+        known: StoreEpoch,
+    },
+    /// It is an older state of the same store.
+    #[error(
+        "the authority's store has {kind} version {now}, this gateway has seen {seen}; accept it with `mandate gateway accept`"
+    )]
+    Version {
+        /// `stops`, `bundle` or `keys`.
+        kind: &'static str,
+        /// What it says.
+        now: u64,
+        /// What the file says.
+        seen: u64,
+    },
+}
+
+/// Why marks cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum MarksError {
+    /// Reading or writing failed.
+    #[error("`{path}`: {why}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        #[source]
+        why: std::io::Error,
+    },
+    /// The file is not what this gateway wrote.
+    #[error(
+        "`{path}` is damaged ({why}); accept the authority's state anew with `mandate gateway accept`"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl Marks {
+    /// Reads the marks at `path`; `None` where this gateway has never seen a store.
+    pub fn read(path: &Path) -> Result<Option<Self>, MarksError> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(why) => return Err(io_error(path, why)),
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| MarksError::Damaged {
+                path: path.to_owned(),
+                why: e.to_string(),
+            })
+    }
+
+    /// Replaces the marks at `path`, durably, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<(), MarksError> {
+        self.replace(path).map_err(|why| io_error(path, why))
+    }
+
+    fn replace(&self, path: &Path) -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        let mut file = std::fs::File::create(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        file.sync_all()?;
+        // A crash before this line leaves the old marks, after it the new ones.
+        std::fs::rename(&new, path)?;
+        std::fs::File::open(folder)?.sync_all()
+    }
+
+    /// The marks after `versions` with `stops` were applied.
+    pub fn of(versions: &Versions, stops: &StopSet) -> Self {
+        let mut suspensions: Vec<_> = stops.suspensions().cloned().collect();
+        suspensions.sort_by(|a, b| a.subject.cmp(&b.subject));
+        Self {
+            epoch: versions.epoch,
+            stops: versions.stops,
+            bundle: versions.bundle,
+            keys: versions.keys,
+            suspensions,
+        }
+    }
+
+    /// Refuses another epoch.
+    pub fn check_epoch(&self, now: StoreEpoch) -> Result<(), WentBack> {
+        if now == self.epoch {
+            Ok(())
+        } else {
+            Err(WentBack::Epoch {
+                now,
+                known: self.epoch,
+            })
+        }
+    }
+
+    /// Refuses lower versions than were seen. Equal ones are the same state.
+    pub fn check(&self, kind: &'static str, now: u64) -> Result<(), WentBack> {
+        let seen = match kind {
+            "stops" => self.stops.get(),
+            "bundle" => self.bundle.get(),
+            _keys => self.keys.get(),
+        };
+        if now >= seen {
+            Ok(())
+        } else {
+            Err(WentBack::Version { kind, now, seen })
+        }
+    }
+}
+
+fn io_error(path: &Path, why: std::io::Error) -> MarksError {
+    MarksError::Io {
+        path: path.to_owned(),
+        why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marks() -> Marks {
+        Marks {
+            epoch: StoreEpoch::from_random([1; 16]),
+            stops: StopVersion::new(5),
+            bundle: BundleVersion::new(3),
+            keys: KeysVersion::new(2),
+            suspensions: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn marks_survive_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("marks.json");
+        assert_eq!(Marks::read(&path).unwrap(), None);
+        marks().write(&path).unwrap();
+        assert_eq!(Marks::read(&path).unwrap(), Some(marks()));
+        std::fs::write(&path, b"{}").unwrap();
+        assert!(matches!(
+            Marks::read(&path),
+            Err(MarksError::Damaged { .. })
+        ));
+    }
+
+    #[test]
+    fn another_epoch_and_each_lower_version_is_refused() {
+        let marks = marks();
+        assert_eq!(marks.check_epoch(marks.epoch), Ok(()));
+        let other = StoreEpoch::from_random([2; 16]);
+        assert!(marks.check_epoch(other).is_err());
+        for (kind, seen) in [("stops", 5), ("bundle", 3), ("keys", 2)] {
+            assert_eq!(marks.check(kind, seen), Ok(()));
+            assert_eq!(marks.check(kind, seen + 1), Ok(()));
+            let now = seen - 1;
+            assert_eq!(
+                marks.check(kind, now),
+                Err(WentBack::Version { kind, now, seen })
+            );
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Access tokens that are good for a number of accesses, and how often they were used.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use mandate_decide::enforce::Spend;
+use mandate_model::{Timestamp, TokenId};
+
+/// The single-use tokens that this process has seen.
+///
+/// A gateway that was restarted cannot know what it had seen, so it refuses single-use tokens that
+/// were issued before it started.
+#[derive(Debug)]
+pub(crate) struct Spent {
+    started: Timestamp,
+    tokens: Mutex<Tokens>,
+}
+
+#[derive(Debug, Default)]
+struct Tokens {
+    uses: BTreeMap<TokenId, u32>,
+    by_end: BTreeMap<(Timestamp, TokenId), ()>,
+}
+
+/// Why a single-use token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SpentError {
+    #[error(
+        "this access token is spent: get another one for each write, or for each counted access"
+    )]
+    Used,
+    #[error("this single-use access token was issued before this gateway started; get another one")]
+    BeforeStart,
+    #[error("too many single-use tokens are in use at this gateway")]
+    TooMany,
+}
+
+impl Spent {
+    /// Nothing is spent; what was issued before `started` is refused.
+    pub(crate) fn since(started: Timestamp) -> Self {
+        Self {
+            started: started.floor_to_secs(),
+            tokens: Mutex::default(),
+        }
+    }
+
+    /// Spends one of the `allowed` uses of a token.
+    pub(crate) fn spend(
+        &self,
+        spend: &Spend,
+        allowed: u32,
+        now: Timestamp,
+    ) -> Result<(), SpentError> {
+        // `iat` is in whole seconds: one in the second of the start may lie before it.
+        if spend.issued_at <= self.started {
+            return Err(SpentError::BeforeStart);
+        }
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.forget_expired(now);
+        if !tokens.uses.contains_key(&spend.token) && tokens.uses.len() >= MAX_SPENT {
+            return Err(SpentError::TooMany);
+        }
+        let used = tokens.uses.entry(spend.token).or_insert(0);
+        if *used >= allowed {
+            return Err(SpentError::Used);
+        }
+        *used += 1;
+        tokens.by_end.insert((spend.until, spend.token), ());
+        Ok(())
+    }
+}
+
+impl Tokens {
+    /// A token is kept for a while after it expired: clocks move.
+    fn forget_expired(&mut self, now: Timestamp) {
+        while let Some(first) = self.by_end.first_entry() {
+            let (until, token) = *first.key();
+            if until.plus(KEEP) > now {
+                return;
+            }
+            first.remove();
+            self.uses.remove(&token);
+        }
+    }
+}
+
+const KEEP: std::time::Duration = std::time::Duration::from_secs(120);
+const MAX_SPENT: usize = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(n: u8) -> TokenId {
+        TokenId::new(Timestamp::from_secs(1), [n; 10])
+    }
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn spend(n: u8, issued: u64, until: u64) -> Spend {
+        Spend {
+            token: token(n),
+            until: at(until),
+            issued_at: at(issued),
+        }
+    }
+
+    #[test]
+    fn a_token_is_spent_as_often_as_it_may_be() {
+        let spent = Spent::since(at(100));
+        let (one, two) = (spend(1, 101, 200), spend(2, 101, 200));
+        assert_eq!(spent.spend(&one, 1, at(110)), Ok(()));
+        assert_eq!(spent.spend(&one, 1, at(111)), Err(SpentError::Used));
+        assert_eq!(spent.spend(&two, 2, at(111)), Ok(()));
+        assert_eq!(spent.spend(&two, 2, at(111)), Ok(()));
+        assert_eq!(spent.spend(&two, 2, at(111)), Err(SpentError::Used));
+    }
+
+    #[test]
+    fn a_counted_token_from_before_the_start_is_refused() {
+        let spent = Spent::since(Timestamp::from_millis(100_400));
+        let refused = spent.spend(&spend(1, 100, 200), 1, at(110));
+        assert_eq!(refused, Err(SpentError::BeforeStart));
+        assert_eq!(spent.spend(&spend(1, 101, 200), 1, at(110)), Ok(()));
+    }
+
+    #[test]
+    fn what_has_long_expired_is_forgotten() {
+        let spent = Spent::since(at(100));
+        spent.spend(&spend(1, 101, 200), 1, at(110)).unwrap();
+        spent.spend(&spend(2, 301, 400), 1, at(321)).unwrap();
+        assert_eq!(spent.tokens.lock().unwrap().uses.len(), 1);
+    }
+}

@@ -1,0 +1,8 @@
+//! Connections to upstreams: pooled, never followed elsewhere, each one killable.
+
+mod connect;
+mod pool;
+
+pub(crate) use connect::ConnectError;
+pub use connect::UpstreamTls;
+pub(crate) use pool::{Lent, Pool, PoolLimits};

@@ -1,0 +1,123 @@
+//! Opening a connection to an upstream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mandate_ports::Origin;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+
+use super::pool::Sender;
+use crate::lease::Lease;
+use crate::socket::{GuardedIo, Socket};
+
+/// How upstreams prove who they are. Local configuration pins it per origin (C4).
+pub trait UpstreamTls: Send + Sync {
+    /// The client configuration for `origin`; an error text for the log if there is none. ALPN is
+    /// set by the gateway.
+    fn client_config(&self, origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String>;
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    #[error("the upstream cannot be reached")]
+    Tcp(#[source] std::io::Error),
+    #[error("the upstream did not answer in time")]
+    Timeout,
+    #[error("the upstream does not prove who it is")]
+    Tls(#[source] std::io::Error),
+    #[error("there is no TLS trust configured for the upstream: {0}")]
+    NoTrust(String),
+    #[error("the upstream does not speak HTTP")]
+    Http(#[source] hyper::Error),
+}
+
+/// Opens one connection within `limit`.
+pub(super) async fn connect(
+    origin: &Origin,
+    tls: &dyn UpstreamTls,
+    lease: &Arc<Lease>,
+    limit: Duration,
+) -> Result<(Sender, Arc<Socket>), ConnectError> {
+    tokio::time::timeout(limit, connect_unbounded(origin, tls, lease))
+        .await
+        .unwrap_or(Err(ConnectError::Timeout))
+}
+
+async fn connect_unbounded(
+    origin: &Origin,
+    tls: &dyn UpstreamTls,
+    lease: &Arc<Lease>,
+) -> Result<(Sender, Arc<Socket>), ConnectError> {
+    let stream = TcpStream::connect((origin.host.as_str(), origin.port))
+        .await
+        .map_err(ConnectError::Tcp)?;
+    stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
+    let (socket, io) = Socket::guard(stream, Arc::clone(lease));
+    let sender = if origin.scheme == "https" {
+        over_tls(origin, tls, io).await?
+    } else {
+        http1(io).await?
+    };
+    Ok((sender, socket))
+}
+
+async fn over_tls(
+    origin: &Origin,
+    tls: &dyn UpstreamTls,
+    io: GuardedIo,
+) -> Result<Sender, ConnectError> {
+    let pinned = tls.client_config(origin).map_err(ConnectError::NoTrust)?;
+    let mut config = (*pinned).clone();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let name = ServerName::try_from(origin.host.clone())
+        .map_err(|_| ConnectError::NoTrust("the host is no name or address".to_owned()))?;
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, io)
+        .await
+        .map_err(ConnectError::Tls)?;
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        http2(stream).await
+    } else {
+        http1(stream).await
+    }
+}
+
+async fn http1<T>(io: T) -> Result<Sender, ConnectError>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http1::Builder::new()
+        .max_headers(MAX_RESPONSE_HEADERS)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(ConnectError::Http)?;
+    tokio::spawn(async move {
+        if let Err(why) = connection.await {
+            tracing::debug!(%why, "an upstream connection ended");
+        }
+    });
+    Ok(Sender::Http1(sender))
+}
+
+async fn http2<T>(io: T) -> Result<Sender, ConnectError>
+where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(20))
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(ConnectError::Http)?;
+    tokio::spawn(async move {
+        if let Err(why) = connection.await {
+            tracing::debug!(%why, "an upstream connection ended");
+        }
+    });
+    Ok(Sender::Http2(sender))
+}
+
+const MAX_RESPONSE_HEADERS: usize = 128;

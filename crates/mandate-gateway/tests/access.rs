@@ -1,0 +1,396 @@
+//! What is let through, what is not, and what is recorded of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::sync::atomic::Ordering;
+
+use common::agent::{get, post, refusal, send, send_http2, text};
+use common::tokens::claims;
+use common::{Options, SECRET, World};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::Full;
+use mandate_audit::{Decision, Outcome, What};
+use mandate_ports::Clock;
+
+fn read_token(world: &World) -> String {
+    world
+        .authority
+        .keys
+        .sign(claims("retriever", "read", world.clocks.now()))
+}
+
+fn refund_token(world: &World) -> String {
+    world
+        .authority
+        .keys
+        .sign(claims("executor", "refund", world.clocks.now()))
+}
+
+const READ: &str = "/records/customers/acme/notes";
+
+#[tokio::test]
+async fn an_admitted_read_reaches_its_upstream_with_the_gateways_credential_and_is_recorded() {
+    let world = World::new().await;
+    let mut request = get("/records/customers/acme/notes?page=2", &read_token(&world));
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (name, value) in [
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-remote-user", "root"),
+        ("txn-token", "x"),
+        ("traceparent", trace),
+    ] {
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    let response = send(world.address, request).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(text(response).await, "the record of acme");
+
+    let arrived = world.upstream.arrived();
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].target, "/customers/acme/notes?page=2");
+    let headers = &arrived[0].headers;
+    assert_eq!(headers["authorization"], format!("Bearer {SECRET}"));
+    assert_eq!(headers["host"], world.upstream.address.to_string());
+    for gone in [
+        "x-forwarded-for",
+        "x-remote-user",
+        "txn-token",
+        "traceparent",
+    ] {
+        assert!(!headers.contains_key(gone), "{gone}");
+    }
+
+    let decided = world
+        .record(|r| matches!(r.what, What::AccessDecided { .. }))
+        .await;
+    assert_eq!(decided.decision, Decision::Allowed);
+    assert_eq!(decided.policies[0].as_str(), "reading");
+    assert_eq!(
+        decided.trace.as_deref(),
+        Some("4bf92f3577b34da6a3ce929d0e0e4736")
+    );
+    let seq = decided.spool.clone().unwrap().seq;
+    let completed = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    assert_eq!(completed.task, decided.task);
+    assert_eq!(
+        completed.what,
+        What::AccessCompleted {
+            admitted: seq,
+            outcome: Outcome::Completed,
+            status: Some(200),
+            bytes_up: 0,
+            bytes_down: 18,
+        }
+    );
+    assert_eq!(world.gateway.status().open_accesses, 0);
+}
+
+#[tokio::test]
+async fn a_customer_outside_of_the_mandate_is_denied_with_the_rule_and_recorded() {
+    let world = World::new().await;
+    let request = get("/records/customers/globex/notes", &read_token(&world));
+    let refused = refusal(send(world.address, request).await).await;
+    assert_eq!(refused, (StatusCode::FORBIDDEN, "mandate.unfit".to_owned()));
+    assert!(world.upstream.arrived().is_empty());
+    let record = world.record(|r| r.decision == Decision::Denied).await;
+    assert_eq!(record.rule.as_deref(), Some("mandate.unfit"));
+    assert_eq!(record.principal.unwrap().to_string(), "user:login:alice");
+}
+
+#[tokio::test]
+async fn an_agent_that_no_policy_names_is_denied_by_default() {
+    let world = World::new().await;
+    let token = world
+        .authority
+        .keys
+        .sign(claims("executor", "read", world.clocks.now()));
+    let refused = refusal(send(world.address, get(READ, &token)).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::FORBIDDEN, "policy.default_deny".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn without_a_good_token_there_is_a_challenge_and_nothing_else() {
+    let world = World::new().await;
+    let bare = Request::get(READ)
+        .header("host", "g")
+        .body(Full::default())
+        .unwrap();
+    let response = send(world.address, bare).await;
+    assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    assert_eq!(refusal(response).await.1, "token.missing");
+    let mut claims_of_other = claims("retriever", "read", world.clocks.now());
+    claims_of_other.audience = mandate_token::Audience::parse("https://other.example").unwrap();
+    let other = world.authority.keys.sign(claims_of_other);
+    for bad in ["x", "a.b.c", other.as_str()] {
+        let response = send(world.address, get(READ, bad)).await;
+        let challenge = response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(
+            challenge.starts_with("Bearer error=\"invalid_token\""),
+            "{challenge}"
+        );
+        let refused = refusal(response).await;
+        assert_eq!(
+            refused,
+            (StatusCode::UNAUTHORIZED, "token.invalid".to_owned())
+        );
+    }
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn a_write_is_decided_on_its_body_and_the_very_bytes_are_forwarded() {
+    let world = World::new().await;
+    let target = "/records/customers/acme/refunds";
+    let body = "{ \"amount_cents\": 9900 , \"why\":\"late\"}";
+    let response = send(world.address, post(target, &refund_token(&world), body)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(world.upstream.arrived()[0].body, body.as_bytes());
+    for (bad, rule) in [
+        ("{\"amount_cents\": 10001}", "policy.limit"),
+        (
+            "{\"amount_cents\": 1, \"amount_cents\": 2}",
+            "request.attribute",
+        ),
+        ("{\"amount_cents\": \"1e3\"}", "request.attribute"),
+        ("not json", "request.attribute"),
+    ] {
+        let response = send(world.address, post(target, &refund_token(&world), bad)).await;
+        let (status, found) = refusal(response).await;
+        assert_eq!(status, StatusCode::FORBIDDEN, "{bad}");
+        assert!(
+            found.starts_with(rule.split('.').next().unwrap()),
+            "{bad}: {found}"
+        );
+    }
+    assert_eq!(world.upstream.arrived().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_for_a_write_is_good_for_one() {
+    let world = World::new().await;
+    let (target, token) = ("/records/customers/acme/refunds", refund_token(&world));
+    let body = "{\"amount_cents\": 1}";
+    let first = send(world.address, post(target, &token, body)).await;
+    assert_eq!(first.status(), StatusCode::OK);
+    let second = refusal(send(world.address, post(target, &token, body)).await).await;
+    assert_eq!(second, (StatusCode::UNAUTHORIZED, "token.spent".to_owned()));
+    assert_eq!(world.upstream.arrived().len(), 1);
+}
+
+#[tokio::test]
+async fn a_write_with_a_token_from_before_the_start_is_refused() {
+    let world = World::new().await;
+    let mut old = claims("executor", "refund", world.clocks.now());
+    old.issued_at = world.clocks.now().minus(std::time::Duration::from_secs(30));
+    let token = world.authority.keys.sign(old);
+    let request = post(
+        "/records/customers/acme/refunds",
+        &token,
+        "{\"amount_cents\": 1}",
+    );
+    let refused = refusal(send(world.address, request).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::UNAUTHORIZED, "token.spent".to_owned())
+    );
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn ambiguous_targets_upgrades_and_old_protocols_are_refused() {
+    let world = World::new().await;
+    for target in [
+        "/records/customers//acme",
+        "/records/customers/%2E%2E/x",
+        "/records/customers/acme%2Fnotes",
+        "/records//customers/acme/notes",
+        "/records/customers/acme;x=1/notes",
+    ] {
+        let refused = refusal(send(world.address, get(target, &read_token(&world))).await).await;
+        assert_eq!(refused.0, StatusCode::FORBIDDEN, "{target}");
+        assert_eq!(refused.1, "request.ambiguous", "{target}");
+    }
+    let mut upgrade = get(READ, &read_token(&world));
+    upgrade
+        .headers_mut()
+        .insert("upgrade", HeaderValue::from_static("websocket"));
+    upgrade
+        .headers_mut()
+        .insert("connection", HeaderValue::from_static("upgrade"));
+    assert_eq!(
+        refusal(send(world.address, upgrade).await).await.1,
+        "http.upgrade"
+    );
+    let mut old = get(READ, &read_token(&world));
+    *old.version_mut() = http::Version::HTTP_10;
+    assert_eq!(
+        refusal(send(world.address, old).await).await.1,
+        "http.version"
+    );
+    let unknown = get("/nothing/here", &read_token(&world));
+    assert_eq!(
+        refusal(send(world.address, unknown).await).await.1,
+        "request.no_server"
+    );
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_that_echoes_the_credential_is_withheld() {
+    let world = World::new().await;
+    for path in ["echo-header", "echo-body"] {
+        let target = format!("/records/customers/acme/{path}");
+        let response = send(world.address, get(&target, &read_token(&world))).await;
+        let headers = format!("{:?}", response.headers());
+        assert!(!headers.contains(SECRET));
+        let refused = refusal(response).await;
+        assert_eq!(
+            refused,
+            (StatusCode::BAD_GATEWAY, "upstream.echo".to_owned())
+        );
+    }
+    let record = world
+        .record(|r| r.rule.as_deref() == Some("upstream.echo"))
+        .await;
+    assert!(matches!(record.what, What::AccessCompleted { .. }));
+}
+
+#[tokio::test]
+async fn an_echo_in_a_stream_is_cut_before_any_of_it_leaves() {
+    let world = World::new().await;
+    let target = "/records/customers/acme/stream";
+    let response = send(world.address, get(target, &read_token(&world))).await;
+    let mut body = response.into_body();
+    world.upstream.feed(b"hello ");
+    assert_eq!(next_chunk(&mut body).await.unwrap(), "hello ");
+    world.upstream.feed(b"now upstream-key-");
+    assert_eq!(next_chunk(&mut body).await.unwrap(), "now ");
+    world.upstream.feed(b"4711/x and more");
+    assert!(next_chunk(&mut body).await.is_err());
+}
+
+#[tokio::test]
+async fn a_redirect_is_handed_on_and_not_followed() {
+    let world = World::new().await;
+    let target = "/records/customers/acme/redirect";
+    let response = send(world.address, get(target, &read_token(&world))).await;
+    assert_eq!(response.status(), StatusCode::FOUND);
+    assert_eq!(world.upstream.arrived().len(), 1);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_pinned_elsewhere_is_not_sent() {
+    let world = World::new().await;
+    world.secrets.origins.lock().unwrap().clear();
+    let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::BAD_GATEWAY, "upstream.credential".to_owned())
+    );
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_reaches_the_upstream_when_the_record_cannot_be_written() {
+    let world = World::new().await;
+    world.spool.full.store(true, Ordering::SeqCst);
+    let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
+    let unrecorded = (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "record.unwritable".to_owned(),
+    );
+    assert_eq!(refused, unrecorded);
+    assert!(world.upstream.arrived().is_empty());
+    // A denial that cannot be recorded is not told as one either.
+    let globex = get("/records/customers/globex/notes", &read_token(&world));
+    assert_eq!(refusal(send(world.address, globex).await).await, unrecorded);
+    world.spool.full.store(false, Ordering::SeqCst);
+    let response = send(world.address, get(READ, &read_token(&world))).await;
+    assert_eq!(
+        response.status(),
+        StatusCode::OK,
+        "it recovers without help"
+    );
+}
+
+#[tokio::test]
+async fn an_internal_read_is_released_only_after_its_record_is_durable() {
+    let options = Options {
+        server: "internal: true".to_owned(),
+        ..Options::default()
+    };
+    let world = World::with(options).await;
+    let response = send(world.address, get(READ, &read_token(&world))).await;
+    assert_eq!(text(response).await, "the record of acme");
+    world.spool.full.store(true, Ordering::SeqCst);
+    let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
+    assert_eq!(refused.1, "record.unwritable");
+}
+
+#[tokio::test]
+async fn http2_agents_are_served() {
+    let world = World::new().await;
+    let mut request = get(READ, &read_token(&world));
+    *request.uri_mut() = format!("http://gateway{READ}").parse().unwrap();
+    request.headers_mut().remove("host");
+    let response = send_http2(world.address, request).await;
+    assert_eq!(text(response).await, "the record of acme");
+}
+
+#[tokio::test]
+async fn an_unreachable_upstream_is_a_bad_gateway_and_recorded_as_failed() {
+    let world = World::new().await;
+    let gone: std::net::SocketAddr = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let pinned = mandate_ports::Origin {
+        scheme: "http".to_owned(),
+        host: gone.ip().to_string(),
+        port: gone.port(),
+    };
+    let secrets = &world.secrets.origins;
+    secrets
+        .lock()
+        .unwrap()
+        .insert("records-key".to_owned(), pinned);
+    world.authority.apply_bundle(common::bundle(gone, ""));
+    let applied = |w: &World| w.gateway.status().versions.unwrap().bundle.get() == 2;
+    world.until(applied).await;
+    world.until(|w| w.gateway.status().ready).await;
+    let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::BAD_GATEWAY, "upstream.unreachable".to_owned())
+    );
+    let record = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    let What::AccessCompleted { outcome, .. } = record.what else {
+        panic!()
+    };
+    assert_eq!(outcome, Outcome::UpstreamFailed);
+}
+
+async fn next_chunk(body: &mut hyper::body::Incoming) -> Result<String, hyper::Error> {
+    use http_body_util::BodyExt;
+    let frame = body.frame().await.unwrap()?;
+    Ok(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+}

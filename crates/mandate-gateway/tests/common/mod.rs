@@ -1,0 +1,346 @@
+//! A gateway under test: the real one, with a real spool, real sockets and a small authority that
+//! speaks the control stream.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "shared by several test programs, which may panic"
+)]
+
+pub mod agent;
+pub mod authority;
+pub mod tokens;
+pub mod upstream;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mandate_audit::Event;
+use mandate_gateway::{
+    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, Routing, UnixControl, UpstreamTls,
+};
+use mandate_model::{BootTime, GatewayId, Secret, SecretName, Timestamp};
+use mandate_ports::{
+    Clock, CredentialError, Credentials, Entropy, LocalReceipt, Origin, Spool, SpoolError,
+    SpoolHead, SpooledRecord,
+};
+use mandate_spool::{FileSpool, OnDamage, SpoolLimits, SpoolOptions};
+
+pub use authority::Authority;
+pub use upstream::Upstream;
+
+pub const SECRET: &str = "upstream-key-4711/x";
+
+/// The machine's clocks, and a wall clock that a test can move.
+#[derive(Default)]
+pub struct Clocks {
+    pub wall_ms: AtomicI64,
+}
+
+impl Clock for Clocks {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test with real sockets has real time"
+    )]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let ms = i64::try_from(since.unwrap().as_millis()).unwrap();
+        let moved = ms + self.wall_ms.load(Ordering::SeqCst);
+        Timestamp::from_millis(u64::try_from(moved).unwrap())
+    }
+    fn boot(&self) -> BootTime {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let ns = time.tv_sec * 1_000_000_000 + time.tv_nsec;
+        BootTime::from_nanos(u64::try_from(ns).unwrap())
+    }
+}
+
+struct Random;
+
+impl Entropy for Random {
+    fn fill(&self, bytes: &mut [u8]) {
+        aws_lc_rs::rand::fill(bytes).unwrap();
+    }
+}
+
+/// A real spool that can be told to fail.
+pub struct TestSpool {
+    inner: FileSpool,
+    pub full: AtomicBool,
+}
+
+#[async_trait]
+impl Spool for TestSpool {
+    async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(SpoolError::Full);
+        }
+        self.inner.append(event).await
+    }
+    fn head(&self) -> SpoolHead {
+        self.inner.head()
+    }
+    async fn read(&self, from: u64, limit: usize) -> Result<Vec<SpooledRecord>, SpoolError> {
+        self.inner.read(from, limit).await
+    }
+    fn unshipped_from(&self) -> u64 {
+        self.inner.unshipped_from()
+    }
+    async fn shipped(&self, next: u64) -> Result<(), SpoolError> {
+        self.inner.shipped(next).await
+    }
+    fn retired(&self) -> Vec<Arc<dyn Spool>> {
+        self.inner.retired()
+    }
+}
+
+/// Secrets, each pinned to the upstream's own origin.
+pub struct Secrets {
+    pub origins: Mutex<HashMap<String, Origin>>,
+}
+
+#[async_trait]
+impl Credentials for Secrets {
+    async fn secret(
+        &self,
+        name: &SecretName,
+        origin: &Origin,
+    ) -> Result<Arc<Secret<Vec<u8>>>, CredentialError> {
+        let origins = self.origins.lock().unwrap();
+        let pinned = origins
+            .get(name.as_str())
+            .ok_or_else(|| CredentialError::Unmapped(name.clone()))?;
+        if pinned != origin {
+            return Err(CredentialError::WrongOrigin {
+                name: name.clone(),
+                origin: origin.clone(),
+            });
+        }
+        Ok(Arc::new(Secret::new(SECRET.as_bytes().to_vec())))
+    }
+}
+
+struct NoTls;
+
+impl UpstreamTls for NoTls {
+    fn client_config(&self, _origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String> {
+        Err("these tests speak plain HTTP to upstreams".to_owned())
+    }
+}
+
+/// Everything that a test needs.
+pub struct World {
+    pub authority: Authority,
+    pub upstream: Upstream,
+    pub gateway: Gateway,
+    pub spool: Arc<TestSpool>,
+    pub secrets: Arc<Secrets>,
+    pub clocks: Arc<Clocks>,
+    pub address: SocketAddr,
+    pub folder: tempfile::TempDir,
+}
+
+pub struct Options {
+    pub lease_ms: u64,
+    pub grace: Duration,
+    pub granting: bool,
+    pub server: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            lease_ms: 15_000,
+            grace: Duration::from_secs(30),
+            granting: true,
+            server: String::new(),
+        }
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    /// A world whose gateway is ready, if the authority grants leases.
+    pub async fn with(options: Options) -> Self {
+        let granting = options.granting;
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::start().await;
+        let bundle = bundle(upstream.address, &options.server);
+        let authority = Authority::start(folder.path(), bundle, &options).await;
+        let clocks = Arc::new(Clocks::default());
+        let spool = Arc::new(TestSpool {
+            inner: open_spool(folder.path()),
+            full: AtomicBool::new(false),
+        });
+        let pinned = Origin {
+            scheme: "http".to_owned(),
+            host: upstream.address.ip().to_string(),
+            port: upstream.address.port(),
+        };
+        let secrets = Arc::new(Secrets {
+            origins: Mutex::new([("records-key".to_owned(), pinned)].into()),
+        });
+        let (gateway, address) = start(&folder, &spool, &secrets, &clocks, &options);
+        let world = Self {
+            authority,
+            upstream,
+            gateway,
+            spool,
+            secrets,
+            clocks,
+            address,
+            folder,
+        };
+        if granting {
+            world.until(|world| world.gateway.status().ready).await;
+        }
+        world
+    }
+
+    /// Waits until `met`, looking often; panics after ten seconds.
+    pub async fn until(&self, met: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !met(self) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let within = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+        within.expect("it never came true");
+    }
+
+    /// Waits until the authority has a record that `fits`, and gives it.
+    pub async fn record(&self, fits: impl Fn(&Event) -> bool) -> Event {
+        self.until(|world| world.authority.records().iter().any(&fits))
+            .await;
+        self.authority
+            .records()
+            .into_iter()
+            .find(|r| fits(r))
+            .unwrap()
+    }
+}
+
+pub fn open_spool(folder: &std::path::Path) -> FileSpool {
+    let options = SpoolOptions {
+        directory: folder.join("spool"),
+        gateway: gateway_id(),
+        limits: SpoolLimits::default(),
+        on_damage: OnDamage::Refuse,
+    };
+    FileSpool::open(options, Arc::new(Random)).unwrap()
+}
+
+fn start(
+    folder: &tempfile::TempDir,
+    spool: &Arc<TestSpool>,
+    secrets: &Arc<Secrets>,
+    clocks: &Arc<Clocks>,
+    options: &Options,
+) -> (Gateway, SocketAddr) {
+    let config = GatewayConfig {
+        id: gateway_id(),
+        marks_path: folder.path().join("marks.json"),
+        lease_grace: options.grace,
+        limits: Limits::default(),
+        attribute_key: Secret::new(b"key".to_vec()),
+    };
+    let ports = GatewayPorts {
+        control: Arc::new(UnixControl::new(folder.path().join("control.sock"))),
+        spool: spool.clone(),
+        credentials: secrets.clone(),
+        tls: Arc::new(NoTls),
+        clock: clocks.clone(),
+    };
+    let mut metrics = prometheus_client::registry::Registry::default();
+    let mut gateway = Gateway::start(config, ports, &mut metrics).unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    gateway
+        .listen(Listener {
+            name: "dev".to_owned(),
+            socket,
+            routing: Routing::Path,
+            tls: None,
+        })
+        .unwrap();
+    (gateway, address)
+}
+
+pub fn gateway_id() -> GatewayId {
+    GatewayId::parse("gateway-1").unwrap()
+}
+
+/// The example of the design, with the upstream at `address`; `server` goes into its declaration.
+pub fn bundle(address: SocketAddr, server: &str) -> String {
+    format!(
+        r##"
+apiVersion: mandate.dev/v1alpha1
+kind: AgentType
+metadata: {{name: orchestrator}}
+spec:
+  attestation: [{{process: {{user: orchestrator}}}}]
+  maySpawn: [retriever, executor]
+  breakGlass: {{contact: "#support", impact: Cases queue up.}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AgentType
+metadata: {{name: retriever}}
+spec:
+  attestation: [{{process: {{user: retriever}}}}]
+  breakGlass: {{contact: "#search", impact: Answers degrade.}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AgentType
+metadata: {{name: executor}}
+spec:
+  attestation: [{{process: {{user: executor}}}}]
+  breakGlass: {{contact: "#search", impact: No refunds.}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: ServerWorkload
+metadata: {{name: records}}
+spec:
+  resource: https://records.acme.example
+  upstream: http://{address}
+  credential: {{header: Authorization, value: "Bearer ${{secret:records-key}}"}}
+  {server}
+  actions:
+    read: {{effect: read, match: "GET /customers/{{customer}}/**"}}
+    refund:
+      effect: write
+      match: "POST /customers/{{customer}}/refunds"
+      attributes: {{amount_cents: {{body: /amount_cents, type: integer}}}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: reading}}
+spec: {{agents: [retriever], server: records, actions: [read], taskMustFix: [customer]}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: refunding}}
+spec: {{agents: [executor], server: records, actions: [refund], taskMustFix: [customer], limits: {{amount_cents: {{max: 10000}}}}}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: TaskPolicy
+metadata: {{name: nightly}}
+spec:
+  opener: orchestrator
+  trigger: {{schedule: {{name: nightly, itemId: required, unverified: allow}}}}
+  ceiling: [{{server: records, actions: [read, refund]}}]
+  maxDuration: 2h
+"##
+    )
+}

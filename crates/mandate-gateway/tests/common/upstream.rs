@@ -1,0 +1,134 @@
+//! A records API on loopback that tells what reached it.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use tokio::sync::mpsc;
+
+use super::SECRET;
+
+/// One request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Arrived {
+    pub method: String,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+type Feed = mpsc::UnboundedSender<Bytes>;
+
+pub struct Upstream {
+    pub address: SocketAddr,
+    arrived: Arc<Mutex<Vec<Arrived>>>,
+    feeds: Arc<Mutex<Vec<Feed>>>,
+}
+
+impl Upstream {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = Self {
+            address: listener.local_addr().unwrap(),
+            arrived: Arc::default(),
+            feeds: Arc::default(),
+        };
+        let (arrived, feeds) = (upstream.arrived.clone(), upstream.feeds.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (arrived, feeds) = (arrived.clone(), feeds.clone());
+                tokio::spawn(async move {
+                    let service = service_fn(|r| answer(arrived.clone(), feeds.clone(), r));
+                    let _ = auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        upstream
+    }
+
+    pub fn arrived(&self) -> Vec<Arrived> {
+        self.arrived.lock().unwrap().clone()
+    }
+
+    /// Sends `bytes` down every open stream; tells how many were still open.
+    pub fn feed(&self, bytes: &'static [u8]) -> usize {
+        let mut feeds = self.feeds.lock().unwrap();
+        feeds.retain(|feed| feed.send(Bytes::from_static(bytes)).is_ok());
+        feeds.len()
+    }
+
+    pub fn open_streams(&self) -> usize {
+        let mut feeds = self.feeds.lock().unwrap();
+        feeds.retain(|feed| !feed.is_closed());
+        feeds.len()
+    }
+
+    /// Ends every open stream, whole.
+    pub fn end_streams(&self) {
+        self.feeds.lock().unwrap().clear();
+    }
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+async fn answer(
+    arrived: Arc<Mutex<Vec<Arrived>>>,
+    feeds: Arc<Mutex<Vec<Feed>>>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map(|b| b.to_bytes())
+        .unwrap_or_default();
+    arrived.lock().unwrap().push(Arrived {
+        method: head.method.to_string(),
+        target: head.uri.path_and_query().unwrap().to_string(),
+        headers: head.headers,
+        body,
+    });
+    let path = head.uri.path();
+    if path.ends_with("/stream") {
+        let (feed, chunks) = mpsc::unbounded_channel();
+        feeds.lock().unwrap().push(feed);
+        return Ok(Response::new(streaming(chunks)));
+    }
+    if path.ends_with("/silence") {
+        std::future::pending::<()>().await;
+    }
+    let mut response = Response::new(whole("the record of acme"));
+    if path.ends_with("/echo-header") {
+        let value = format!("key {SECRET}").parse().unwrap();
+        response.headers_mut().insert("x-debug", value);
+    } else if path.ends_with("/echo-body") {
+        response = Response::new(whole(&format!("debug: {SECRET}")));
+    } else if path.ends_with("/redirect") {
+        *response.status_mut() = StatusCode::FOUND;
+        let elsewhere = "http://127.0.0.1:1/elsewhere".parse().unwrap();
+        response.headers_mut().insert(header::LOCATION, elsewhere);
+    }
+    Ok(response)
+}
+
+fn whole(text: &str) -> Body {
+    Full::new(Bytes::from(text.to_owned())).boxed()
+}
+
+fn streaming(chunks: mpsc::UnboundedReceiver<Bytes>) -> Body {
+    let frames = futures_util::stream::unfold(chunks, |mut chunks| async move {
+        let chunk = chunks.recv().await?;
+        Some((Ok(Frame::data(chunk)), chunks))
+    });
+    BodyExt::boxed(StreamBody::new(Box::pin(frames)))
+}

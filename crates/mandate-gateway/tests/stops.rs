@@ -1,0 +1,373 @@
+//! Suspensions, leases, and what is cut when (B1–B4).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::agent::{get, refusal, send, send_http2, text};
+use common::tokens::{agent, claims, task};
+use common::{Options, World};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use mandate_audit::{Outcome, What};
+use mandate_model::stop::Subject;
+use mandate_model::{StoreEpoch, Timestamp};
+use mandate_ports::Clock;
+
+const READ: &str = "/records/customers/acme/notes";
+const STREAM: &str = "/records/customers/acme/stream";
+
+fn token(world: &World) -> String {
+    world
+        .authority
+        .keys
+        .sign(claims("retriever", "read", world.clocks.now()))
+}
+
+async fn open_stream(world: &World) -> Incoming {
+    let response = send(world.address, get(STREAM, &token(world))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let mut body = response.into_body();
+    world.upstream.feed(b"first");
+    assert_eq!(chunk(&mut body).await.unwrap(), "first");
+    body
+}
+
+async fn chunk(body: &mut Incoming) -> Result<String, hyper::Error> {
+    let frame = body.frame().await.unwrap()?;
+    Ok(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+}
+
+fn retriever() -> Subject {
+    Subject::Agent {
+        id: agent("retriever"),
+    }
+}
+
+#[tokio::test]
+async fn a_suspension_cuts_an_open_download_before_it_is_acknowledged() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    let ack = world.authority.acknowledged(version).unwrap();
+    assert_eq!((ack.cut, ack.unknown), (1, 0));
+    // Whatever the upstream still sends, nothing of it arrives.
+    world.upstream.feed(b"second");
+    assert!(chunk(&mut body).await.is_err());
+    world.until(|w| w.upstream.open_streams() == 0).await;
+    let refused = refusal(send(world.address, get(READ, &token(&world))).await).await;
+    assert_eq!(refused, (StatusCode::FORBIDDEN, "stopped".to_owned()));
+    let record = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    assert_eq!(record.rule.as_deref(), Some("stopped"));
+    let What::AccessCompleted {
+        outcome,
+        bytes_down,
+        ..
+    } = record.what
+    else {
+        panic!()
+    };
+    assert_eq!((outcome, bytes_down), (Outcome::Cut, 5));
+}
+
+#[tokio::test]
+async fn a_suspension_of_somebody_else_cuts_nothing() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    let version = world.authority.suspend(Subject::Agent {
+        id: agent("executor"),
+    });
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    assert_eq!(world.authority.acknowledged(version).unwrap().cut, 0);
+    world.upstream.feed(b"second");
+    assert_eq!(chunk(&mut body).await.unwrap(), "second");
+}
+
+#[tokio::test]
+async fn an_ended_ancestor_and_a_suspended_delegator_cut_too() {
+    for ended in [true, false] {
+        let world = World::new().await;
+        let mut body = open_stream(&world).await;
+        let version = if ended {
+            let until = Timestamp::from_millis(u64::MAX);
+            world
+                .authority
+                .change_stops(|stops| stops.ended.push((task(1), until)))
+        } else {
+            let id = agent("orchestrator");
+            world.authority.suspend(Subject::Agent { id })
+        };
+        world
+            .until(|w| w.authority.acknowledged(version).is_some())
+            .await;
+        assert!(chunk(&mut body).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_yet_is_counted_as_unknown() {
+    let world = World::new().await;
+    let request = get("/records/customers/acme/silence", &token(&world));
+    let address = world.address;
+    let asking = tokio::spawn(async move {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await
+    });
+    world.until(|w| w.upstream.arrived().len() == 1).await;
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    let ack = world.authority.acknowledged(version).unwrap();
+    assert_eq!((ack.cut, ack.unknown), (1, 1));
+    assert!(asking.await.unwrap().is_err());
+    let record = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    let What::AccessCompleted { outcome, .. } = record.what else {
+        panic!()
+    };
+    assert_eq!(outcome, Outcome::Unknown);
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_read_gets_nothing_of_what_was_buffered_for_it() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    // Far more than all buffers between upstream and agent hold, and nobody reads.
+    static BLOCK: [u8; 1 << 20] = [7; 1 << 20];
+    for _ in 0..64 {
+        world.upstream.feed(&BLOCK);
+    }
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    let mut got = 0;
+    let end = loop {
+        match body.frame().await.unwrap() {
+            Ok(frame) => got += frame.into_data().unwrap().len(),
+            Err(why) => break why,
+        }
+    };
+    assert!(!end.is_canceled(), "the connection was reset");
+    assert!(got < 32 << 20, "{got} bytes came");
+}
+
+#[tokio::test]
+async fn an_http2_stream_is_reset_and_its_connection_lives_on() {
+    let world = World::new().await;
+    let mut request = get(STREAM, &token(&world));
+    *request.uri_mut() = format!("http://gateway{STREAM}").parse().unwrap();
+    request.headers_mut().remove("host");
+    let response = send_http2(world.address, request).await;
+    let mut body = response.into_body();
+    world.upstream.feed(b"first");
+    assert_eq!(chunk(&mut body).await.unwrap(), "first");
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    world.upstream.feed(b"second");
+    let why = chunk(&mut body).await.unwrap_err();
+    let source = std::error::Error::source(&why).unwrap().to_string();
+    assert!(source.contains("stream error"), "{source}");
+}
+
+#[tokio::test]
+async fn nothing_is_admitted_before_the_first_lease() {
+    let options = Options {
+        granting: false,
+        ..Options::default()
+    };
+    let world = World::with(options).await;
+    world
+        .until(|w| !w.authority.state().leases.is_empty())
+        .await;
+    let response = send(world.address, get(READ, &token(&world))).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    let refused = refusal(response).await;
+    assert_eq!(
+        refused,
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "gateway.no_lease".to_owned()
+        )
+    );
+    world.authority.state().granting = true;
+    world.until(|w| w.gateway.status().ready).await;
+    let response = send(world.address, get(READ, &token(&world))).await;
+    assert_eq!(text(response).await, "the record of acme");
+}
+
+#[tokio::test]
+async fn a_stream_pauses_without_a_lease_and_goes_on_with_the_next() {
+    let options = Options {
+        lease_ms: 600,
+        ..Options::default()
+    };
+    let world = World::with(options).await;
+    let mut body = open_stream(&world).await;
+    world.authority.state().granting = false;
+    world.until(|w| !w.gateway.status().ready).await;
+    world.upstream.feed(b"second");
+    let early = tokio::time::timeout(Duration::from_millis(300), chunk(&mut body)).await;
+    assert!(early.is_err(), "a byte passed without a lease");
+    let refused = refusal(send(world.address, get(READ, &token(&world))).await).await;
+    assert_eq!(refused.1, "gateway.no_lease");
+    world.authority.state().granting = true;
+    assert_eq!(chunk(&mut body).await.unwrap(), "second");
+}
+
+#[tokio::test]
+async fn a_stream_is_reset_when_the_lease_stays_away_for_the_grace() {
+    let options = Options {
+        lease_ms: 300,
+        grace: Duration::from_millis(300),
+        ..Options::default()
+    };
+    let world = World::with(options).await;
+    let mut body = open_stream(&world).await;
+    world.authority.state().granting = false;
+    assert!(chunk(&mut body).await.is_err());
+    assert!(!world.gateway.status().ready);
+    let record = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    assert_eq!(record.rule.as_deref(), Some("gateway.lease_ended"));
+}
+
+#[tokio::test]
+async fn a_jump_of_the_wall_clock_drops_the_lease_and_is_reported() {
+    let world = World::with(Options {
+        lease_ms: 600,
+        ..Options::default()
+    })
+    .await;
+    world.authority.state().granting = false;
+    world.clocks.wall_ms.store(3_600_000, Ordering::SeqCst);
+    world.until(|w| !w.gateway.status().ready).await;
+    let alarm = world.record(|r| matches!(r.what, What::Alarm { .. })).await;
+    assert!(matches!(alarm.what, What::Alarm { message } if message.contains("jumped")));
+    world.authority.state().granting = true;
+    world.until(|w| w.gateway.status().ready).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let world = World::new().await;
+    let mut short = claims("retriever", "read", world.clocks.now());
+    short.expires_at = world.clocks.now().plus(Duration::from_secs(3));
+    let token = world.authority.keys.sign(short);
+    let response = send(world.address, get(STREAM, &token)).await;
+    let mut body = response.into_body();
+    world.upstream.feed(b"first");
+    assert_eq!(chunk(&mut body).await.unwrap(), "first");
+    assert!(chunk(&mut body).await.is_err());
+    let record = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    assert_eq!(record.rule.as_deref(), Some("token.expired"));
+}
+
+#[tokio::test]
+async fn a_bundle_without_the_policy_cuts_what_it_had_admitted() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    let bundle = common::bundle(world.upstream.address, "");
+    world
+        .authority
+        .apply_bundle(bundle.replace("agents: [retriever]", "agents: [executor]"));
+    assert!(chunk(&mut body).await.is_err());
+}
+
+#[tokio::test]
+async fn a_bundle_that_does_not_compile_leaves_the_last_good_one_until_the_lease_ends() {
+    let world = World::with(Options {
+        lease_ms: 600,
+        ..Options::default()
+    })
+    .await;
+    world.authority.apply_bundle("kind: Nonsense".to_owned());
+    world.until(|w| w.gateway.status().trouble.is_some()).await;
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    assert_eq!(world.gateway.status().versions.unwrap().bundle.get(), 1);
+    world.until(|w| !w.gateway.status().ready).await;
+}
+
+#[tokio::test]
+async fn a_store_with_another_epoch_or_a_lower_version_is_refused() {
+    for other_epoch in [true, false] {
+        let world = World::new().await;
+        let version = world.authority.suspend(retriever());
+        world
+            .until(|w| w.authority.acknowledged(version).is_some())
+            .await;
+        {
+            let mut state = world.authority.state();
+            if other_epoch {
+                state.epoch = StoreEpoch::from_random([8; 16]);
+            } else {
+                state.stops.version = mandate_model::StopVersion::new(1);
+                state.stops.suspensions.clear();
+            }
+        }
+        world.authority.hang_up();
+        world.until(|w| !w.gateway.status().ready).await;
+        let trouble = world.gateway.status().trouble.unwrap();
+        assert!(trouble.contains("mandate gateway accept"), "{trouble}");
+        let refused = refusal(send(world.address, get(READ, &token(&world))).await).await;
+        assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
+        let marks = mandate_gateway::Marks::read(&world.folder.path().join("marks.json"));
+        let marks = marks.unwrap().unwrap();
+        assert_eq!((marks.stops, marks.suspensions.len()), (version, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_suspension_acts_while_the_spool_is_full() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    world.spool.full.store(true, Ordering::SeqCst);
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    assert!(chunk(&mut body).await.is_err());
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_repeated_until_it_is_heard() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    world.authority.state().refuse_ack = true;
+    let version = world.authority.suspend(retriever());
+    assert!(chunk(&mut body).await.is_err());
+    world.authority.state().refuse_ack = false;
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    assert_eq!(world.authority.acknowledged(version).unwrap().cut, 1);
+}
