@@ -20,6 +20,7 @@ use crate::Authority;
 use crate::body;
 use crate::listen::Connection;
 use crate::problem::Problem;
+use crate::token::pause_after;
 use crate::world::{LiveBundle, World};
 
 pub(super) async fn upstream_token(
@@ -28,13 +29,14 @@ pub(super) async fn upstream_token(
     request: Request,
 ) -> Result<Response, Problem> {
     let asked: UpstreamTokenRequest = body::json(request, MAX_BODY).await?;
-    for _ in 0..ROUNDS {
+    for tried in 0..ROUNDS {
         match round(&at.authority, &asked).await {
             Ok(Some(answer)) => {
                 at.authority.metrics().issued("upstream");
                 return Ok(body::answer(&answer));
             }
             Ok(None) => {
+                pause_after(tried).await;
                 at.authority.refresh().await?;
             }
             Err(Denied::Early(problem)) => return Err(problem),
@@ -301,4 +303,4 @@ impl Shown<'_> {
     }
 }
 
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 12;

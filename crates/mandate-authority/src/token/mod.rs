@@ -46,16 +46,25 @@ async fn exchange(at: &Connection, request: Request) -> Result<Response, Refused
         .await
         .map_err(|why| Refused::form(&why))?;
     let parsed = parse(form).map_err(Refused::early)?;
-    for _ in 0..ROUNDS {
+    for tried in 0..ROUNDS {
         if let Some(response) = round(at, &parsed).await? {
             return Ok(response);
         }
+        pause_after(tried).await;
         at.authority
             .refresh()
             .await
             .map_err(|_| Refused::unavailable())?;
     }
     Err(Refused::unavailable())
+}
+
+/// A world that moved is read again at once. One that seems to move again and again is a signer that
+/// has not taken over the store's new keys yet: that takes a moment.
+pub(crate) async fn pause_after(tried: usize) {
+    if tried > 1 {
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// One try at one world; `None` if the world moved before the commit.
@@ -163,4 +172,5 @@ impl crate::world::Keys {
 }
 
 /// How often an exchange begins again because the world moved.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 12;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);

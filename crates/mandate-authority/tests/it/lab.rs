@@ -3,23 +3,15 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use mandate_attest::{KernelPeers, OidcOptions, OidcPersonVerifier, PasswdUsers};
 use mandate_audit::Event;
 use mandate_authority::{Authority, Config, Door, Doors, Ports};
 use mandate_decide::Lifetimes;
-use mandate_model::{
-    AgentTypeName, AttestationKind, InstanceId, ProviderName, Timestamp, TrustDomain,
-};
-use mandate_policy::Bundle;
-use mandate_ports::{
-    AttestRefusal, Attested, Attestor, Clock, CommitError, Committed, Evidence, LogReader,
-    StateReader, StoreError, Unit, Writer,
-};
+use mandate_model::{Timestamp, TrustDomain};
+use mandate_ports::{Clock, LogReader, StateReader};
 use mandate_store_sqlite::SqliteStore;
 use mandate_testkit::clock::FixedClock;
 use mandate_testkit::entropy::SeededEntropy;
@@ -33,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, get, post_form, post_json};
+use crate::fakes::{Disk, SaidSo};
 
 pub(crate) const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -45,49 +38,6 @@ pub(crate) const DOMAIN: &str = "spiffe://acme.example";
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 
 const BUNDLE: &str = include_str!("bundle.yaml");
-
-/// Says what the test says: which agent type the next evidence is of.
-#[derive(Default)]
-pub(crate) struct SaidSo(Mutex<Option<(String, String)>>);
-
-#[async_trait]
-impl Attestor for SaidSo {
-    async fn attest(&self, evidence: Evidence, _: &Bundle) -> Result<Attested, AttestRefusal> {
-        let Evidence::Process(peer) = evidence;
-        let said = self.0.lock().unwrap().clone();
-        let nearest = "the test says nothing".to_owned();
-        let (agent, instance) = said.ok_or(AttestRefusal::NoRule { nearest })?;
-        Ok(Attested {
-            agent: AgentTypeName::parse(&agent).unwrap(),
-            provider: ProviderName::parse("process").unwrap(),
-            instance: InstanceId::parse(&instance).unwrap(),
-            kind: AttestationKind::Process,
-            facts: [("pid".to_owned(), peer.pid.to_string())].into(),
-        })
-    }
-}
-
-/// The store's writer, and whether its disk is full.
-pub(crate) struct Disk {
-    store: Arc<SqliteStore>,
-    full: AtomicBool,
-}
-
-impl Disk {
-    pub(crate) fn fill(&self, full: bool) {
-        self.full.store(full, Ordering::SeqCst);
-    }
-}
-
-#[async_trait]
-impl Writer for Disk {
-    async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
-        if self.full.load(Ordering::SeqCst) {
-            return Err(CommitError::Store(StoreError::Full));
-        }
-        self.store.commit(unit).await
-    }
-}
 
 /// What outlives a restart.
 pub(crate) struct Ground {
@@ -134,10 +84,7 @@ impl Lab {
         let folder = ground.dir.path().join("store");
         let store = SqliteStore::open(&folder, random.bytes(), clock.now()).unwrap();
         let store = Arc::new(store);
-        let disk = Arc::new(Disk {
-            store: store.clone(),
-            full: AtomicBool::new(false),
-        });
+        let disk = Arc::new(Disk::of(store.clone()));
         let keys = Arc::new(TestKeys::default());
         let said = Arc::new(SaidSo::default());
         let people = OidcPersonVerifier::new(OidcOptions::default(), clock.clone()).unwrap();
@@ -255,7 +202,7 @@ impl Lab {
 
     /// What the next evidence is of.
     pub(crate) fn say(&self, agent: &str, instance: &str) {
-        *self.said.0.lock().unwrap() = Some((agent.to_owned(), instance.to_owned()));
+        self.said.say(agent, instance);
     }
 
     /// The answer to an attestation of `agent`.

@@ -12,6 +12,7 @@ mod breakglass;
 mod client;
 mod control;
 mod exchanges;
+mod fakes;
 mod faults;
 mod lab;
 mod operators;

@@ -1,0 +1,66 @@
+//! What the test decides in place of the machine: evidence, and whether the disk is full.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName};
+use mandate_policy::Bundle;
+use mandate_ports::{
+    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, StoreError, Unit, Writer,
+};
+use mandate_store_sqlite::SqliteStore;
+
+/// Says what the test says: which agent type the next evidence is of.
+#[derive(Default)]
+pub(crate) struct SaidSo(Mutex<Option<(String, String)>>);
+
+impl SaidSo {
+    pub(crate) fn say(&self, agent: &str, instance: &str) {
+        *self.0.lock().unwrap() = Some((agent.to_owned(), instance.to_owned()));
+    }
+}
+
+#[async_trait]
+impl Attestor for SaidSo {
+    async fn attest(&self, evidence: Evidence, _: &Bundle) -> Result<Attested, AttestRefusal> {
+        let Evidence::Process(peer) = evidence;
+        let said = self.0.lock().unwrap().clone();
+        let nearest = "the test says nothing".to_owned();
+        let (agent, instance) = said.ok_or(AttestRefusal::NoRule { nearest })?;
+        Ok(Attested {
+            agent: AgentTypeName::parse(&agent).unwrap(),
+            provider: ProviderName::parse("process").unwrap(),
+            instance: InstanceId::parse(&instance).unwrap(),
+            kind: AttestationKind::Process,
+            facts: [("pid".to_owned(), peer.pid.to_string())].into(),
+        })
+    }
+}
+
+/// The store's writer, and whether its disk is full.
+pub(crate) struct Disk {
+    store: Arc<SqliteStore>,
+    full: AtomicBool,
+}
+
+impl Disk {
+    pub(crate) fn of(store: Arc<SqliteStore>) -> Self {
+        let full = AtomicBool::new(false);
+        Self { store, full }
+    }
+
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Writer for Disk {
+    async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(CommitError::Store(StoreError::Full));
+        }
+        self.store.commit(unit).await
+    }
+}
