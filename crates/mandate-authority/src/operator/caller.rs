@@ -31,21 +31,26 @@ impl Operator {
         right: Right,
         target: Option<&Target>,
     ) -> Result<Self, Problem> {
-        let world = at.authority.world();
-        let identity = Identity::of(at).await?;
-        match identity.may(&at.authority, &world, right, target) {
-            Ok(name) => Ok(Self { name }),
-            Err(why) => Err(refuse(at, &world, operation, &why).await),
-        }
+        Self::one_of(at, operation, &[right], target).await
     }
 
     /// The peer of `at`, if it is any operator with any right.
     pub(super) async fn any(at: &Connection, operation: &'static str) -> Result<Self, Problem> {
+        Self::one_of(at, operation, &Right::ALL, None).await
+    }
+
+    /// The peer of `at`, if it may use one of `rights` on `target`. A refusal is recorded once.
+    pub(super) async fn one_of(
+        at: &Connection,
+        operation: &'static str,
+        rights: &[Right],
+        target: Option<&Target>,
+    ) -> Result<Self, Problem> {
         let world = at.authority.world();
         let identity = Identity::of(at).await?;
         let mut denial = OperatorDenial::NoOperator { uid: identity.uid };
-        for right in Right::ALL {
-            match identity.may(&at.authority, &world, right, None) {
+        for right in rights {
+            match identity.may(&at.authority, &world, *right, target) {
                 Ok(name) => return Ok(Self { name }),
                 Err(why) => denial = why,
             }

@@ -40,11 +40,8 @@ pub(crate) async fn task(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let (id, target) = named(&id)?;
-    let inspects = Operator::permitted(&at, "task", Right::Inspect, Some(&target)).await;
-    let operator = match inspects {
-        Ok(operator) => operator,
-        Err(_) => Operator::permitted(&at, "task", Right::Tasks, Some(&target)).await?,
-    };
+    let rights = [Right::Inspect, Right::Tasks];
+    let operator = Operator::one_of(&at, "task", &rights, Some(&target)).await?;
     operator.looks(&at, "task").await?;
     let state = &at.authority.ports().state;
     let tasks = state.subtree(id).await?;
