@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mandate_model::stop::Suspension;
-use mandate_model::{BootTime, Timestamp};
+use mandate_model::{BootTime, GatewayId, StopVersion, Timestamp};
 use mandate_ports::{StoreError, Versions};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, RwLock, watch};
@@ -159,6 +160,18 @@ impl Authority {
         drop(undurable);
         self.0.changed.send_replace(new.told());
         new
+    }
+
+    /// Counts a lease as granted, unless a suspension came to memory that the store does not know
+    /// (C3). One lock makes it wholly before such a suspension, which then waits for this gateway,
+    /// or wholly after, and then it is none.
+    pub(crate) fn granted(&self, id: &GatewayId, lease: Duration, stops: StopVersion) -> bool {
+        let undurable = self.undurable();
+        if !undurable.is_empty() {
+            return false;
+        }
+        self.gateways().granted(id, lease, stops, self.boot());
+        true
     }
 
     pub(crate) fn world(&self) -> Arc<World> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mandate_ports::{Change, Unit};
 use serde_json::json;
 
 use crate::client::post_json;
@@ -125,6 +126,21 @@ async fn after_a_restart_every_gateway_counts_as_holding_a_lease() {
         (&proof["gateways"], &proof["lease_bounded"]),
         (&json!(1), &json!(1))
     );
+}
+
+#[tokio::test]
+async fn a_suspension_between_the_decision_and_its_commit_is_noticed() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    let suspension = serde_json::from_value(json!({
+        "subject": agent("backlog"), "reason": "INC-1", "operator": "operator:root",
+        "version": 0, "at": 0}));
+    lab.disk.get_ahead(Unit {
+        changes: vec![Change::Suspend(suspension.unwrap())],
+        ..Unit::default()
+    });
+    assert_eq!(lab.renew(&backlog, &task).await.error(), "access_denied");
 }
 
 #[tokio::test]

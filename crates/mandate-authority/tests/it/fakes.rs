@@ -10,6 +10,7 @@ use mandate_ports::{
     AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, StoreError, Unit, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
+use tokio::sync::watch;
 
 /// Says what the test says: which agent type the next evidence is of.
 #[derive(Default)]
@@ -38,16 +39,41 @@ impl Attestor for SaidSo {
     }
 }
 
-/// The store's writer, and whether its disk is full.
+/// The store's writer, and whether its disk is full or hangs.
 pub(crate) struct Disk {
     store: Arc<SqliteStore>,
     full: AtomicBool,
+    hangs: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
+    first: Mutex<Option<Unit>>,
 }
 
 impl Disk {
     pub(crate) fn of(store: Arc<SqliteStore>) -> Self {
-        let full = AtomicBool::new(false);
-        Self { store, full }
+        Self {
+            store,
+            full: AtomicBool::new(false),
+            hangs: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
+            first: Mutex::new(None),
+        }
+    }
+
+    /// From now on nothing is written, until it goes on.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.hangs.send_replace(hangs);
+    }
+
+    /// Until so many writes have begun to hang.
+    pub(crate) async fn until_waiting(&self, count: usize) {
+        let mut waiting = self.waiting.subscribe();
+        waiting.wait_for(|seen| *seen >= count).await.unwrap();
+    }
+
+    /// Commits `unit` between the next decision to issue and its commit, as another authority at
+    /// the same store would.
+    pub(crate) fn get_ahead(&self, unit: Unit) {
+        *self.first.lock().unwrap() = Some(unit);
     }
 
     pub(crate) fn fill(&self, full: bool) {
@@ -60,6 +86,17 @@ impl Writer for Disk {
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(CommitError::Store(StoreError::Full));
+        }
+        if *self.hangs.borrow() {
+            self.waiting.send_modify(|count| *count += 1);
+            let mut hangs = self.hangs.subscribe();
+            hangs.wait_for(|hangs| !hangs).await.unwrap();
+        }
+        if unit.expect.is_some() {
+            let first = self.first.lock().unwrap().take();
+            if let Some(first) = first {
+                self.store.commit(first).await?;
+            }
         }
         self.store.commit(unit).await
     }
