@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Ports};
 use crate::gateways::Gateways;
 use crate::metrics::{Metrics, Standing};
+use crate::names::Names;
 use crate::refusals::Refusals;
 use crate::world::World;
 use crate::writable::Writable;
@@ -39,6 +40,7 @@ struct Inner {
     undurable: Mutex<Vec<Suspension>>,
     gateways: Gateways,
     refusals: Refusals,
+    names: Names,
     writable: Writable,
     serial: AtomicU64,
     /// Something was committed that no checkpoint covers.
@@ -85,6 +87,7 @@ impl Authority {
             reading: tokio::sync::Mutex::new(()),
             undurable: Mutex::new(Vec::new()),
             refusals: Refusals::new(),
+            names: Names::new(),
             writable: Writable::new(),
             serial: AtomicU64::new(1),
             uncovered: Notify::new(),
@@ -192,6 +195,10 @@ impl Authority {
 
     pub(crate) fn gateways(&self) -> &Gateways {
         &self.0.gateways
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.0.names
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {

@@ -1,13 +1,16 @@
 //! What the test decides in place of the machine: evidence, and whether the disk is full.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use mandate_attest::KernelPeers;
 use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName};
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, StoreError, Unit, Writer,
+    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, PeerProcess, Peers,
+    StoreError, Unit, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 use tokio::sync::watch;
@@ -36,6 +39,25 @@ impl Attestor for SaidSo {
             kind: AttestationKind::Process,
             facts: [("pid".to_owned(), peer.pid.to_string())].into(),
         })
+    }
+}
+
+/// The kernel's word on peers, but for their user: a test has no other users of the machine.
+#[derive(Default)]
+pub(crate) struct Crowd(Mutex<Option<u32>>);
+
+impl Crowd {
+    /// From now on peers are of this user; of their own if it is `None`.
+    pub(crate) fn come_as(&self, uid: Option<u32>) {
+        *self.0.lock().unwrap() = uid;
+    }
+}
+
+impl Peers for Crowd {
+    fn peer(&self, socket: BorrowedFd<'_>) -> std::io::Result<PeerProcess> {
+        let peer = KernelPeers.peer(socket)?;
+        let uid = self.0.lock().unwrap().unwrap_or(peer.uid);
+        Ok(PeerProcess { uid, ..peer })
     }
 }
 
