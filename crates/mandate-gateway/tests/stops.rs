@@ -347,6 +347,31 @@ async fn a_store_with_another_epoch_or_a_lower_version_is_refused() {
 }
 
 #[tokio::test]
+async fn a_store_that_an_operator_accepts_is_good_again() {
+    let world = World::new().await;
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    {
+        let mut state = world.authority.state();
+        state.epoch = StoreEpoch::from_random([8; 16]);
+        state.stops.version = mandate_model::StopVersion::new(1);
+        state.stops.suspensions.clear();
+    }
+    world.authority.hang_up();
+    world.until(|w| !w.gateway.status().ready).await;
+    let path = world.folder.path().join("marks.json");
+    let mut marks = mandate_gateway::Marks::read(&path).unwrap().unwrap();
+    marks.epoch = StoreEpoch::from_random([8; 16]);
+    marks.stops = mandate_model::StopVersion::new(1);
+    marks.write(&path).unwrap();
+    world.until(|w| w.gateway.status().ready).await;
+    let response = send(world.address, get(READ, &token(&world))).await;
+    assert_eq!(text(response).await, "the record of acme");
+}
+
+#[tokio::test]
 async fn a_suspension_acts_while_the_spool_is_full() {
     let world = World::new().await;
     let mut body = open_stream(&world).await;

@@ -55,7 +55,13 @@ fn named_by_connection(headers: &HeaderMap) -> BTreeSet<String> {
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
-        "connection" | "keep-alive" | "te" | "transfer-encoding" | "upgrade" | "http2-settings"
+        "connection"
+            | "expect"
+            | "keep-alive"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
     ) || name.starts_with("proxy-")
 }
 
