@@ -260,6 +260,11 @@ pub enum What {
         /// Its spool.
         spool: String,
     },
+    /// An operator asked for something that no other event tells of.
+    OperatorActed {
+        /// What: `status`, `log_search`, …
+        operation: String,
+    },
     /// Something that an operator should look at: a record that came twice with different content,
     /// a gap in a spool, a clock that jumped.
     Alarm {
@@ -290,6 +295,7 @@ impl What {
             What::KeyChanged { .. } => "key_changed",
             What::Rekeyed => "rekeyed",
             What::GatewayConnected { .. } => "gateway_connected",
+            What::OperatorActed { .. } => "operator_acted",
             What::Alarm { .. } => "alarm",
         }
     }

@@ -145,6 +145,9 @@ pub struct Ingested {
     pub known: u64,
     /// Refused: same key, other bytes, or a gap before it.
     pub alarms: u64,
+    /// The first number that the log does not have of the spool of the last record; `None` if no
+    /// records were shipped. A refused record holds it: what follows in the chain waits behind.
+    pub next: Option<u64>,
 }
 
 /// A bundle as it was applied.

@@ -80,6 +80,7 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
             effects.ingested.added += new.added;
             effects.ingested.known += new.known;
             effects.ingested.alarms += new.alarms;
+            effects.ingested.next = new.next.or(effects.ingested.next);
             Ok(())
         }
     }

@@ -58,6 +58,9 @@ pub(crate) fn ingest(
             }
         }
     }
+    if let Some(last) = records.last() {
+        result.next = Some(Spool::of(db, &last.key.gateway, &last.key.spool)?.next);
+    }
     Ok(result)
 }
 

@@ -113,6 +113,14 @@ impl<T> Verified<T> {
     }
 }
 
+impl<T: Kind> Verified<T> {
+    /// The claims as the token says them, for whoever may look inside (RFC 7662 §2.2).
+    pub fn to_json(&self) -> Result<serde_json::Value, BuildError> {
+        let text = self.claims.encode()?;
+        serde_json::from_slice(&text).map_err(|_| BuildError::Encoding)
+    }
+}
+
 pub(crate) mod sealed {
     use super::{Audience, BuildError, FUTURE_LEEWAY, Issuer, Timestamp, TokenError};
     use crate::KeyUse;

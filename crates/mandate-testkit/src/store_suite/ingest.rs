@@ -56,15 +56,16 @@ fn records(spool: &str, count: u64) -> Vec<ShippedRecord> {
 
 async fn ship(store: &impl Store, records: &[ShippedRecord]) -> Ingested {
     let changes = vec![Change::Ingest(records.to_vec())];
-    commit(
-        store,
-        Unit {
-            changes,
-            ..Unit::default()
-        },
-    )
-    .await
-    .ingested
+    let unit = Unit {
+        changes,
+        ..Unit::default()
+    };
+    let ingested = commit(store, unit).await.ingested;
+    assert_eq!(ingested.next.is_none(), records.is_empty());
+    Ingested {
+        next: None,
+        ..ingested
+    }
 }
 
 fn ingested(added: u64, known: u64, alarms: u64) -> Ingested {
@@ -72,6 +73,7 @@ fn ingested(added: u64, known: u64, alarms: u64) -> Ingested {
         added,
         known,
         alarms,
+        next: None,
     }
 }
 

@@ -1,0 +1,244 @@
+//! The authority: one value that every endpoint works on.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use mandate_model::stop::Suspension;
+use mandate_model::{BootTime, Timestamp};
+use mandate_ports::{StoreError, Versions};
+use prometheus_client::registry::Registry;
+use tokio::sync::{Notify, RwLock, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Ports};
+use crate::gateways::Gateways;
+use crate::metrics::{Metrics, Standing};
+use crate::refusals::Refusals;
+use crate::world::World;
+use crate::writable::Writable;
+
+/// The authority. Clones share one state.
+#[derive(Clone)]
+pub struct Authority(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    ports: Ports,
+    metrics: Metrics,
+    /// Commits share it, suspensions have it alone (B2): each grant and each issuance is wholly
+    /// before or wholly after a suspension.
+    gate: RwLock<()>,
+    world: ArcSwap<World>,
+    changed: watch::Sender<Versions>,
+    /// One reading of the state at a time; the later ones find the work done.
+    reading: tokio::sync::Mutex<()>,
+    /// Suspensions that act and could not be stored (C3). Nothing is committed before they are.
+    undurable: Mutex<Vec<Suspension>>,
+    gateways: Gateways,
+    refusals: Refusals,
+    writable: Writable,
+    serial: AtomicU64,
+    /// Something was committed that no checkpoint covers.
+    uncovered: Notify,
+    /// The authority is told to stop: streams end.
+    closing: CancellationToken,
+}
+
+/// Why the authority does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read or written.
+    #[error("the store cannot be used: {0}")]
+    Store(#[from] StoreError),
+    /// The first keys could not be made.
+    #[error("the first keys could not be made: {0}")]
+    Keys(String),
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({})", self.0.config.issuer)
+    }
+}
+
+impl Authority {
+    /// Reads the state and, in an empty store, makes the first keys.
+    ///
+    /// The gateways of an earlier process count as holding leases that began now (B2).
+    pub async fn open(
+        config: Config,
+        ports: Ports,
+        registry: &mut Registry,
+    ) -> Result<Self, StartError> {
+        let (now, start) = (ports.clock.now(), ports.clock.boot());
+        let world = World::read(ports.state.as_ref(), None, &[], &config, now).await?;
+        let records = ports.state.gateways().await?;
+        let authority = Self(Arc::new(Inner {
+            gateways: Gateways::after_restart(records, config.lease, start),
+            metrics: Metrics::register(registry),
+            gate: RwLock::new(()),
+            changed: watch::Sender::new(world.told()),
+            world: ArcSwap::from_pointee(world),
+            reading: tokio::sync::Mutex::new(()),
+            undurable: Mutex::new(Vec::new()),
+            refusals: Refusals::new(),
+            writable: Writable::new(),
+            serial: AtomicU64::new(1),
+            uncovered: Notify::new(),
+            closing: CancellationToken::new(),
+            config,
+            ports,
+        }));
+        crate::keys::first(&authority).await?;
+        Ok(authority)
+    }
+
+    /// The versions that are live, as they change. A signer reads its keys again when they do.
+    pub fn versions(&self) -> watch::Receiver<Versions> {
+        self.0.changed.subscribe()
+    }
+
+    /// Reads what has changed in the store and publishes it.
+    ///
+    /// When this returns, the snapshot is at least as new as the store was when it was called.
+    pub(crate) async fn refresh(&self) -> Result<Arc<World>, StoreError> {
+        let _one = self.0.reading.lock().await;
+        loop {
+            let undurable = self.undurable().clone();
+            let old = self.world();
+            let state = self.0.ports.state.as_ref();
+            let now = self.now();
+            let new = World::read(state, Some(&old), &undurable, &self.0.config, now).await?;
+            if let Some(new) = self.publish(new, &undurable) {
+                return Ok(new);
+            }
+        }
+    }
+
+    /// Publishes `new`, if no suspension came to memory while it was read.
+    fn publish(&self, new: World, undurable: &[Suspension]) -> Option<Arc<World>> {
+        let present = self.undurable();
+        if *present != undurable {
+            return None;
+        }
+        let new = Arc::new(new);
+        self.0.world.store(Arc::clone(&new));
+        drop(present);
+        let versions = new.told();
+        self.0
+            .changed
+            .send_if_modified(|seen| std::mem::replace(seen, versions) != versions);
+        Some(new)
+    }
+
+    /// Puts `suspension` in force without the store (C3), and publishes it.
+    pub(crate) fn suspend_in_memory(&self, suspension: Suspension) -> Arc<World> {
+        let mut undurable = self.undurable();
+        let old = self.world();
+        let version = old.stops.version().next();
+        let suspension = Suspension {
+            version,
+            ..suspension
+        };
+        undurable.push(suspension.clone());
+        let new = Arc::new(World {
+            versions: old.versions,
+            stops: mandate_model::stop::StopSet::new(
+                version,
+                old.stops.suspensions().cloned().chain([suspension]),
+                old.stops.ended().map(|(task, until)| (*task, *until)),
+                old.stops.revoked().map(|(token, until)| (*token, *until)),
+            ),
+            live: old.live.clone(),
+            keys: old.keys.clone(),
+            undurable: undurable.len(),
+        });
+        self.0.world.store(Arc::clone(&new));
+        drop(undurable);
+        self.0.changed.send_replace(new.told());
+        new
+    }
+
+    pub(crate) fn world(&self) -> Arc<World> {
+        self.0.world.load_full()
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.0.ports
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn gateways(&self) -> &Gateways {
+        &self.0.gateways
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.0.refusals
+    }
+
+    pub(crate) fn writable(&self) -> &Writable {
+        &self.0.writable
+    }
+
+    pub(crate) fn gate(&self) -> &RwLock<()> {
+        &self.0.gate
+    }
+
+    pub(crate) fn uncovered(&self) -> &Notify {
+        &self.0.uncovered
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
+    }
+
+    /// Short and without await.
+    pub(crate) fn undurable(&self) -> MutexGuard<'_, Vec<Suspension>> {
+        self.0
+            .undurable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.ports.clock.now()
+    }
+
+    pub(crate) fn boot(&self) -> BootTime {
+        self.0.ports.clock.boot()
+    }
+
+    /// A number that no other call gets.
+    pub(crate) fn serial(&self) -> u64 {
+        self.0.serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.0.ports.entropy.fill(&mut bytes);
+        bytes
+    }
+
+    /// Brings the gauges up to date.
+    pub(crate) async fn measure(&self) {
+        let (world, gateways) = (self.world(), self.0.gateways.view(self.boot()));
+        let head = self.0.ports.log.head().await;
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.0.metrics.set(Standing {
+            gateways: count(gateways.iter().filter(|g| g.leased).count()),
+            streams: count(gateways.iter().filter(|g| g.streaming).count()),
+            suspensions: count(world.stops.suspensions().count()),
+            log_records: head.map_or(-1, |head| i64::try_from(head.size).unwrap_or(i64::MAX)),
+            bundle_version: i64::try_from(world.live.version().get()).unwrap_or(i64::MAX),
+        });
+    }
+}

@@ -1,0 +1,162 @@
+//! What a suspension hit, as far as the log's last minutes tell.
+
+use std::collections::BTreeSet;
+
+use mandate_audit::{Event, What};
+use mandate_model::stop::{Lineage, StopSet, Subject, Suspension};
+use mandate_model::{KeyId, OperatorName, Principal, StopVersion, TaskId, Timestamp, TokenId};
+use mandate_ports::{Search, StoreError};
+
+use crate::Authority;
+
+/// Figures of a suspension's reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct Impact {
+    /// Tasks under the subject with a token that was still good.
+    pub(crate) tasks_halted: u64,
+    /// Tokens under the subject that had not expired, and are void.
+    pub(crate) tokens_void: u64,
+    /// Whether there are more than were counted.
+    pub(crate) at_least: bool,
+    /// Until when JWT-SVIDs of the subject, issued for audiences outside of this trust domain, are
+    /// good there: nobody here can call those back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub(crate) valid_elsewhere_until: Option<Timestamp>,
+}
+
+/// Counts what was issued under `subject` and had not expired at `now`. `None` if the log cannot
+/// be read: the figures are for people, and a suspension does not wait for them.
+pub(super) async fn of(authority: &Authority, subject: &Subject, now: Timestamp) -> Option<Impact> {
+    let tally = tally(authority, subject, now).await.ok()?;
+    let tasks_halted = tally.tasks.len() as u64;
+    Some(Impact {
+        tasks_halted,
+        ..tally.impact
+    })
+}
+
+/// The tokens under `subject` that have not expired at `now`, with when they do: what a resumption
+/// leaves void. An error if not all of them can be told.
+pub(crate) async fn outstanding(
+    authority: &Authority,
+    subject: &Subject,
+    now: Timestamp,
+) -> Result<Vec<(TokenId, Timestamp)>, StoreError> {
+    let tally = tally(authority, subject, now).await?;
+    if tally.impact.at_least {
+        let why = "too many tokens are outstanding to void each; wait until they have expired";
+        return Err(StoreError::Unavailable(why.to_owned()));
+    }
+    Ok(tally.tokens)
+}
+
+async fn tally(
+    authority: &Authority,
+    subject: &Subject,
+    now: Timestamp,
+) -> Result<Tally, StoreError> {
+    let lifetimes = &authority.config().lifetimes;
+    let longest = lifetimes
+        .svid
+        .max(lifetimes.task_token)
+        .max(lifetimes.access);
+    let search = Search {
+        kind: Some("issued".to_owned()),
+        since: Some(now.minus(longest)),
+        limit: COUNTED,
+        ..Search::default()
+    };
+    let found = authority.ports().log.search(&search).await?;
+    let config = authority.config();
+    let here = [
+        config.issuer.as_str().to_owned(),
+        config.trust_domain.gateways().to_string(),
+    ];
+    let mut tally = Tally {
+        stops: only(subject)?,
+        now,
+        here,
+        tasks: BTreeSet::new(),
+        tokens: Vec::new(),
+        impact: Impact {
+            at_least: found.len() >= COUNTED,
+            ..Impact::default()
+        },
+    };
+    for (_, bytes) in &found {
+        if let Ok(event) = Event::parse(bytes) {
+            tally.add(&event);
+        }
+    }
+    Ok(tally)
+}
+
+struct Tally {
+    stops: StopSet,
+    now: Timestamp,
+    /// The audiences of this trust domain.
+    here: [String; 2],
+    tasks: BTreeSet<TaskId>,
+    tokens: Vec<(TokenId, Timestamp)>,
+    impact: Impact,
+}
+
+impl Tally {
+    fn add(&mut self, event: &Event) {
+        let What::Issued {
+            audience,
+            expires_at,
+            key,
+            token_kind,
+            ..
+        } = &event.what
+        else {
+            return;
+        };
+        if *expires_at <= self.now || !self.is_hit(event, key) {
+            return;
+        }
+        self.tasks.extend(event.task.iter().map(|path| path.leaf()));
+        self.tokens
+            .extend(event.token.map(|token| (token, *expires_at)));
+        if token_kind == "jwt-svid" && !self.here.contains(audience) {
+            let until = self.impact.valid_elsewhere_until.max(Some(*expires_at));
+            self.impact.valid_elsewhere_until = until;
+        } else {
+            self.impact.tokens_void += 1;
+        }
+    }
+
+    fn is_hit(&self, event: &Event, key: &KeyId) -> bool {
+        let path: Vec<TaskId> = event.task.iter().flat_map(|path| path.iter()).collect();
+        let tokens: Vec<TokenId> = event.token.into_iter().collect();
+        let lineage = Lineage {
+            actors: &event.actors,
+            path: &path,
+            principal: event.principal.as_ref(),
+            trigger_provider: event.trigger.as_ref().and_then(|t| t.provider.as_ref()),
+            server: event.server.as_ref(),
+            gateway: event.gateway.as_ref(),
+            keys: std::slice::from_ref(key),
+            tokens: &tokens,
+        };
+        self.stops.check(&lineage).is_err()
+    }
+}
+
+/// A set of stops with nothing but `subject`.
+fn only(subject: &Subject) -> Result<StopSet, StoreError> {
+    let operator =
+        OperatorName::parse("mandate").map_err(|why| StoreError::Unavailable(why.to_string()))?;
+    let suspension = Suspension {
+        subject: subject.clone(),
+        reason: String::new(),
+        operator: Principal::Operator(operator),
+        version: StopVersion::default(),
+        at: Timestamp::from_millis(0),
+    };
+    Ok(StopSet::new(StopVersion::default(), [suspension], [], []))
+}
+
+const COUNTED: usize = 10_000;

@@ -1,0 +1,222 @@
+//! Break-glass: from an operator's word to the moment after which nothing gets through (B1, B2).
+
+mod impact;
+
+use std::time::Duration;
+
+use mandate_audit::{Decision, Event, What};
+use mandate_model::stop::{Subject, Suspension};
+use mandate_model::{BootTime, OperatorName, Principal, StopVersion, Timestamp};
+use mandate_ports::{Change, Unit};
+
+use crate::Authority;
+use crate::gateways::{Holders, Progress};
+pub(crate) use impact::{Impact, outstanding};
+
+/// What "effective" means here, in figures.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct Proof {
+    /// Whom it stops.
+    #[schema(value_type = Object)]
+    pub(crate) subject: Subject,
+    /// The version of the stops that names it.
+    #[schema(value_type = u64)]
+    pub(crate) version: StopVersion,
+    /// Always true in an answer: no gateway hands on a byte under the subject any more.
+    pub(crate) effective: bool,
+    /// Whether it is stored and survives a restart. If not, it acts in memory and on the streams,
+    /// and is stored as soon as the store can be written.
+    pub(crate) durable: bool,
+    /// From commit to effect, in milliseconds.
+    pub(crate) after_ms: u64,
+    /// Gateways that could admit something when it was committed.
+    pub(crate) gateways: u64,
+    /// Those that said that they have applied it, cuts included.
+    pub(crate) acknowledged: u64,
+    /// Those whose lease has run out instead.
+    pub(crate) lease_bounded: u64,
+    /// Connections and streams that were cut.
+    pub(crate) cut: u64,
+    /// Accesses that had been forwarded and not answered: what they did upstream is not known.
+    pub(crate) unknown: u64,
+    /// What it hit, as far as the log tells.
+    #[serde(flatten)]
+    pub(crate) impact: Option<Impact>,
+}
+
+/// An operator's word.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) subject: Subject,
+    pub(crate) reason: String,
+    pub(crate) operator: OperatorName,
+}
+
+/// Suspends, and waits until it is effective. Never refused by the store: with nothing writable it
+/// acts on memory and on the streams (C3).
+///
+/// It goes on when the caller goes away.
+pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
+    let began_at = authority.now();
+    let (version, durable) = match store(authority, &order).await {
+        Some(version) => (version, true),
+        None => {
+            let suspension = order.suspension(authority.now());
+            let world = authority.suspend_in_memory(suspension);
+            (world.stops.version(), false)
+        }
+    };
+    let began = authority.boot();
+    let holders = authority.gateways().holders(began);
+    let progress = wait(authority, &holders, version, began).await;
+    let after = authority.boot().since(began);
+    authority.metrics().suspended(after);
+    let proof = Proof {
+        subject: order.subject.clone(),
+        version,
+        effective: true,
+        durable,
+        after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+        gateways: progress.holders,
+        acknowledged: progress.acknowledged,
+        lease_bounded: progress.holders - progress.acknowledged,
+        cut: progress.figures.cut,
+        unknown: progress.figures.unknown,
+        impact: impact::of(authority, &order.subject, began_at).await,
+    };
+    if durable
+        && let Err(why) = authority
+            .record(order.effective(authority.now(), &proof))
+            .await
+    {
+        tracing::error!(%why, "the effect of a suspension could not be recorded");
+    }
+    proof
+}
+
+/// Commits the suspension with the exclusive lock held; `None` if that is not possible in time.
+async fn store(authority: &Authority, order: &Order) -> Option<StopVersion> {
+    let stored = tokio::time::timeout(STORE_TIMEOUT, store_exclusively(authority, order)).await;
+    match stored {
+        Ok(version) => version,
+        Err(_) => {
+            authority
+                .writable()
+                .failed(authority.now(), "the store does not answer".to_owned());
+            None
+        }
+    }
+}
+
+async fn store_exclusively(authority: &Authority, order: &Order) -> Option<StopVersion> {
+    let _alone = authority.gate().write().await;
+    if !authority.undurable().is_empty() {
+        return None;
+    }
+    let version = authority.ports().state.versions().await.ok()?.stops.next();
+    let committed = authority
+        .write(order.unit(authority.now(), version))
+        .await
+        .ok()?;
+    let version = committed.versions.stops;
+    // Stored and not readable: memory says it to the gateways, and it is stored again later.
+    let world = authority.refresh().await.ok()?;
+    (world.stops.version() >= version).then_some(version)
+}
+
+/// Stores what acts in memory alone, in order; says whether nothing is left.
+pub(crate) async fn store_undurable(authority: &Authority) -> bool {
+    let _alone = authority.gate().write().await;
+    loop {
+        let Some(next) = authority.undurable().first().cloned() else {
+            return true;
+        };
+        let Principal::Operator(operator) = next.operator.clone() else {
+            return false;
+        };
+        let order = Order {
+            subject: next.subject,
+            reason: next.reason,
+            operator,
+        };
+        let Ok(versions) = authority.ports().state.versions().await else {
+            return false;
+        };
+        let unit = order.unit(next.at, versions.stops.next());
+        if authority.write(unit).await.is_err() {
+            return false;
+        }
+        authority.undurable().remove(0);
+        if authority.refresh().await.is_err() {
+            return false;
+        }
+    }
+}
+
+/// Until every holder has acknowledged `version`, or no lease of before it can live: on this
+/// machine's boot clock, from after the commit (B2).
+async fn wait(
+    authority: &Authority,
+    holders: &Holders,
+    version: StopVersion,
+    began: BootTime,
+) -> Progress {
+    let mut acknowledged = authority.gateways().watch();
+    loop {
+        let progress = authority.gateways().progress(holders, version);
+        let passed = authority.boot().since(began);
+        if progress.acknowledged == progress.holders || passed >= holders.bound {
+            return progress;
+        }
+        // A machine that slept finds more time passed than its timers know: look again and again.
+        let nap = holders.bound.saturating_sub(passed).min(LOOK_AGAIN);
+        // Either way the loop looks again.
+        let _ = tokio::time::timeout(nap, acknowledged.changed()).await;
+    }
+}
+
+impl Order {
+    fn suspension(&self, at: Timestamp) -> Suspension {
+        Suspension {
+            subject: self.subject.clone(),
+            reason: self.reason.clone(),
+            operator: Principal::Operator(self.operator.clone()),
+            version: StopVersion::default(),
+            at,
+        }
+    }
+
+    fn unit(&self, at: Timestamp, version: StopVersion) -> Unit {
+        let what = What::Suspended {
+            subject: self.subject.clone(),
+            version,
+            reason: self.reason.clone(),
+        };
+        Unit {
+            changes: vec![Change::Suspend(self.suspension(at))],
+            events: vec![self.event(at, what)],
+            ..Unit::default()
+        }
+    }
+
+    fn effective(&self, at: Timestamp, proof: &Proof) -> Event {
+        let what = What::SuspensionEffective {
+            version: proof.version,
+            after_ms: proof.after_ms,
+            acknowledged: proof.acknowledged,
+            lease_bounded: proof.lease_bounded,
+            cut: proof.cut,
+        };
+        self.event(at, what)
+    }
+
+    fn event(&self, at: Timestamp, what: What) -> Event {
+        Event {
+            principal: Some(Principal::Operator(self.operator.clone())),
+            ..Event::new(at, what, Decision::Noted)
+        }
+    }
+}
+
+const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

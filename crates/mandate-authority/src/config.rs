@@ -1,0 +1,62 @@
+//! What the program decides for the authority before any door opens.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mandate_decide::Lifetimes;
+use mandate_model::TrustDomain;
+use mandate_ports::{
+    Attestor, CheckpointStore, Clock, Entropy, KeySource, LogReader, Peers, PersonVerifier, Signer,
+    StateReader, Users, Writer,
+};
+use mandate_token::Issuer;
+
+/// Settings, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `iss` of every token, and the only audience of client assertions.
+    pub issuer: Issuer,
+    /// The authority's name space.
+    pub trust_domain: TrustDomain,
+    /// How long things live.
+    pub lifetimes: Lifetimes,
+    /// A gateway's lease. 15 s by default.
+    pub lease: Duration,
+    /// How long verifiers may keep key sets, and how often SPIFFE bundles are looked at again.
+    pub key_cache: Duration,
+    /// Where the Unix sockets are made.
+    pub run: PathBuf,
+    /// The user that the server runs as: operator `bootstrap` until a bundle is live, and the
+    /// only user at the control socket.
+    pub own_uid: u32,
+}
+
+/// Everything outside, as traits.
+#[derive(Clone)]
+pub struct Ports {
+    /// The one writer.
+    pub writer: Arc<dyn Writer>,
+    /// Committed state.
+    pub state: Arc<dyn StateReader>,
+    /// The log.
+    pub log: Arc<dyn LogReader>,
+    /// Where signed checkpoints are kept.
+    pub checkpoints: Arc<dyn CheckpointStore>,
+    /// Keys.
+    pub signer: Arc<dyn Signer>,
+    /// Makes keys.
+    pub key_source: Arc<dyn KeySource>,
+    /// Evidence.
+    pub attestor: Arc<dyn Attestor>,
+    /// The kernel's word on peers of Unix sockets.
+    pub peers: Arc<dyn Peers>,
+    /// People's ID tokens.
+    pub people: Arc<dyn PersonVerifier>,
+    /// Users of this machine.
+    pub users: Arc<dyn Users>,
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}

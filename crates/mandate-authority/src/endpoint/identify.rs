@@ -1,0 +1,187 @@
+//! Which kind of token of ours a text is, if it is one that holds.
+
+use mandate_decide::exchange;
+use mandate_model::stop::Lineage;
+use mandate_model::{ActorLevel, KeyId, SpiffeId, TaskId, Timestamp, TokenId};
+use mandate_token::{
+    AccessToken, Audience, Expect, JwtSvid, Kind, TaskToken, TokenError, UpstreamToken, Verified,
+};
+
+/// A token of ours whose signature, issuer, audience and times hold.
+#[derive(Debug)]
+pub(super) enum Identified {
+    Svid(Verified<JwtSvid>),
+    Task(Verified<TaskToken>),
+    Access(Verified<AccessToken>),
+    Upstream(Verified<UpstreamToken>),
+}
+
+/// Tries the four kinds. No token is of two of them.
+pub(super) fn identify(token: &str, world: &exchange::World<'_>) -> Option<Identified> {
+    let servers = || world.bundle.servers();
+    if let Some(found) = one(token, world, servers().map(|s| s.resource.clone())) {
+        return Some(Identified::Access(found));
+    }
+    if let Some(found) = one(token, world, [world.trust_domain.id()]) {
+        return Some(Identified::Task(found));
+    }
+    let federation = world
+        .bundle
+        .agents()
+        .flat_map(|agent| agent.federation.iter().cloned());
+    let here = [
+        world.issuer.as_str().to_owned(),
+        world.trust_domain.gateways().to_string(),
+    ];
+    if let Some(found) = one(token, world, here.into_iter().chain(federation)) {
+        return Some(Identified::Svid(found));
+    }
+    let upstreams = servers().filter_map(|s| s.upstream_audience.clone());
+    one(token, world, upstreams).map(Identified::Upstream)
+}
+
+fn one<T: Kind>(
+    token: &str,
+    world: &exchange::World<'_>,
+    audiences: impl IntoIterator<Item = String>,
+) -> Option<Verified<T>> {
+    let signed = T::verify_signature(token, world.keys).ok()?;
+    for audience in audiences {
+        let Ok(audience) = Audience::parse(&audience) else {
+            continue;
+        };
+        match signed.check(
+            &Expect {
+                issuer: world.issuer,
+                audience: &audience,
+            },
+            world.now,
+        ) {
+            Ok(verified) => return Some(verified),
+            Err(TokenError::Audience) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+impl Identified {
+    /// Its id.
+    pub(super) fn id(&self) -> TokenId {
+        match self {
+            Identified::Svid(t) => t.claims().id,
+            Identified::Task(t) => t.claims().id,
+            Identified::Access(t) => t.claims().id,
+            Identified::Upstream(t) => t.claims().id,
+        }
+    }
+
+    /// Until when it is good.
+    pub(super) fn expires_at(&self) -> Timestamp {
+        match self {
+            Identified::Svid(t) => t.claims().expires_at,
+            Identified::Task(t) => t.claims().expires_at,
+            Identified::Access(t) => t.claims().expires_at,
+            Identified::Upstream(t) => t.claims().expires_at,
+        }
+    }
+
+    /// The agent type that it was issued to.
+    pub(super) fn agent(&self) -> &SpiffeId {
+        match self {
+            Identified::Svid(t) => &t.claims().agent.sub,
+            Identified::Task(t) => &t.claims().may_act.sub,
+            Identified::Access(t) => &t.claims().acting.actor().sub,
+            Identified::Upstream(t) => &t.claims().acting.actor().sub,
+        }
+    }
+
+    /// Its task, if it has one.
+    pub(super) fn task(&self) -> Option<TaskId> {
+        match self {
+            Identified::Svid(_) => None,
+            Identified::Task(t) => Some(t.claims().path.leaf()),
+            Identified::Access(t) => Some(t.claims().path.leaf()),
+            Identified::Upstream(t) => Some(t.claims().task),
+        }
+    }
+
+    /// Its claims, as they were signed.
+    pub(super) fn json(&self) -> Option<serde_json::Value> {
+        match self {
+            Identified::Svid(t) => t.to_json(),
+            Identified::Task(t) => t.to_json(),
+            Identified::Access(t) => t.to_json(),
+            Identified::Upstream(t) => t.to_json(),
+        }
+        .ok()
+    }
+
+    /// Whether nothing about it is stopped.
+    pub(super) fn is_free(&self, world: &exchange::World<'_>) -> bool {
+        let (id, key) = (self.id(), self.key().clone());
+        let lineage = Lineage {
+            keys: std::slice::from_ref(&key),
+            tokens: std::slice::from_ref(&id),
+            actors: self.actors(),
+            ..Lineage::NONE
+        };
+        if world.stops.check(&lineage).is_err() {
+            return false;
+        }
+        match self {
+            Identified::Svid(_) => true,
+            Identified::Task(t) => {
+                let claims = t.claims();
+                let path: Vec<TaskId> = claims.path.iter().collect();
+                let lineage = Lineage {
+                    path: &path,
+                    principal: Some(&claims.principal),
+                    trigger_provider: claims.trigger.provider.as_ref(),
+                    ..Lineage::NONE
+                };
+                world.stops.check(&lineage).is_ok()
+            }
+            Identified::Access(t) => {
+                let claims = t.claims();
+                let path: Vec<TaskId> = claims.path.iter().collect();
+                let lineage = Lineage {
+                    path: &path,
+                    principal: Some(&claims.principal),
+                    trigger_provider: claims.trigger.provider.as_ref(),
+                    server: claims.server(),
+                    ..Lineage::NONE
+                };
+                world.stops.check(&lineage).is_ok()
+            }
+            Identified::Upstream(t) => {
+                let claims = t.claims();
+                let path = [claims.root, claims.task];
+                let lineage = Lineage {
+                    path: &path,
+                    principal: Some(&claims.principal),
+                    ..Lineage::NONE
+                };
+                world.stops.check(&lineage).is_ok()
+            }
+        }
+    }
+
+    fn actors(&self) -> &[ActorLevel] {
+        match self {
+            Identified::Svid(t) => std::slice::from_ref(&t.claims().agent),
+            Identified::Task(t) => t.claims().act.levels(),
+            Identified::Access(t) => t.claims().acting.levels(),
+            Identified::Upstream(t) => t.claims().acting.levels(),
+        }
+    }
+
+    fn key(&self) -> &KeyId {
+        match self {
+            Identified::Svid(t) => t.signed_by(),
+            Identified::Task(t) => t.signed_by(),
+            Identified::Access(t) => t.signed_by(),
+            Identified::Upstream(t) => t.signed_by(),
+        }
+    }
+}

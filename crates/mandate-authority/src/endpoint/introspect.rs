@@ -1,0 +1,85 @@
+//! `POST /introspect` (RFC 7662). An inactive answer says nothing else (§2.2).
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use mandate_decide::exchange::{ExchangeError, FormError};
+use serde_json::{Value, json};
+
+use super::Authenticated;
+use super::identify::{Identified, identify};
+use crate::body;
+use crate::listen::Connection;
+use crate::token::{Refusal, Refused, exchange_world};
+use crate::world::World;
+
+/// What a token of the caller's says, if it is good now.
+#[utoipa::path(
+    post, path = "/introspect", tag = "agents",
+    request_body(content_type = "application/x-www-form-urlencoded", content = crate::openapi::TokenForm),
+    responses(
+        (status = 200, description = "RFC 7662 §2.2; an agent learns of its own tokens alone", body = Object),
+        (status = 401, description = "The caller did not prove what it is", body = crate::openapi::OauthErrorBody),
+    ),
+)]
+pub(crate) async fn introspect(State(at): State<Connection>, request: Request) -> Response {
+    match answer(&at, request).await {
+        Ok(value) => body::answer(&value),
+        Err(refused) => refused.reply(&at).await,
+    }
+}
+
+async fn answer(at: &Connection, request: Request) -> Result<Value, Refused> {
+    let world = at
+        .authority
+        .refresh()
+        .await
+        .map_err(|_| Refused::unavailable())?;
+    let mut form = Authenticated::read(at, &world, "introspect", request).await?;
+    let Some(token) = form.take("token") else {
+        let missing = ExchangeError::Form(FormError::Missing("token"));
+        return Err(form.caller.refused(missing.into()));
+    };
+    let active = active(at, &world, &form, &token).await;
+    active
+        .map(|claims| claims.unwrap_or_else(|| json!({"active": false})))
+        .map_err(Refused::early)
+}
+
+async fn active(
+    at: &Connection,
+    world: &World,
+    form: &Authenticated,
+    token: &str,
+) -> Result<Option<Value>, Refusal> {
+    let now = at.authority.now();
+    let Some(live) = world.bundle() else {
+        return Ok(None);
+    };
+    let view = exchange_world(&at.authority, world, live, now);
+    let Some(found) = identify(token, &view) else {
+        return Ok(None);
+    };
+    if *found.agent() != form.client.actor().sub || !found.is_free(&view) {
+        return Ok(None);
+    }
+    if let Some(task) = found.task() {
+        let task = at.authority.ports().state.task(task).await;
+        match task.map_err(|_| Refusal::Unavailable)? {
+            Some(task) if task.is_live(now) => {}
+            Some(_) | None => return Ok(None),
+        }
+    }
+    Ok(say(&found))
+}
+
+fn say(found: &Identified) -> Option<Value> {
+    let token_type = match found {
+        Identified::Access(_) | Identified::Upstream(_) => "Bearer",
+        Identified::Svid(_) | Identified::Task(_) => "N_A",
+    };
+    let mut claims = found.json()?;
+    let members = claims.as_object_mut()?;
+    members.insert("active".to_owned(), Value::Bool(true));
+    members.insert("token_type".to_owned(), token_type.into());
+    Some(claims)
+}

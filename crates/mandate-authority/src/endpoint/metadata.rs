@@ -1,0 +1,87 @@
+//! Discovery: RFC 8414 and OpenID Connect Discovery, one document in both places.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::Config;
+use crate::body;
+use crate::listen::Connection;
+use crate::problem::Problem;
+
+/// Metadata of the authorization server.
+#[utoipa::path(
+    get, path = "/.well-known/oauth-authorization-server", tag = "verifiers",
+    responses((status = 200, description = "RFC 8414 §3.2", body = Object)),
+)]
+pub(crate) async fn metadata(State(at): State<Connection>) -> Response {
+    body::answer_with(&document(at.authority.config()), CACHE)
+}
+
+/// The well-known path inserted before the issuer's own path (RFC 8414 §3.1).
+pub(super) async fn inserted(
+    State(at): State<Connection>,
+    Path(path): Path<String>,
+) -> Result<Response, Problem> {
+    let config = at.authority.config();
+    let of_issuer = path_of(config.issuer.as_str());
+    if !path.is_empty() && of_issuer.trim_matches('/') == path.trim_matches('/') {
+        Ok(body::answer_with(&document(config), CACHE))
+    } else {
+        Err(Problem::unknown(
+            "no issuer of this authority has this path",
+        ))
+    }
+}
+
+fn path_of(issuer: &str) -> &str {
+    let after_scheme = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+    after_scheme.split_once('/').map_or("", |(_, path)| path)
+}
+
+/// What we have, and nothing else. Some members are there because their absence means something:
+/// without `grant_types_supported` a client assumes `authorization_code` and `implicit`, without
+/// `token_endpoint_auth_methods_supported` `client_secret_basic` (RFC 8414 §2); MCP clients refuse a
+/// server without `code_challenge_methods_supported`.
+fn document(config: &Config) -> Value {
+    let issuer = config.issuer.as_str();
+    let at = |path: &str| format!("{}{path}", issuer.trim_end_matches('/'));
+    let methods = json!(["spiffe_jwt"]);
+    let algorithms = json!(["ES256"]);
+    json!({
+        "issuer": issuer,
+        "token_endpoint": at("/token"),
+        "jwks_uri": at("/jwks"),
+        "introspection_endpoint": at("/introspect"),
+        "revocation_endpoint": at("/revoke"),
+        "grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange"],
+        "response_types_supported": [],
+        "response_modes_supported": [],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_methods_supported": methods,
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "authorization_details_types_supported": ["mandate_access"],
+        "tls_client_certificate_bound_access_tokens": false,
+        "client_id_metadata_document_supported": false,
+        "authorization_response_iss_parameter_supported": false,
+        "spiffe_trust_domain": config.trust_domain.id(),
+        "spiffe_bundle_endpoint": at("/spiffe/bundle"),
+    })
+}
+
+const CACHE: &str = "public, max-age=300";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_with_a_path_is_found_where_the_standard_inserts_it() {
+        assert_eq!(path_of("https://a.example/tenant/one"), "tenant/one");
+        assert_eq!(path_of("https://a.example"), "");
+    }
+}

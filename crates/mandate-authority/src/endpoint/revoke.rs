@@ -1,0 +1,85 @@
+//! `POST /revoke` (RFC 7009): a token by itself, a task token with its task's subtree.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use mandate_audit::{Decision, Event, What};
+use mandate_decide::exchange::{ActorError, ExchangeError, FormError};
+use mandate_model::task::TaskState;
+use mandate_ports::{Change, CommitError, Conflict, Unit};
+
+use super::Authenticated;
+use super::identify::{Identified, identify};
+use crate::listen::Connection;
+use crate::tasks::ending;
+use crate::token::{Refusal, Refused, exchange_world};
+
+/// Revokes a token of the caller's.
+#[utoipa::path(
+    post, path = "/revoke", tag = "agents",
+    request_body(content_type = "application/x-www-form-urlencoded", content = crate::openapi::TokenForm),
+    responses(
+        (status = 200, description = "It is void, or was never known (RFC 7009 §2.2)"),
+        (status = 400, description = "It is another agent's", body = crate::openapi::OauthErrorBody),
+        (status = 401, description = "The caller did not prove what it is", body = crate::openapi::OauthErrorBody),
+        (status = 503, description = "Nothing can be recorded now", body = crate::openapi::OauthErrorBody),
+    ),
+)]
+pub(crate) async fn revoke(State(at): State<Connection>, request: Request) -> Response {
+    match answer(&at, request).await {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(refused) => refused.reply(&at).await,
+    }
+}
+
+async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {
+    let world = at.authority.world();
+    let mut form = Authenticated::read(at, &world, "revoke", request).await?;
+    let Some(token) = form.take("token") else {
+        let missing = ExchangeError::Form(FormError::Missing("token"));
+        return Err(form.caller.refused(missing.into()));
+    };
+    let live = world.bundle().ok_or_else(Refused::no_bundle)?;
+    let view = exchange_world(&at.authority, &world, live, at.authority.now());
+    let Some(found) = identify(&token, &view) else {
+        return Ok(());
+    };
+    if *found.agent() != form.client.actor().sub {
+        let not_yours = ExchangeError::Actor(ActorError::MayAct);
+        return Err(form.caller.refused(not_yours.into()));
+    }
+    let unit = unit(at, form, &found).await.map_err(Refused::early)?;
+    match at.authority.commit(unit).await {
+        Ok(_receipt) => Ok(()),
+        // It has ended already: what was asked for is so.
+        Err(CommitError::Conflict(Conflict::TaskNotLive(_) | Conflict::NoTask(_))) => Ok(()),
+        Err(CommitError::Conflict(_) | CommitError::Store(_)) => Err(Refused::unavailable()),
+    }
+}
+
+async fn unit(at: &Connection, form: Authenticated, found: &Identified) -> Result<Unit, Refusal> {
+    let (authority, now) = (&at.authority, at.authority.now());
+    let (change, what) = match (found, found.task()) {
+        (Identified::Task(_), Some(task)) => {
+            let ending = ending(authority, task, TaskState::Cancelled, now).await;
+            ending.map_err(|_| Refusal::Unavailable)?
+        }
+        (_, _) => {
+            let (token, until) = (found.id(), found.expires_at());
+            (
+                Change::RevokeToken { token, until },
+                What::Revoked { token },
+            )
+        }
+    };
+    let event = form.caller.event(now, what, Decision::Allowed);
+    let event = Event {
+        token: Some(found.id()),
+        ..event
+    };
+    Ok(Unit {
+        changes: vec![change],
+        events: vec![event],
+        ..Unit::default()
+    })
+}

@@ -1,0 +1,165 @@
+//! `POST /task/show` and `POST /task/close`: for the agent in `may_act`.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use mandate_audit::{Decision, Event};
+use mandate_decide::exchange::{
+    ActorError, ExchangeError, FormError, SubjectError, VerifiedSubject, verify_task_token,
+};
+use mandate_model::TaskId;
+use mandate_model::task::{Task, TaskState};
+use mandate_ports::{CommitError, Conflict, Unit};
+
+use super::Authenticated;
+use crate::body;
+use crate::listen::Connection;
+use crate::tasks::{TaskView, ending};
+use crate::token::{Refusal, Refused, exchange_world};
+use crate::world::World;
+
+/// A task and the tree below it, parents before children.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct TaskTree {
+    tasks: Vec<TaskView>,
+}
+
+/// Shows the task of a task token.
+#[utoipa::path(
+    post, path = "/task/show", tag = "agents",
+    request_body(content_type = "application/x-www-form-urlencoded", content = crate::openapi::TokenForm),
+    responses(
+        (status = 200, description = "The task, and all below it", body = TaskTree),
+        (status = 400, description = "A rule is broken", body = crate::openapi::OauthErrorBody),
+    ),
+)]
+pub(crate) async fn show(State(at): State<Connection>, request: Request) -> Response {
+    match tree(&at, request).await {
+        Ok(tree) => body::answer(&tree),
+        Err(refused) => refused.reply(&at).await,
+    }
+}
+
+/// Ends the task of a task token, or a child of it, with all below it.
+#[utoipa::path(
+    post, path = "/task/close", tag = "agents",
+    request_body(content_type = "application/x-www-form-urlencoded", content = crate::openapi::CloseForm),
+    responses(
+        (status = 204, description = "It has ended"),
+        (status = 400, description = "A rule is broken", body = crate::openapi::OauthErrorBody),
+    ),
+)]
+pub(crate) async fn close(State(at): State<Connection>, request: Request) -> Response {
+    match end(&at, request).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(refused) => refused.reply(&at).await,
+    }
+}
+
+async fn tree(at: &Connection, request: Request) -> Result<TaskTree, Refused> {
+    let world = at.authority.world();
+    let mut form = Authenticated::read(at, &world, "show", request).await?;
+    match own_task(at, &world, &mut form).await {
+        Err(why) => Err(form.caller.refused(why)),
+        Ok(subject) => {
+            let tasks = below(at, subject.task().record.id)
+                .await
+                .map_err(Refused::early)?;
+            Ok(TaskTree {
+                tasks: tasks.iter().map(TaskView::from).collect(),
+            })
+        }
+    }
+}
+
+async fn end(at: &Connection, request: Request) -> Result<(), Refused> {
+    let world = at.authority.world();
+    let mut form = Authenticated::read(at, &world, "close", request).await?;
+    let task = match own_task(at, &world, &mut form).await {
+        Ok(subject) => match which(at, &mut form, subject.task().record.id).await {
+            Ok(task) => task,
+            Err(why) => return Err(form.caller.refused(why)),
+        },
+        Err(why) => return Err(form.caller.refused(why)),
+    };
+    let (authority, now) = (&at.authority, at.authority.now());
+    let ending = ending(authority, task, TaskState::Closed, now).await;
+    let (change, what) = ending.map_err(|_| Refused::unavailable())?;
+    let event: Event = form.caller.event(now, what, Decision::Allowed);
+    let unit = Unit {
+        changes: vec![change],
+        events: vec![event],
+        ..Unit::default()
+    };
+    match authority.commit(unit).await {
+        Ok(_receipt) => Ok(()),
+        Err(CommitError::Conflict(Conflict::TaskNotLive(_))) => Ok(()),
+        Err(CommitError::Conflict(_) | CommitError::Store(_)) => Err(Refused::unavailable()),
+    }
+}
+
+/// The task to end: the token's, or the one that `task` names below it.
+async fn which(at: &Connection, form: &mut Authenticated, own: TaskId) -> Result<TaskId, Refusal> {
+    let Some(text) = form.take("task") else {
+        return Ok(own);
+    };
+    let malformed = |why: mandate_model::MalformedId| {
+        let why = FormError::Malformed {
+            parameter: "task",
+            why: why.to_string(),
+        };
+        Refusal::from(ExchangeError::Form(why))
+    };
+    let named = TaskId::parse(&text).map_err(malformed)?;
+    // Another's task and one that never was look the same.
+    let unknown = ExchangeError::Subject(SubjectError::UnknownTask(named));
+    let is_below = below(at, own)
+        .await?
+        .iter()
+        .any(|task| task.record.id == named);
+    if is_below {
+        Ok(named)
+    } else {
+        Err(unknown.into())
+    }
+}
+
+/// The task of `token`, if it is live and the caller is the agent in `may_act`.
+async fn own_task(
+    at: &Connection,
+    world: &World,
+    form: &mut Authenticated,
+) -> Result<VerifiedSubject, Refusal> {
+    let missing = ExchangeError::Form(FormError::Missing("token"));
+    let token = form.take("token").ok_or(missing)?;
+    let live = world.bundle().ok_or(Refusal::NoBundle)?;
+    let view = exchange_world(&at.authority, world, live, at.authority.now());
+    let token = verify_task_token(&token, &view)?;
+    let task = at.authority.ports().state.task(token.task()).await;
+    let task = task.map_err(|_| Refusal::Unavailable)?;
+    if let Some(task) = &task {
+        form.caller.in_task(task);
+    }
+    let subject = token.confirm(task, &view)?;
+    let (record, pinned) = (&subject.task().record, &subject.task().instance);
+    let client = form.client.actor();
+    if record.may_act != client.sub {
+        return Err(ExchangeError::Actor(ActorError::MayAct).into());
+    }
+    if pinned
+        .as_ref()
+        .is_some_and(|instance| *instance != client.inst)
+    {
+        return Err(ExchangeError::Actor(ActorError::Pinned).into());
+    }
+    Ok(subject)
+}
+
+async fn below(at: &Connection, task: TaskId) -> Result<Vec<Task>, Refusal> {
+    at.authority
+        .ports()
+        .state
+        .subtree(task)
+        .await
+        .map_err(|_| Refusal::Unavailable)
+}

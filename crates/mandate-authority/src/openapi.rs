@@ -1,0 +1,164 @@
+//! The interface's description, generated from the handlers and checked in as `docs/openapi.json`.
+
+use utoipa::{OpenApi, ToSchema};
+
+use crate::{endpoint, operator, token};
+
+/// The parameters of an exchange; which of them, `docs/tokens.md` says.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "its shape is all that is used")]
+pub(crate) struct TokenRequest {
+    /// `urn:ietf:params:oauth:grant-type:token-exchange`.
+    grant_type: String,
+    /// What is exchanged.
+    subject_token: String,
+    /// Its type.
+    subject_token_type: String,
+    /// What is asked for.
+    requested_token_type: Option<String>,
+    /// Whom the result is for.
+    audience: Option<String>,
+    /// The server workload's resource indicator (RFC 8707).
+    resource: Option<String>,
+    /// `server:action` words.
+    scope: Option<String>,
+    /// The mandate's entries, as JSON (RFC 9396).
+    authorization_details: Option<String>,
+    /// The task's purpose, trigger and limits, as JSON.
+    request_details: Option<String>,
+    /// The SPIFFE ID of the child or hosted agent type.
+    requested_actor: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-spiffe`.
+    client_assertion_type: Option<String>,
+    /// The client's JWT-SVID.
+    client_assertion: Option<String>,
+}
+
+/// What was issued (RFC 8693 §2.2.1).
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "its shape is all that is used")]
+pub(crate) struct TokenResponse {
+    /// The token, of whatever kind.
+    access_token: String,
+    /// Its type.
+    issued_token_type: String,
+    /// `Bearer`, or `N_A` for what is no access token.
+    token_type: String,
+    /// Seconds.
+    expires_in: u64,
+    /// What was granted.
+    scope: Option<String>,
+    /// What was granted (RFC 9396 §7).
+    #[schema(value_type = Option<Vec<Object>>)]
+    authorization_details: Option<()>,
+}
+
+/// A token and who shows it.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "its shape is all that is used")]
+pub(crate) struct TokenForm {
+    /// The token.
+    token: String,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-spiffe`.
+    client_assertion_type: String,
+    /// The caller's JWT-SVID.
+    client_assertion: String,
+}
+
+/// A task token, who shows it, and perhaps a child.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "its shape is all that is used")]
+pub(crate) struct CloseForm {
+    /// The task token.
+    token: String,
+    /// A task below it; the token's own by default.
+    task: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-spiffe`.
+    client_assertion_type: String,
+    /// The caller's JWT-SVID.
+    client_assertion: String,
+}
+
+/// An error (RFC 6749 §5.2).
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "its shape is all that is used")]
+pub(crate) struct OauthErrorBody {
+    /// `invalid_request`, `invalid_client`, `invalid_target`, `access_denied`, …
+    error: String,
+    /// The rule that was broken, and the mend.
+    error_description: String,
+}
+
+/// A problem (RFC 9457).
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "its shape is all that is used")]
+pub(crate) struct ProblemBody {
+    /// `urn:mandate:problem:<name>`.
+    r#type: String,
+    /// What kind of problem.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong here, and the mend.
+    detail: String,
+    /// The rule.
+    rule: Option<String>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Mandate authority",
+        description = "Identity for AI agents: exchanges, discovery, tasks, operators.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        token::token,
+        endpoint::metadata,
+        endpoint::jwks,
+        endpoint::spiffe_bundle,
+        endpoint::introspect,
+        endpoint::revoke,
+        endpoint::show,
+        endpoint::close,
+        operator::status,
+        operator::suspend,
+        operator::resume,
+        operator::suspensions,
+        operator::show,
+        operator::check,
+        operator::apply,
+        operator::back,
+        operator::task,
+        operator::cancel,
+        operator::search,
+        operator::entries,
+        operator::inclusion,
+        operator::consistency,
+        operator::list,
+        operator::rotate,
+        operator::accept_epoch,
+    )
+)]
+struct Api;
+
+/// The description as JSON, one member a line.
+pub fn openapi() -> Result<String, serde_json::Error> {
+    let mut text = Api::openapi().to_pretty_json()?;
+    text.push('\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_checked_in_description_is_the_generated_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+        let generated = super::openapi().unwrap();
+        assert!(
+            checked_in == generated,
+            "docs/openapi.json is old: `cargo run -p mandate-authority --example openapi > docs/openapi.json`"
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! Bundles: look, check, apply, go back.
+
+use axum::extract::{RawQuery, Request, State};
+use axum::response::Response;
+use mandate_audit::What;
+use mandate_model::BundleVersion;
+use mandate_policy::decl::{Right, ServerWorkload};
+use mandate_policy::{Bundle, Loaded};
+use mandate_ports::{BundleRecord, Change, Unit};
+use serde_json::{Value, json};
+
+use super::MAX_BODY;
+use super::caller::Operator;
+use super::query::Query;
+use crate::Authority;
+use crate::body;
+use crate::bundle;
+use crate::listen::Connection;
+use crate::problem::Problem;
+
+/// Files of a bundle.
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Files {
+    /// Name and text of each.
+    #[schema(value_type = Vec<Vec<String>>)]
+    files: Vec<(String, String)>,
+}
+
+/// Files to apply.
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Apply {
+    /// Name and text of each.
+    #[schema(value_type = Vec<Vec<String>>)]
+    files: Vec<(String, String)>,
+    /// The version that the plan was made against; 0 where none is live.
+    #[schema(value_type = u64)]
+    base: BundleVersion,
+}
+
+/// A version to apply again.
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Back {
+    /// Which one.
+    #[schema(value_type = u64)]
+    version: BundleVersion,
+    /// The version that is live as far as the operator knows.
+    #[schema(value_type = u64)]
+    base: BundleVersion,
+}
+
+/// A bundle's files; the live one's by default.
+#[utoipa::path(
+    get, path = "/operator/v1/bundle", tag = "operators",
+    params(("version" = Option<u64>, Query, description = "An earlier version")),
+    responses(
+        (status = 200, description = "The bundle", body = Object),
+        (status = 404, description = "There is none", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn show(
+    State(at): State<Connection>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let mut query = Query::parse(query)?;
+    let version = query.number("version")?.map(BundleVersion::new);
+    query.end()?;
+    let operator = Operator::any(&at, "bundle").await?;
+    operator.looks(&at, "bundle").await?;
+    let (version, record) = stored(&at.authority, version).await?;
+    Ok(body::answer(&json!({
+        "version": version,
+        "digest": record.digest,
+        "operator": record.operator,
+        "at": record.at,
+        "files": record.files,
+    })))
+}
+
+/// Every mistake, and what the bundle would change.
+#[utoipa::path(
+    post, path = "/operator/v1/bundle/check", tag = "operators",
+    request_body = Files,
+    responses(
+        (status = 200, description = "It loads", body = Object),
+        (status = 422, description = "Every mistake", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn check(
+    State(at): State<Connection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked: Files = body::json(request, MAX_BODY).await?;
+    let operator = Operator::any(&at, "bundle_check").await?;
+    operator.looks(&at, "bundle_check").await?;
+    let loaded = load(&at.authority, &asked.files)?;
+    let world = at.authority.world();
+    let live = world.bundle().map(|live| &live.bundle);
+    Ok(body::answer(&json!({
+        "base": world.live.version(),
+        "digest": bundle::digest(&asked.files),
+        "warnings": loaded.warnings,
+        "changes_upstreams": changes_upstreams(live, &loaded.bundle),
+        "plan": plan(live, &loaded.bundle),
+    })))
+}
+
+/// Makes a bundle live.
+#[utoipa::path(
+    post, path = "/operator/v1/bundle/apply", tag = "operators",
+    request_body = Apply,
+    responses(
+        (status = 200, description = "It is live", body = Object),
+        (status = 409, description = "Another one became live since", body = crate::openapi::ProblemBody),
+        (status = 422, description = "Every mistake", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn apply(
+    State(at): State<Connection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked: Apply = body::json(request, MAX_BODY).await?;
+    make_live(&at, asked.files, asked.base, None).await
+}
+
+/// Makes an earlier bundle live again, as a new version.
+#[utoipa::path(
+    post, path = "/operator/v1/bundle/back", tag = "operators",
+    request_body = Back,
+    responses(
+        (status = 200, description = "It is live", body = Object),
+        (status = 404, description = "There is no such version", body = crate::openapi::ProblemBody),
+        (status = 409, description = "Another one became live since", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn back(
+    State(at): State<Connection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked: Back = body::json(request, MAX_BODY).await?;
+    // Whoever may not apply learns nothing of which versions there are.
+    Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
+    let (_, record) = stored(&at.authority, Some(asked.version)).await?;
+    make_live(&at, record.files, asked.base, Some(asked.version)).await
+}
+
+async fn make_live(
+    at: &Connection,
+    mut files: Vec<(String, String)>,
+    base: BundleVersion,
+    back_to: Option<BundleVersion>,
+) -> Result<Response, Problem> {
+    let operator = Operator::permitted(at, "bundle_apply", Right::Apply, None).await?;
+    let authority = &at.authority;
+    let loaded = load(authority, &files)?;
+    let world = authority.refresh().await?;
+    if changes_upstreams(world.bundle().map(|live| &live.bundle), &loaded.bundle) {
+        Operator::permitted(at, "bundle_apply_upstreams", Right::Upstreams, None).await?;
+    }
+    files.sort();
+    let record = BundleRecord {
+        digest: bundle::digest(&files),
+        files,
+        operator: operator.principal(),
+        at: authority.now(),
+    };
+    let digest = record.digest.clone();
+    let version = base.next();
+    let what = What::BundleApplied {
+        version,
+        digest: digest.clone(),
+        back_to,
+    };
+    let unit = Unit {
+        changes: vec![Change::ApplyBundle { base, record }],
+        events: vec![operator.event(authority, what)],
+        ..Unit::default()
+    };
+    // What was compared is what the operator saw; the store checks that it is still live.
+    if world.live.version() != base {
+        let live = world.live.version();
+        let detail = format!("bundle version {live} is live by now; look at it and apply again");
+        return Err(Problem::conflict("bundle", detail));
+    }
+    let committed = authority.commit(unit).await?;
+    Ok(body::answer(&json!({
+        "version": committed.versions().bundle,
+        "digest": digest,
+        "warnings": loaded.warnings,
+    })))
+}
+
+fn load(authority: &Authority, files: &[(String, String)]) -> Result<Loaded, Problem> {
+    bundle::load(files, authority.config(), authority.now())
+        .map_err(|mistakes| Problem::bundle(serde_json::to_value(mistakes).unwrap_or(Value::Null)))
+}
+
+async fn stored(
+    authority: &Authority,
+    version: Option<BundleVersion>,
+) -> Result<(BundleVersion, BundleRecord), Problem> {
+    let found = authority.ports().state.bundle(version).await?;
+    found.ok_or_else(|| Problem::unknown("there is no such bundle"))
+}
+
+/// Whether an upstream or a credential would be another one, or new: an operator right of its own,
+/// since it says where secrets go (C4).
+fn changes_upstreams(live: Option<&Bundle>, new: &Bundle) -> bool {
+    let is_new = |server: &ServerWorkload| {
+        let before = live.and_then(|live| live.server(&server.name));
+        before.is_none_or(|before| {
+            before.upstream != server.upstream
+                || before.credential != server.credential
+                || before.upstream_audience != server.upstream_audience
+                || before.ca != server.ca
+        })
+    };
+    new.servers().any(is_new)
+}
+
+/// What changes for whom.
+fn plan(_live: Option<&Bundle>, _new: &Bundle) -> Value {
+    Value::Null
+}

@@ -1,0 +1,88 @@
+//! `POST /operator/v1/gateways/accept-epoch`: gives a store back the suspensions that it lost (B4).
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use mandate_audit::What;
+use mandate_model::GatewayId;
+use mandate_model::stop::{Subject, Suspension};
+use mandate_policy::Target;
+use mandate_policy::decl::Right;
+use mandate_ports::{Change, Unit};
+
+use super::MAX_BODY;
+use super::caller::Operator;
+use crate::body;
+use crate::listen::Connection;
+use crate::problem::Problem;
+
+/// What a gateway holds and this store may have lost.
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Accept {
+    /// The gateway instance.
+    #[schema(value_type = String)]
+    gateway: GatewayId,
+    /// The suspensions in its file.
+    #[schema(value_type = Vec<Object>)]
+    suspensions: Vec<Suspension>,
+}
+
+/// Suspends again what a gateway still holds, as this operator's act. The gateway's own file is
+/// rewritten after this has answered: a crash in between leaves it refusing.
+#[utoipa::path(
+    post, path = "/operator/v1/gateways/accept-epoch", tag = "operators",
+    request_body = Accept,
+    responses(
+        (status = 200, description = "The store has them; the version that names them", body = Object),
+        (status = 403, description = "Not permitted", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn accept_epoch(
+    State(at): State<Connection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked: Accept = body::json(request, MAX_BODY).await?;
+    let target = Target::from(&Subject::Gateway {
+        id: asked.gateway.clone(),
+    });
+    let operator = Operator::permitted(&at, "accept_epoch", Right::Gateways, Some(&target)).await?;
+    let authority = &at.authority;
+    let _alone = authority.gate().write().await;
+    let world = authority.refresh().await?;
+    let in_force = |s: &Suspension| {
+        world
+            .stops
+            .suspensions()
+            .any(|known| known.subject == s.subject)
+    };
+    let lost: Vec<Suspension> = asked
+        .suspensions
+        .into_iter()
+        .filter(|s| !in_force(s))
+        .collect();
+    let restored = lost.len();
+    let mut unit = Unit::default();
+    for lost in lost {
+        let what = What::Suspended {
+            subject: lost.subject.clone(),
+            version: world.stops.version().next(),
+            reason: lost.reason.clone(),
+        };
+        unit.events.push(operator.event(authority, what));
+        let operator = operator.principal();
+        unit.changes.push(Change::Suspend(Suspension {
+            operator,
+            at: authority.now(),
+            ..lost
+        }));
+    }
+    let operation = format!("accept_epoch {}", asked.gateway);
+    unit.events
+        .push(operator.event(authority, What::OperatorActed { operation }));
+    let committed = authority.commit_held(unit).await?;
+    Ok(body::answer(&serde_json::json!({
+        "epoch": committed.versions().epoch,
+        "version": committed.versions().stops,
+        "restored": restored,
+    })))
+}

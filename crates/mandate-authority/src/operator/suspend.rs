@@ -1,0 +1,93 @@
+//! `POST /operator/v1/suspend` and the list of what is in force.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use mandate_model::stop::{Subject, Suspension};
+use mandate_policy::Target;
+use mandate_policy::decl::Right;
+
+use super::caller::Operator;
+use crate::body;
+use crate::breakglass::{self, Order, Proof};
+use crate::listen::Connection;
+use crate::problem::Problem;
+
+/// Whom to stop or to let go on, and why.
+#[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SubjectAndReason {
+    /// `{"kind": "agent", "id": "spiffe://…"}`, `{"kind": "task", "id": "task-…"}`, …
+    #[schema(value_type = Object)]
+    pub(super) subject: Subject,
+    /// 1 to 500 characters, for the record.
+    pub(super) reason: String,
+}
+
+impl SubjectAndReason {
+    pub(super) async fn read(request: Request) -> Result<Self, Problem> {
+        let order: Self = body::json(request, MAX_ORDER).await?;
+        check_reason(&order.reason)?;
+        Ok(order)
+    }
+}
+
+/// A reason is there and can be printed.
+pub(super) fn check_reason(reason: &str) -> Result<(), Problem> {
+    let length = reason.chars().count();
+    if (1..=500).contains(&length) && !reason.chars().any(char::is_control) {
+        Ok(())
+    } else {
+        Err(Problem::malformed(
+            "`reason` is 1 to 500 characters without control characters",
+        ))
+    }
+}
+
+/// Suspends, and waits until it is effective.
+#[utoipa::path(
+    post, path = "/operator/v1/suspend", tag = "operators",
+    request_body = SubjectAndReason,
+    responses(
+        (status = 200, description = "It is effective; the proof", body = Proof),
+        (status = 403, description = "Not permitted", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn suspend(
+    State(at): State<Connection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let asked = SubjectAndReason::read(request).await?;
+    let target = Target::from(&asked.subject);
+    let operator = Operator::permitted(&at, "suspend", Right::Suspend, Some(&target)).await?;
+    let operator = operator.name().clone();
+    let order = Order {
+        subject: asked.subject,
+        reason: asked.reason,
+        operator,
+    };
+    // It goes on when the operator's terminal goes away.
+    let authority = at.authority.clone();
+    let task = tokio::spawn(async move { breakglass::suspend(&authority, order).await });
+    let proof = task.await.map_err(|_| Problem::unavailable())?;
+    Ok(body::answer(&proof))
+}
+
+/// The suspensions in force.
+#[utoipa::path(
+    get, path = "/operator/v1/suspensions", tag = "operators",
+    responses((status = 200, description = "Those in force, the oldest first", body = Object)),
+)]
+pub(crate) async fn suspensions(State(at): State<Connection>) -> Result<Response, Problem> {
+    let operator = Operator::any(&at, "suspensions").await?;
+    operator.looks_even_unrecorded(&at, "suspensions").await;
+    let world = at.authority.world();
+    let mut suspensions: Vec<&Suspension> = world.stops.suspensions().collect();
+    suspensions.sort_by_key(|suspension| suspension.version);
+    Ok(body::answer(&serde_json::json!({
+        "version": world.stops.version(),
+        "undurable": world.undurable,
+        "suspensions": suspensions,
+    })))
+}
+
+const MAX_ORDER: usize = 64 * 1024;

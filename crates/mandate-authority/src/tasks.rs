@@ -1,0 +1,98 @@
+//! Tasks as people and agents see them, and their end.
+
+use mandate_audit::What;
+use mandate_model::mandate::{Budget, RawEntry};
+use mandate_model::task::{Task, TaskState};
+use mandate_model::{ActorLevel, InstanceId, Principal, SpiffeId, TaskId, Timestamp, Trigger};
+use mandate_ports::{Change, StoreError};
+
+use crate::Authority;
+
+/// A task, as `/task/show` and the operators' interface say it.
+#[derive(Debug, Clone, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct TaskView {
+    /// `task-…`.
+    #[schema(value_type = String)]
+    id: TaskId,
+    /// Its parent; absent for a root task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    parent: Option<TaskId>,
+    /// `open`, `closed` or `cancelled`; an open one can have expired.
+    #[schema(value_type = String)]
+    state: TaskState,
+    /// What the root task is for.
+    purpose: String,
+    /// Whom it is for.
+    #[schema(value_type = String)]
+    principal: Principal,
+    /// What began it.
+    #[schema(value_type = Object)]
+    trigger: Trigger,
+    /// The agent type that may act in it.
+    #[schema(value_type = String)]
+    may_act: SpiffeId,
+    /// The one instance that may, once pinned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    instance: Option<InstanceId>,
+    /// Who delegated or opened it.
+    #[schema(value_type = Object)]
+    delegator: ActorLevel,
+    /// The mandate's entries.
+    #[schema(value_type = Vec<Object>)]
+    authorization_details: Vec<RawEntry>,
+    /// Milliseconds since the epoch.
+    #[schema(value_type = u64)]
+    created_at: Timestamp,
+    /// Milliseconds since the epoch.
+    #[schema(value_type = u64)]
+    expires_at: Timestamp,
+    /// What it may still spend and hand on.
+    #[schema(value_type = Object)]
+    remaining: Budget,
+}
+
+impl From<&Task> for TaskView {
+    fn from(task: &Task) -> Self {
+        let record = &task.record;
+        Self {
+            id: record.id,
+            parent: record.parent,
+            state: task.state,
+            purpose: task.purpose.clone(),
+            principal: task.principal.clone(),
+            trigger: task.trigger.clone(),
+            may_act: record.may_act.clone(),
+            instance: task.instance.clone(),
+            delegator: record.delegator.clone(),
+            authorization_details: record.mandate.entries.to_wire(),
+            created_at: task.created_at,
+            expires_at: record.mandate.expires_at,
+            remaining: task.remaining,
+        }
+    }
+}
+
+/// What ends `task` with all below it, and the record of it.
+///
+/// Tokens of the subtree expire no later than the longest token lifetime from `now`; until then the
+/// end is told to gateways.
+pub(crate) async fn ending(
+    authority: &Authority,
+    task: TaskId,
+    state: TaskState,
+    now: Timestamp,
+) -> Result<(Change, What), StoreError> {
+    let below = authority.ports().state.subtree(task).await?;
+    let count = below.iter().filter(|t| t.state == TaskState::Open).count() as u64;
+    let lifetimes = &authority.config().lifetimes;
+    let until = now.plus(lifetimes.task_token.max(lifetimes.access) + SKEW);
+    Ok((
+        Change::EndTask { task, state, until },
+        What::TaskEnded { task, state, count },
+    ))
+}
+
+/// Room for clocks that differ.
+const SKEW: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,0 +1,229 @@
+//! The steps of each exchange in order, each with what the shell must load for it.
+
+use mandate_decide::exchange::{
+    self, AuthenticatedClient, Evident, Fresh, Grant, Open, OpenSubject, ParsedExchange, Person,
+    Resume, Step, VerifiedSubject,
+};
+use mandate_model::task::Task;
+use mandate_model::{SpiffeId, TaskId, Timestamp};
+use mandate_ports::{Evidence, PeerProcess};
+
+use super::refusal::{Caller, Refusal, Refused};
+use crate::Authority;
+use crate::listen::{Connection, Origin};
+use crate::world::{LiveBundle, World};
+
+/// One try at one exchange.
+pub(super) struct Chain<'a> {
+    pub(super) at: &'a Connection,
+    pub(super) world: &'a World,
+    pub(super) live: &'a LiveBundle,
+    pub(super) now: Timestamp,
+    pub(super) fresh: Fresh,
+}
+
+/// The pure chain's view of a snapshot.
+pub(crate) fn exchange_world<'a>(
+    authority: &'a Authority,
+    world: &'a World,
+    live: &'a LiveBundle,
+    now: Timestamp,
+) -> exchange::World<'a> {
+    let config = authority.config();
+    exchange::World {
+        now,
+        issuer: &config.issuer,
+        trust_domain: &config.trust_domain,
+        bundle: &live.bundle,
+        bundle_version: live.version,
+        stops: &world.stops,
+        keys: &world.keys.set,
+        lifetimes: &config.lifetimes,
+    }
+}
+
+impl Chain<'_> {
+    /// Grants, or names the rule and who broke it.
+    pub(super) async fn decide(&self, parsed: &ParsedExchange) -> Result<(Grant, Caller), Refused> {
+        let step = super::name_of(&parsed.step);
+        if let Step::Attest { audience, claimed } = &parsed.step {
+            return self.attest(audience.as_deref(), claimed.as_ref()).await;
+        }
+        let client = exchange::authenticate(parsed.client_assertion.as_deref(), &self.view())
+            .map_err(Refused::early)?;
+        let mut caller = Caller::client(step, &client, self.world);
+        match self.step(&client, &parsed.step, &mut caller).await {
+            Ok(grant) => Ok((grant, caller)),
+            Err(why) => Err(caller.refused(why)),
+        }
+    }
+
+    async fn step(
+        &self,
+        client: &AuthenticatedClient,
+        step: &Step,
+        caller: &mut Caller,
+    ) -> Result<Grant, Refusal> {
+        let (world, fresh) = (&self.view(), &self.fresh);
+        Ok(match step {
+            // Evidence authenticates it, not an assertion: it has gone another way.
+            Step::Attest { .. } => return Err(Refusal::NoPeer),
+            Step::AttestHosted {
+                hosted,
+                audience,
+                subject_token,
+            } => {
+                let audience = audience.as_deref();
+                exchange::attest_hosted(client, hosted, subject_token, audience, world, fresh)?
+            }
+            Step::Open(open) => {
+                let person = self.person(client, open).await?;
+                exchange::open(client, open, person.as_ref(), world, fresh)?
+            }
+            Step::Delegate(asked) => {
+                let subject = self.subject(&asked.subject_token, caller).await?;
+                exchange::delegate(client, asked, &subject, world, fresh)?
+            }
+            Step::Renew {
+                subject_token,
+                entries,
+                scope,
+            } => {
+                let subject = self.subject(subject_token, caller).await?;
+                exchange::renew(
+                    client,
+                    &subject,
+                    entries.as_ref(),
+                    scope.as_deref(),
+                    world,
+                    fresh,
+                )?
+            }
+            Step::Resume(resume) => self.resume(client, resume, caller).await?,
+            Step::Access {
+                subject_token,
+                resource,
+                scope,
+                entries,
+            } => {
+                let subject = self.subject(subject_token, caller).await?;
+                caller.for_resource(resource, self.live);
+                let asked = (entries.as_ref(), scope.as_deref());
+                exchange::access(client, &subject, resource, asked, world, fresh)?
+            }
+        })
+    }
+
+    async fn attest(
+        &self,
+        audience: Option<&str>,
+        claimed: Option<&SpiffeId>,
+    ) -> Result<(Grant, Caller), Refused> {
+        let Origin::Process(peer) = &self.at.origin else {
+            return Err(Refused::early(Refusal::NoPeer));
+        };
+        let evidence = Evidence::Process(same_process(peer).map_err(|_| Refused::unavailable())?);
+        let attestor = &self.at.authority.ports().attestor;
+        let attested = attestor
+            .attest(evidence, &self.live.bundle)
+            .await
+            .map_err(|why| Refused::early(Refusal::Evidence(why)))?;
+        let evident = Evident {
+            agent: attested.agent,
+            provider: attested.provider,
+            instance: attested.instance,
+            kind: attested.kind,
+            facts: attested.facts,
+        };
+        let domain = &self.at.authority.config().trust_domain;
+        let caller = Caller::attested(domain.agent(&evident.agent), &evident, self.world);
+        match exchange::attest(evident, audience, claimed, &self.view(), &self.fresh) {
+            Ok(grant) => Ok((grant, caller)),
+            Err(why) => Err(caller.refused(why.into())),
+        }
+    }
+
+    async fn person(
+        &self,
+        client: &AuthenticatedClient,
+        open: &Open,
+    ) -> Result<Option<Person>, Refusal> {
+        let OpenSubject::IdToken(token) = &open.subject else {
+            return Ok(None);
+        };
+        let provider = exchange::user_provider(client, open, &self.view())?;
+        let people = &self.at.authority.ports().people;
+        let token = people
+            .verify(&provider, token, &self.live.bundle, self.now)
+            .await?;
+        Ok(Some(Person { provider, token }))
+    }
+
+    async fn subject(&self, token: &str, caller: &mut Caller) -> Result<VerifiedSubject, Refusal> {
+        let view = self.view();
+        let token = exchange::verify_task_token(token, &view)?;
+        let task = self.task(token.task()).await?;
+        if let Some(task) = &task {
+            caller.in_task(task);
+        }
+        Ok(token.confirm(task, &view)?)
+    }
+
+    async fn resume(
+        &self,
+        client: &AuthenticatedClient,
+        resume: &Resume,
+        caller: &mut Caller,
+    ) -> Result<Grant, Refusal> {
+        let unknown = exchange::SubjectError::UnknownTask(resume.task);
+        let unknown = exchange::ExchangeError::Subject(unknown);
+        if resume.by_parent {
+            let parent = self.subject(&resume.subject_token, caller).await?;
+            let task = self.task(resume.task).await?.ok_or(unknown)?;
+            Ok(exchange::resume_by_parent(
+                client,
+                &parent,
+                &task,
+                &self.view(),
+                &self.fresh,
+            )?)
+        } else {
+            let task = self.task(resume.task).await?.ok_or(unknown)?;
+            let token = &resume.subject_token;
+            Ok(exchange::resume_by_opener(
+                client,
+                token,
+                &task,
+                &self.view(),
+                &self.fresh,
+            )?)
+        }
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, Refusal> {
+        self.at
+            .authority
+            .ports()
+            .state
+            .task(id)
+            .await
+            .map_err(|why| {
+                tracing::error!(%why, "a task could not be read");
+                Refusal::Unavailable
+            })
+    }
+
+    fn view(&self) -> exchange::World<'_> {
+        exchange_world(&self.at.authority, self.world, self.live, self.now)
+    }
+}
+
+/// The same process once more: the pidfd refers to it and to no other, whoever has its pid by now.
+fn same_process(peer: &PeerProcess) -> std::io::Result<PeerProcess> {
+    Ok(PeerProcess {
+        pidfd: peer.pidfd.try_clone()?,
+        pid: peer.pid,
+        uid: peer.uid,
+        gid: peer.gid,
+    })
+}

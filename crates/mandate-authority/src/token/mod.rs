@@ -1,0 +1,166 @@
+//! `POST /token`: the six exchanges of `docs/tokens.md`.
+//!
+//! ```text
+//! form → ParsedExchange → AuthenticatedClient → Grant → Sealed → commit → Receipted → reply
+//! ```
+//!
+//! Everything from the second arrow on is made anew when the world has moved before the commit
+//! (B4). A refusal takes the same road: it is recorded before it is sent.
+
+mod chain;
+mod refusal;
+mod reply;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use mandate_decide::exchange::{Fresh, ParsedExchange, Step, parse};
+use mandate_model::{TaskId, TokenId};
+use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, KeyState, SignerError, Unit};
+
+use crate::form;
+use crate::listen::Connection;
+pub(crate) use chain::exchange_world;
+pub(crate) use refusal::{Caller, Refusal, Refused};
+
+/// Exchanges.
+#[utoipa::path(
+    post, path = "/token", tag = "agents",
+    request_body(content_type = "application/x-www-form-urlencoded", content = crate::openapi::TokenRequest),
+    responses(
+        (status = 200, description = "A token (RFC 8693 §2.2.1)", body = crate::openapi::TokenResponse),
+        (status = 400, description = "A rule is broken", body = crate::openapi::OauthErrorBody),
+        (status = 401, description = "The caller did not prove what it is", body = crate::openapi::OauthErrorBody),
+        (status = 403, description = "Something about the request is suspended", body = crate::openapi::OauthErrorBody),
+        (status = 503, description = "Nothing can be recorded now", body = crate::openapi::OauthErrorBody),
+    ),
+)]
+pub(crate) async fn token(State(at): State<Connection>, request: Request) -> Response {
+    match exchange(&at, request).await {
+        Ok(response) => response,
+        Err(refused) => refused.reply(&at).await,
+    }
+}
+
+async fn exchange(at: &Connection, request: Request) -> Result<Response, Refused> {
+    let form = form::read(request)
+        .await
+        .map_err(|why| Refused::form(&why))?;
+    let parsed = parse(form).map_err(Refused::early)?;
+    for _ in 0..ROUNDS {
+        if let Some(response) = round(at, &parsed).await? {
+            return Ok(response);
+        }
+        at.authority
+            .refresh()
+            .await
+            .map_err(|_| Refused::unavailable())?;
+    }
+    Err(Refused::unavailable())
+}
+
+/// One try at one world; `None` if the world moved before the commit.
+async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Response>, Refused> {
+    let authority = &at.authority;
+    let world = authority.world();
+    let live = world.bundle().ok_or_else(Refused::no_bundle)?;
+    let now = authority.now();
+    let fresh = Fresh {
+        task: TaskId::new(now, authority.random()),
+        token: TokenId::new(now, authority.random()),
+    };
+    let chain = chain::Chain {
+        at,
+        world: &world,
+        live,
+        now,
+        fresh,
+    };
+    let (grant, caller) = chain.decide(parsed).await?;
+    let purpose = if grant.is_svid() {
+        KeyPurpose::Svid
+    } else {
+        KeyPurpose::Oauth
+    };
+    let signer = &authority.ports().signer;
+    let Some(key) = signer
+        .current(purpose)
+        .ok()
+        .filter(|key| world.keys.is_signing(key))
+    else {
+        return Ok(None);
+    };
+    let sign = |input: &[u8]| signer.sign(&key, input).map(|signed| signed.signature);
+    let sealed = match grant.seal::<SignerError>(&key, &world.keys.set, now, sign) {
+        Ok(sealed) => sealed,
+        Err(why) => {
+            tracing::error!(%why, "a grant could not be sealed");
+            return Err(Refused::unavailable());
+        }
+    };
+    let mut sealed = sealed;
+    let parts = sealed.take_parts();
+    let unit = Unit {
+        expect: Some(world.versions),
+        live_tasks: parts
+            .live_tasks
+            .into_iter()
+            .map(|task| (task, now))
+            .collect(),
+        changes: parts.effects.into_iter().map(change).collect(),
+        events: parts.events,
+    };
+    match authority.commit(unit).await {
+        Ok(receipted) => {
+            authority.metrics().issued(kind_of(&parsed.step));
+            Ok(Some(reply::granted(&sealed, &receipted, authority.now())))
+        }
+        Err(CommitError::Conflict(Conflict::Versions(_))) => Ok(None),
+        Err(CommitError::Conflict(why)) => Err(caller.refused(Refusal::of_conflict(why))),
+        Err(CommitError::Store(_)) => Err(Refused::unavailable()),
+    }
+}
+
+/// The port's word for what a grant asks of the store.
+fn change(effect: mandate_decide::exchange::Effect) -> Change {
+    use mandate_decide::exchange::Effect;
+    match effect {
+        Effect::OpenTask(task) => Change::OpenTask(task),
+        Effect::DelegateTask(task) => Change::DelegateTask(task),
+        Effect::PinInstance { task, instance } => Change::PinInstance { task, instance },
+        Effect::ReserveAccesses { task, count } => Change::ReserveAccesses { task, count },
+        Effect::UseOnce { scope, id, until } => Change::UseOnce { scope, id, until },
+    }
+}
+
+/// The exchange's name in records.
+fn name_of(step: &Step) -> &'static str {
+    match step {
+        Step::Attest { .. } => "attest",
+        Step::AttestHosted { .. } => "attest-hosted",
+        Step::Open(_) => "open",
+        Step::Delegate(_) => "delegate",
+        Step::Renew { .. } => "renew",
+        Step::Resume(_) => "resume",
+        Step::Access { .. } => "access",
+    }
+}
+
+fn kind_of(step: &Step) -> &'static str {
+    match step {
+        Step::Attest { .. } | Step::AttestHosted { .. } => "jwt-svid",
+        Step::Open(_) | Step::Delegate(_) | Step::Renew { .. } | Step::Resume(_) => "task",
+        Step::Access { .. } => "access",
+    }
+}
+
+impl crate::world::Keys {
+    /// Whether the snapshot knows `key` as one that signs.
+    pub(crate) fn is_signing(&self, key: &mandate_model::KeyId) -> bool {
+        self.all
+            .iter()
+            .any(|known| known.id == *key && known.state == KeyState::Signing)
+    }
+}
+
+/// How often an exchange begins again because the world moved.
+const ROUNDS: usize = 8;

@@ -1,0 +1,63 @@
+//! Answers of the token endpoint. One that hands out a token asks for the receipt.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use mandate_decide::exchange::{OauthError, Sealed};
+use mandate_model::Timestamp;
+
+use crate::commit::Receipted;
+use crate::problem::RETRY_AFTER;
+
+/// The token, now that its records are durable (P4).
+pub(super) fn granted(sealed: &Sealed, _durable: &Receipted, now: Timestamp) -> Response {
+    plain(StatusCode::OK, &sealed.response(now))
+}
+
+/// An error (RFC 6749 §5.2).
+pub(crate) fn refused(error: OauthError, description: &str) -> Response {
+    let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = serde_json::json!({
+        "error": error.code,
+        "error_description": printable(description),
+    });
+    let mut response = plain(status, &body);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+    }
+    response
+}
+
+/// RFC 6749 §5.1: no cache keeps it.
+fn plain(status: StatusCode, body: &serde_json::Value) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::PRAGMA, "no-cache"),
+    ];
+    (status, headers, body.to_string()).into_response()
+}
+
+/// RFC 6749 §5.2: visible ASCII without `"` and `\`; ours has `'` in the place of a quote.
+fn printable(text: &str) -> String {
+    let allowed = |c: char| match c {
+        '"' | '\\' => '\'',
+        ' '..='~' => c,
+        _ => '?',
+    };
+    text.chars().take(MAX_DESCRIPTION).map(allowed).collect()
+}
+
+const MAX_DESCRIPTION: usize = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_has_only_what_the_standard_allows() {
+        assert_eq!(printable("say \"x\" \\ é\n"), "say 'x' ' ??");
+        assert_eq!(printable(&"x".repeat(1000)).len(), MAX_DESCRIPTION);
+    }
+}
