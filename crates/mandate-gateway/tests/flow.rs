@@ -93,12 +93,20 @@ async fn tls_and_http2_on_both_sides() {
     assert_eq!(arrived.len(), 3);
     assert!(arrived[0].version == http::Version::HTTP_2);
     assert!(!arrived[0].headers.contains_key("host"));
-    let other = agent.send_request({
-        let mut request = get_h2(READ, &token(&world));
-        *request.uri_mut() = format!("https://other.example{READ}").parse().unwrap();
-        request
-    });
-    assert_eq!(refusal(other.await.unwrap()).await.1, "request.no_server");
+}
+
+#[tokio::test]
+async fn unmatched_host_is_refused() {
+    let world = tls_world().await;
+    let mut agent = connect_tls(&world).await;
+    let mut request = get_h2(READ, &token(&world));
+    *request.uri_mut() = format!("https://other.example{READ}").parse().unwrap();
+    let refused = refusal(agent.send_request(request).await.unwrap()).await;
+    assert_eq!(
+        refused,
+        (StatusCode::NOT_FOUND, "request.no_server".to_owned())
+    );
+    assert!(world.upstream.arrived().is_empty());
 }
 
 #[tokio::test]
@@ -247,7 +255,7 @@ async fn an_upload_streams_through_and_is_whole() {
 }
 
 #[tokio::test]
-async fn an_upload_under_way_is_cut_by_a_suspension() {
+async fn suspension_cuts_an_open_upload() {
     let world = World::new().await;
     let (chunks, answer) = upload(&world, &upload_token(&world)).await;
     chunks.send(Bytes::from_static(b"first")).unwrap();

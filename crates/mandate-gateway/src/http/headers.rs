@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_hop_by_hop_and_declared_fields_do_not_reach_the_upstream() {
+    fn inbound_identity_headers_are_stripped() {
         let mut headers = fields(&[
             ("accept", "*/*"),
             ("cookie", "a=b"),
