@@ -91,7 +91,7 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &head, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
-    let read = attributes::read_attributes(pending, &head, body, front.decided_body).await;
+    let read = attributes::read_attributes(pending, &head, body, &front.limits).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
     // Decide: pure, over one snapshot.
@@ -150,7 +150,8 @@ async fn pass(
         Ok((answered, needles)) => {
             let status = answered.response.status().as_u16();
             let idle = server.http.idle_timeout;
-            let response = release::release(&access, answered.response, needles, idle).await;
+            let releasing = release::release(&access, answered.response, needles, idle);
+            let response = forward::unless_cut(&access, releasing).await;
             match response.and_then(|r| forward::may_go(&access).map(|()| r)) {
                 Ok(response) => {
                     access.down.leaves_by(&arrival.socket);
@@ -229,7 +230,8 @@ async fn inject_and_forward(
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
     let body = limited(body, server.http.max_body_bytes);
-    let answered = forward::forward(front, access, server, head, &outgoing, body, reply).await?;
+    let forwarding = forward::forward(front, access, server, head, &outgoing, body, reply);
+    let answered = forward::unless_cut(access, forwarding).await?;
     Ok((answered, outgoing.needles))
 }
 

@@ -310,6 +310,8 @@ async fn refused_append_refuses_the_access() {
     );
     assert_eq!(refused, unrecorded);
     assert!(world.upstream.arrived().is_empty());
+    let status = world.gateway.status();
+    assert!(!status.ready && status.trouble.unwrap().contains("disk is full"));
     // A denial that cannot be recorded is not told as one either.
     let globex = get("/records/customers/globex/notes", &read_token(&world));
     assert_eq!(refusal(send(world.address, globex).await).await, unrecorded);
@@ -320,6 +322,17 @@ async fn refused_append_refuses_the_access() {
         StatusCode::OK,
         "it recovers without help"
     );
+}
+
+#[tokio::test]
+async fn a_gateway_finds_out_by_itself_that_it_can_record_again() {
+    let world = World::new().await;
+    world.spool.full.store(true, Ordering::SeqCst);
+    send(world.address, get(READ, &read_token(&world))).await;
+    assert!(!world.gateway.status().ready);
+    world.spool.full.store(false, Ordering::SeqCst);
+    world.until(|w| w.gateway.status().ready).await;
+    world.record(|r| matches!(r.what, What::Alarm { .. })).await;
 }
 
 #[tokio::test]

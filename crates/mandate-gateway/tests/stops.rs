@@ -334,3 +334,49 @@ async fn an_acknowledgement_is_repeated_until_it_is_heard() {
         .await;
     assert_eq!(world.authority.acknowledged(version).unwrap().cut, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_byte_that_comes_after_the_acknowledgement_reaches_any_of_many_agents() {
+    let world = World::new().await;
+    let mut readers = Vec::new();
+    for n in 0..24 {
+        let mut request = get(STREAM, &token(&world));
+        let response = if n % 2 == 0 {
+            send(world.address, request).await
+        } else {
+            *request.uri_mut() = format!("http://gateway{STREAM}").parse().unwrap();
+            request.headers_mut().remove("host");
+            send_http2(world.address, request).await
+        };
+        readers.push(tokio::spawn(read_to_the_end(response.into_body())));
+    }
+    static BLOCK: [u8; 16_384] = [b'.'; 16_384];
+    for _ in 0..200 {
+        world.upstream.feed(&BLOCK);
+        tokio::task::yield_now().await;
+    }
+    let version = world.authority.suspend(retriever());
+    while world.authority.acknowledged(version).is_none() {
+        world.upstream.feed(&BLOCK);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.upstream.feed(b"AFTER");
+    assert_eq!(world.authority.acknowledged(version).unwrap().cut, 24);
+    for reader in readers {
+        let (whole, after) = reader.await.unwrap();
+        assert!(!whole && !after);
+    }
+    assert_eq!(world.gateway.status().open_accesses, 0);
+}
+
+/// Whether the body ended whole, and whether it held what was sent last.
+async fn read_to_the_end(mut body: Incoming) -> (bool, bool) {
+    let mut after = false;
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => after |= frame.into_data().unwrap().ends_with(b"AFTER"),
+            Err(_cut) => return (false, after),
+        }
+    }
+    (true, after)
+}

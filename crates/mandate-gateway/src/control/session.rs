@@ -232,12 +232,9 @@ impl Control {
             return;
         }
         let cut = Cut::new("gateway.lease_ended", "the gateway has no lease");
-        let cuts = self.parts.registry.cut_all(&cut).await;
-        self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
-        tracing::warn!(
-            cut = cuts.cut,
-            "no lease for the whole grace; open accesses are reset"
-        );
+        let cut = self.parts.registry.cut_all(&cut).await;
+        self.parts.recorder.metrics.cuts.inc_by(cut);
+        tracing::warn!(cut, "no lease for the whole grace; open accesses are reset");
     }
 
     fn renew_if_due(&mut self) {
