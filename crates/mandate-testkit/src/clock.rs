@@ -50,6 +50,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keeps_what_the_port_promises() {
+        crate::machine_suite::clock(&FixedClock::at(Timestamp::from_secs(100)));
+    }
+
+    #[test]
     fn the_clocks_pass_together_and_jump_apart() {
         let clock = FixedClock::at(Timestamp::from_secs(100));
         let boot = clock.boot();

@@ -44,6 +44,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keeps_what_the_port_promises() {
+        crate::machine_suite::entropy(&SeededEntropy::new(1));
+    }
+
+    #[test]
     fn a_seed_gives_the_same_stream_and_no_bytes_twice() {
         let (one, two) = (SeededEntropy::new(1), SeededEntropy::new(1));
         let first: [u8; 40] = one.bytes();

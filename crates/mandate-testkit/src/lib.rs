@@ -10,7 +10,10 @@
 
 pub mod attest_suite;
 pub mod clock;
+pub mod credentials_suite;
 pub mod entropy;
+pub mod machine_suite;
 pub mod oidc_issuer;
+pub mod signer_suite;
 pub mod spool_suite;
 pub mod store_suite;

@@ -71,6 +71,19 @@ async fn a_secret_comes_from_a_file_without_its_line_end() {
 }
 
 #[tokio::test]
+async fn keeps_what_the_port_promises() {
+    let folder = TempDir::new().unwrap();
+    let credentials = with_source(&folder, "env: RECORDS_KEY").await;
+    let case = mandate_testkit::credentials_suite::Mapped {
+        name: SecretName::parse("key").unwrap(),
+        value: b"from-env".to_vec(),
+        pinned: parse_origin(RECORDS).unwrap(),
+        unmapped: SecretName::parse("other").unwrap(),
+    };
+    mandate_testkit::credentials_suite::run(&credentials, &case).await;
+}
+
+#[tokio::test]
 async fn a_secret_is_sent_to_no_origin_but_those_pinned() {
     let folder = TempDir::new().unwrap();
     let credentials = with_source(&folder, "env: RECORDS_KEY").await;

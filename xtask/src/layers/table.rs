@@ -94,6 +94,7 @@ const ROWS: &[Row] = &[
     other("mandate-authority", Layer::Surface),
     other("mandate-gateway", Layer::Surface),
     other("mandate", Layer::Program),
+    other("mandate-bench", Layer::Program),
     other("mandate-testkit", Layer::Testkit),
     other("xtask", Layer::Automation),
 ];
