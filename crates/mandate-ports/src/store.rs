@@ -27,15 +27,25 @@ pub struct Versions {
 
 /// One change, whole or not at all, and the records that tell of it.
 ///
-/// The store checks `expect` inside the transaction (B4): if a version has moved since the
-/// decision was made, nothing is stored and the decision is made again.
+/// The store checks `expect`, `live_tasks` and `shown_tokens` inside the transaction (B4): if what
+/// the decision rests on has moved since it was made, nothing is stored and the decision is made
+/// again.
 #[derive(Debug, Default)]
 pub struct Unit {
     /// The versions that must still be the current ones; `None` where they do not matter (a record
     /// of a refusal, a suspension).
+    ///
+    /// Epoch, bundle and keys must be exactly these. Of the stops, only suspensions bear on every
+    /// decision: `stops` must not be older than the last [`Change::Suspend`] or [`Change::Resume`],
+    /// nor newer than the store's own. Tasks that ended and tokens that were revoked since move the
+    /// stop version and are no conflict by themselves: any agent brings those about at will, and
+    /// everyone else's decisions would never hold. Whoever decides names the tasks and tokens that
+    /// the decision rests on in `live_tasks` and `shown_tokens`.
     pub expect: Option<Versions>,
     /// Tasks that must be open and unexpired at `at`, with every ancestor.
     pub live_tasks: Vec<(TaskId, Timestamp)>,
+    /// Tokens that the decision rests on: a revoked one is a [`Conflict::TokenRevoked`].
+    pub shown_tokens: Vec<TokenId>,
     /// What changes, in order.
     pub changes: Vec<Change>,
     /// What is recorded. Empty only where there is nothing to tell. The `version` of a `suspended`
@@ -209,6 +219,9 @@ pub enum Conflict {
     /// A task, or an ancestor of it, is not open any more.
     #[error("task {0} is not open any more")]
     TaskNotLive(TaskId),
+    /// A token that was shown is revoked.
+    #[error("token {0} was revoked")]
+    TokenRevoked(TokenId),
     /// The task is not known.
     #[error("there is no task {0}")]
     NoTask(TaskId),

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use crate::failure::store_error;
 
 /// The version of [`TABLES`].
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// What a writing connection is set to, each time that it is opened.
 ///
@@ -55,6 +55,8 @@ const TABLES: &str = "
         only     INTEGER PRIMARY KEY CHECK (only = 0),
         epoch    TEXT NOT NULL,
         stops    INTEGER NOT NULL,
+        -- The stop version with which a suspension last began or ended.
+        suspended INTEGER NOT NULL,
         bundle   INTEGER NOT NULL,
         keys     INTEGER NOT NULL,
         log_size INTEGER NOT NULL,
@@ -177,5 +179,5 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
 
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";

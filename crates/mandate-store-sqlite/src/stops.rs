@@ -15,7 +15,7 @@ pub(crate) fn suspend(
     head: &mut Head,
     suspension: &Suspension,
 ) -> Outcome<StopVersion> {
-    let version = head.move_stops();
+    let version = head.move_suspensions();
     let suspension = Suspension {
         version,
         ..suspension.clone()
@@ -33,7 +33,7 @@ pub(crate) fn resume(db: &Connection, head: &mut Head, subject: &Subject) -> Out
     if rows == 0 {
         return Err(Conflict::NotSuspended(subject.clone()).into());
     }
-    Ok(head.move_stops())
+    Ok(head.move_suspensions())
 }
 
 /// A task's tokens are void.
@@ -57,6 +57,18 @@ pub(crate) fn revoke(
     .execute(params![token.as_bytes(), moment(until)])?;
     head.move_stops();
     Ok(())
+}
+
+/// That `token` is not revoked.
+pub(crate) fn check_not_revoked(db: &Connection, token: TokenId) -> Outcome<()> {
+    let revoked = db
+        .prepare_cached("SELECT 1 FROM revoked_token WHERE token = ?1")?
+        .exists([token.as_bytes()])?;
+    if revoked {
+        Err(Conflict::TokenRevoked(token).into())
+    } else {
+        Ok(())
+    }
 }
 
 /// An identifier is used for the first and only time.
@@ -86,7 +98,7 @@ pub(crate) fn prune(db: &Connection, now: Timestamp) -> Outcome<()> {
 
 /// All stops that could matter at `now`.
 pub(crate) fn stops(db: &Connection, now: Timestamp) -> Result<StopSet, StoreError> {
-    let (versions, _, _) = crate::head::read(db)?;
+    let versions = crate::head::read(db)?.versions;
     let mut suspensions = Vec::new();
     let mut statement = db
         .prepare_cached("SELECT body FROM suspension")

@@ -2,6 +2,7 @@
 //! `CheckpointStore`. An adapter's tests are one call to [`run`].
 
 mod budgets;
+mod expect;
 mod fixture;
 mod ingest;
 mod log;
@@ -32,6 +33,7 @@ pub trait StoreFactory: Sync {
 /// Runs every case, each on a store of its own. Panics at the first broken promise.
 pub async fn run<F: StoreFactory>(factory: &F) {
     units::run(factory).await;
+    expect::run(factory).await;
     tasks::run(factory).await;
     budgets::run(factory).await;
     state::run(factory).await;
