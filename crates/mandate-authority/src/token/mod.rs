@@ -117,6 +117,7 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
             .collect(),
         changes: parts.effects.into_iter().map(change).collect(),
         events: parts.events,
+        ..Unit::default()
     };
     match authority.commit(unit).await {
         Ok(receipted) => {
