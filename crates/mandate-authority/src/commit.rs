@@ -129,6 +129,7 @@ impl From<Conflict> for Problem {
             Conflict::NotSuspended(_) => Problem::conflict("not_suspended", detail),
             Conflict::Versions(_) => Problem::conflict("versions", detail),
             Conflict::TaskNotLive(_) => Problem::conflict("task_over", detail),
+            Conflict::TokenRevoked(_) => Problem::conflict("token_revoked", detail),
             Conflict::Budget { .. } => Problem::conflict("budget", detail),
             Conflict::Pinned(_) => Problem::conflict("pinned", detail),
             Conflict::Used => Problem::conflict("used", detail),

@@ -186,6 +186,10 @@ fn an_amount_within_mandate_and_policy_passes_and_spends_the_token() {
         (r#"{"amount_cents":-1}"#, "mandate.unfit"),
         (r#"{"amount_cents":"5000"}"#, "request.attribute"),
         (r#"{"amount_cents":[1,5001]}"#, "mandate.unfit"),
+        (
+            r#"{"amount_cents":1,"Amount_Cents":999999}"#,
+            "request.attribute",
+        ),
         (r#"{}"#, "mandate.missing"),
         (r#"{"amount_cents":5e3}"#, "request.attribute"),
         (

@@ -408,6 +408,39 @@ fn a_lost_token_is_resumed_by_who_gave_it_and_nobody_else() {
 }
 
 #[test]
+fn a_step_that_the_bundle_does_not_allow_any_more_stops_all_below_it() {
+    let mut s = scene();
+    assert!(s.lab.renew(&s.retriever, &s.child).is_ok());
+    let without = lab::BUNDLE.replace(
+        "maySpawn: [orchestrator, retriever, executor, pinned]",
+        "maySpawn: [orchestrator, executor, pinned]",
+    );
+    assert_ne!(without, lab::BUNDLE);
+    s.lab.apply(&without);
+    for refused in [
+        s.lab.renew(&s.retriever, &s.child),
+        s.lab.reach(&s.retriever, &s.child),
+    ] {
+        assert!(matches!(
+            exchange_error(refused),
+            ExchangeError::Grant(GrantError::Spawn(_))
+        ));
+    }
+    assert!(s.lab.renew(&s.orchestrator, &s.root).is_ok());
+    s.lab
+        .apply(&lab::BUNDLE.replace("metadata: {name: morning}", "metadata: {name: evening}"));
+    for refused in [
+        s.lab.renew(&s.orchestrator, &s.root),
+        s.lab.renew(&s.retriever, &s.child),
+    ] {
+        assert!(matches!(
+            exchange_error(refused),
+            ExchangeError::Grant(GrantError::Open(_))
+        ));
+    }
+}
+
+#[test]
 fn a_pinned_task_belongs_to_its_first_instance() {
     let mut s = scene();
     let token = s

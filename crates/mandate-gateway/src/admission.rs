@@ -5,6 +5,8 @@
 //! a new snapshot finds every access: either the access is registered and is decided again by
 //! [`Registry::decide_again`], or its own next check sees the new generation.
 
+mod cut;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,28 +16,13 @@ use mandate_model::{TaskId, Timestamp};
 use mandate_ports::Clock;
 use tokio_util::sync::CancellationToken;
 
+use cut::Counts;
+pub(crate) use cut::{Cut, Cuts};
+
 use crate::egress::Egress;
 use crate::lease::Lease;
 use crate::snapshot::{Snapshot, Snapshots};
 use crate::socket::Socket;
-
-/// Why an access may not go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cut {
-    /// The rule, in the words of the records.
-    pub(crate) rule: String,
-    /// For people.
-    pub(crate) detail: String,
-}
-
-impl Cut {
-    pub(crate) fn new(rule: &str, detail: impl Into<String>) -> Self {
-        Self {
-            rule: rule.to_owned(),
-            detail: detail.into(),
-        }
-    }
-}
 
 /// What an access was decided on, so that it can be decided again.
 pub(crate) trait Standing: Send + Sync {
@@ -74,6 +61,7 @@ pub(crate) struct Admission {
     cut: OnceLock<Cut>,
     cancelled: CancellationToken,
     gone: CancellationToken,
+    counts: Arc<Counts>,
     /// Carries every socket of the access; `true` where the socket carries nothing else.
     sockets: Mutex<Vec<(Arc<Socket>, bool)>>,
     forwarded: AtomicBool,
@@ -128,19 +116,30 @@ impl Admission {
                     .fetch_max(snapshot.generation, Ordering::SeqCst);
                 Ok(())
             }
-            Err(cut) => Err(self.abort(cut)),
+            Err(cut) => {
+                let unknown = self.was_forwarded() && !self.was_answered();
+                if self.abort_first(cut.clone()) {
+                    self.counts.add(unknown);
+                }
+                Err(self.cut.get().cloned().unwrap_or(cut))
+            }
         }
     }
 
     /// Ends it: when this returns, no byte leaves by a socket that it has to itself. Tells the
     /// reason that counts, which is the first.
     pub(crate) fn abort(&self, cut: Cut) -> Cut {
-        let first = self.cut.set(cut.clone()).is_ok();
+        self.abort_first(cut.clone());
+        self.cut.get().cloned().unwrap_or(cut)
+    }
+
+    fn abort_first(&self, cut: Cut) -> bool {
+        let first = self.cut.set(cut).is_ok();
         if first {
             self.kill(|own| own);
             self.cancelled.cancel();
         }
-        self.cut.get().cloned().unwrap_or(cut)
+        first
     }
 
     fn kill(&self, which: impl Fn(bool) -> bool) {
@@ -231,15 +230,7 @@ impl Admission {
 pub(crate) struct Registry {
     next: AtomicU64,
     live: Mutex<HashMap<u64, Arc<Admission>>>,
-}
-
-/// What a decision taken again led to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Cuts {
-    /// Accesses that were cut.
-    pub(crate) cut: u64,
-    /// Those of them that had been forwarded and not answered.
-    pub(crate) unknown: u64,
+    counts: Arc<Counts>,
 }
 
 impl Registry {
@@ -262,6 +253,7 @@ impl Registry {
             cut: OnceLock::new(),
             cancelled: CancellationToken::new(),
             gone: CancellationToken::new(),
+            counts: Arc::clone(&self.counts),
             sockets: Mutex::default(),
             forwarded: AtomicBool::new(false),
             answered: AtomicBool::new(false),
@@ -288,16 +280,18 @@ impl Registry {
             .into_iter()
             .filter(|admission| admission.decide_under(snapshot, now).is_err())
             .collect();
-        drained(failed).await
+        drained(failed).await;
+        self.counts.take()
     }
 
-    /// Cuts every admission: the lease has been gone for too long (B3), or the gateway stops.
-    pub(crate) async fn cut_all(&self, cut: &Cut) -> Cuts {
+    /// Cuts every admission: the lease has been gone for too long (B3), or the gateway stops. Tells
+    /// how many.
+    pub(crate) async fn cut_all(&self, cut: &Cut) -> u64 {
         let all = self.all();
-        all.iter().for_each(|admission| {
-            admission.abort(cut.clone());
-        });
-        drained(all).await
+        let first = |admission: &&Arc<Admission>| admission.abort_first(cut.clone());
+        let count = all.iter().filter(first).count();
+        drained(all).await;
+        u64::try_from(count).unwrap_or(u64::MAX)
     }
 
     /// Resolves when there are none.
@@ -316,11 +310,7 @@ impl Registry {
     }
 }
 
-async fn drained(cut: Vec<Arc<Admission>>) -> Cuts {
-    let unknown = cut
-        .iter()
-        .filter(|a| a.was_forwarded() && !a.was_answered())
-        .count();
+async fn drained(cut: Vec<Arc<Admission>>) {
     let all_gone = async {
         for admission in &cut {
             admission.gone.cancelled().await;
@@ -329,10 +319,6 @@ async fn drained(cut: Vec<Arc<Admission>>) -> Cuts {
     if tokio::time::timeout(DRAIN, all_gone).await.is_err() {
         // HTTP/2 connections that would not flush in time: the stream's reset is not enough.
         cut.iter().for_each(|admission| admission.kill_all());
-    }
-    Cuts {
-        cut: u64::try_from(cut.len()).unwrap_or(u64::MAX),
-        unknown: u64::try_from(unknown).unwrap_or(u64::MAX),
     }
 }
 

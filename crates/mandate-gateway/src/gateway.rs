@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mandate_audit::{Decision, Event, What};
 use mandate_model::{GatewayId, Secret};
 use mandate_ports::{Clock, Credentials, Spool, Versions};
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -93,7 +94,6 @@ pub struct GatewayStatus {
 pub struct Gateway {
     front: Arc<Front>,
     status: Arc<Status>,
-    limits: Limits,
     stop: CancellationToken,
     tasks: Vec<AbortOnDropHandle<()>>,
 }
@@ -117,6 +117,7 @@ impl Gateway {
             clock: Arc::clone(&ports.clock),
             appended: Arc::new(Notify::new()),
             metrics: Arc::clone(&metrics),
+            failed: Arc::default(),
         };
         let gate = Gate {
             snapshots: Arc::new(Snapshots::default()),
@@ -152,7 +153,6 @@ impl Gateway {
         Ok(Self {
             front,
             status,
-            limits: config.limits,
             stop: CancellationToken::new(),
             tasks: tasks.map(AbortOnDropHandle::new).into(),
         })
@@ -177,7 +177,7 @@ impl Gateway {
         let door = Door {
             name: listener.name.as_str().into(),
             routing: listener.routing,
-            limits: self.limits,
+            limits: self.front.limits,
             front: Arc::clone(&self.front),
         };
         let accepting = tokio::spawn(accept(socket, door, tls, self.stop.clone()));
@@ -189,13 +189,14 @@ impl Gateway {
     pub fn status(&self) -> GatewayStatus {
         let gate = &self.front.gate;
         let snapshot = gate.snapshots.load();
+        let unrecorded = self.front.recorder.trouble();
         GatewayStatus {
-            ready: snapshot.is_some() && gate.lease.holds(),
+            ready: snapshot.is_some() && gate.lease.holds() && unrecorded.is_none(),
             lease_remaining: gate.lease.remaining(),
             versions: snapshot.map(|s| s.versions),
             open_accesses: self.front.registry.len(),
             unshipped: self.front.recorder.unshipped(),
-            trouble: self.status.what(),
+            trouble: unrecorded.or_else(|| self.status.what()),
         }
     }
 
@@ -247,7 +248,7 @@ fn front(
         refusals: Refusals::default(),
         metrics,
         attribute_key: Secret::new(config.attribute_key.expose().clone()),
-        decided_body: config.limits.decided_body_bytes,
+        limits: config.limits,
         gate,
     }
 }
@@ -267,9 +268,24 @@ async fn keep_house(front: Arc<Front>) {
             metrics
                 .unshipped
                 .set(i64::try_from(unshipped).unwrap_or(i64::MAX));
+            try_recording_again(&front.recorder).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         front.refusals.flush(&front.recorder).await;
+    }
+}
+
+/// A gateway that is not ready gets no requests, so it finds out by itself whether it can record
+/// again; the record that shows it tells of the gap.
+async fn try_recording_again(recorder: &Recorder) {
+    if recorder.trouble().is_some() {
+        let message =
+            "this gateway could not write records for a time; what it refused meanwhile has none";
+        let what = What::Alarm {
+            message: message.to_owned(),
+        };
+        let event = Event::new(recorder.clock.now(), what, Decision::Noted);
+        recorder.note(event).await;
     }
 }
 

@@ -9,6 +9,7 @@ mod headers;
 mod inject;
 mod outcome;
 mod refusal;
+mod refused;
 mod release;
 mod route;
 mod standing;
@@ -19,10 +20,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use mandate_audit::{Decision, Event};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Unclassifiable, Verdict, admission_record, classify,
-    decide,
+    Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
 };
 use mandate_model::{BootTime, Effect};
 use mandate_policy::decl::ServerWorkload;
@@ -38,6 +37,7 @@ use crate::egress::End;
 use crate::upstream::Lent;
 use outcome::Decided;
 use refusal::Refusal;
+use refused::{Refused, count, decision_record};
 use standing::Access;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
@@ -91,7 +91,7 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &head, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
-    let read = attributes::read_attributes(pending, &head, body, front.decided_body).await;
+    let read = attributes::read_attributes(pending, &head, body, &front.limits).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
     // Decide: pure, over one snapshot.
@@ -150,7 +150,8 @@ async fn pass(
         Ok((answered, needles)) => {
             let status = answered.response.status().as_u16();
             let idle = server.http.idle_timeout;
-            let response = release::release(&access, answered.response, needles, idle).await;
+            let releasing = release::release(&access, answered.response, needles, idle);
+            let response = forward::unless_cut(&access, releasing).await;
             match response.and_then(|r| forward::may_go(&access).map(|()| r)) {
                 Ok(response) => {
                     access.down.leaves_by(&arrival.socket);
@@ -229,7 +230,8 @@ async fn inject_and_forward(
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
     let body = limited(body, server.http.max_body_bytes);
-    let answered = forward::forward(front, access, server, head, &outgoing, body, reply).await?;
+    let forwarding = forward::forward(front, access, server, head, &outgoing, body, reply);
+    let answered = forward::unless_cut(access, forwarding).await?;
     Ok((answered, outgoing.needles))
 }
 
@@ -248,119 +250,6 @@ async fn unrecorded(
     access.drain().await;
     admitted.end();
     Refused::after_admission(Refusal::Unrecorded(why))
-}
-
-/// A refusal, and whether it is recorded, counted, or already told of.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    refusal: Refusal,
-    telling: Telling,
-}
-
-#[derive(Debug)]
-enum Telling {
-    /// Before authentication: counted (C3).
-    Count,
-    /// After it: a record of its own, within the agent's quota.
-    Record(Box<Event>),
-    /// The access's own records tell it.
-    Told,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            telling: Telling::Count,
-        }
-    }
-}
-
-impl Refused {
-    fn denial(refusal: Refusal, record: Event) -> Self {
-        Self {
-            refusal,
-            telling: Telling::Record(Box::new(record)),
-        }
-    }
-
-    fn after_admission(refusal: Refusal) -> Self {
-        Self {
-            refusal,
-            telling: Telling::Told,
-        }
-    }
-
-    fn after_authentication(
-        front: &Front,
-        facts: &Facts<'_>,
-        head: &Parts,
-        refusal: Refusal,
-        classified: Option<&Classified>,
-    ) -> Self {
-        // What is no decision has its own rule and words, put in below.
-        let denial = if let Refusal::Denied(denial) = &refusal {
-            denial.clone()
-        } else {
-            Denial::Spent
-        };
-        let mut record = decision_record(front, facts, head, classified, &Err(denial));
-        record.rule = Some(refusal.rule());
-        record.detail = Some(refusal.to_string());
-        Self::denial(refusal, record)
-    }
-
-    /// Tells of it. A refusal that should be recorded and cannot be is another refusal.
-    async fn recorded(self, front: &Front, arrival: &Arrival, began: BootTime) -> Refusal {
-        let rule = self.refusal.rule();
-        let now = front.now();
-        match self.telling {
-            Telling::Told => return self.refusal,
-            Telling::Count => {
-                let listener = &arrival.listener;
-                front
-                    .refusals
-                    .unauthenticated(listener, &rule, arrival.peer, now);
-            }
-            Telling::Record(record) => {
-                let agent = record.actors.first().map(|actor| actor.sub.clone());
-                let own_record = agent.is_none_or(|agent| {
-                    front
-                        .refusals
-                        .has_quota(&arrival.listener, &rule, &agent, now)
-                });
-                if own_record && let Err(why) = front.recorder.append(*record).await {
-                    return Refusal::Unrecorded(why);
-                }
-            }
-        }
-        let took = front.gate.clock.boot().since(began);
-        front.metrics.decided("denied", &rule, took);
-        self.refusal
-    }
-}
-
-fn decision_record(
-    front: &Front,
-    facts: &Facts<'_>,
-    head: &Parts,
-    classified: Option<&Classified>,
-    verdict: &Verdict,
-) -> Event {
-    Event {
-        trace: standing::trace_of(&head.headers),
-        ..admission_record(facts, classified, verdict, |value| front.hashed(value))
-    }
-}
-
-fn count(front: &Front, record: &Event, began: BootTime) {
-    let result = match record.decision {
-        Decision::WouldDeny => "would_deny",
-        Decision::Allowed | Decision::Denied | Decision::Noted => "allowed",
-    };
-    let took = front.gate.clock.boot().since(began);
-    let rule = record.rule.as_deref().unwrap_or_default();
-    front.metrics.decided(result, rule, took);
 }
 
 fn request_head<'a>(head: &'a Parts, target: &'a str) -> RequestHead<'a> {

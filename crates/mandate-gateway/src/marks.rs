@@ -8,6 +8,9 @@ use mandate_model::{BundleVersion, KeysVersion, StopVersion, StoreEpoch};
 use mandate_ports::Versions;
 
 /// The highest versions seen under one epoch, and the suspensions then in force.
+///
+/// To accept a store that went back, an operator first suspends again what `suspensions` holds, and
+/// then writes marks with the store's epoch and versions. A running gateway looks for that.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Marks {
@@ -119,6 +122,14 @@ impl Marks {
             keys: versions.keys,
             suspensions,
         }
+    }
+
+    /// Whether these are marks that only an operator can have put in the place of `known`.
+    pub(crate) fn goes_back_from(&self, known: &Marks) -> bool {
+        self.epoch != known.epoch
+            || self.stops < known.stops
+            || self.bundle < known.bundle
+            || self.keys < known.keys
     }
 
     /// Refuses another epoch.

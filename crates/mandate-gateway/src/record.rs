@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use mandate_audit::{Decision, Event, What};
 use mandate_model::GatewayId;
 use mandate_ports::{Clock, LocalReceipt, Spool, SpoolError, SpoolHead};
@@ -17,6 +18,8 @@ pub(crate) struct Recorder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) appended: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Why the last append failed, if it did.
+    pub(crate) failed: Arc<ArcSwapOption<SpoolError>>,
 }
 
 impl Recorder {
@@ -26,8 +29,14 @@ impl Recorder {
         let began = self.clock.boot();
         let receipt = self.spool.append(event).await;
         self.metrics.record_appended(self.clock.boot().since(began));
-        if receipt.is_ok() {
-            self.appended.notify_one();
+        match &receipt {
+            Ok(_) => {
+                self.appended.notify_one();
+                if self.failed.load().is_some() {
+                    self.failed.store(None);
+                }
+            }
+            Err(why) => self.failed.store(Some(Arc::new(why.clone()))),
         }
         receipt
     }
@@ -46,6 +55,12 @@ impl Recorder {
         let event = Event::new(self.clock.now(), What::Alarm { message }, Decision::Noted);
         let recorder = self.clone();
         tokio::spawn(async move { recorder.note(event).await });
+    }
+
+    /// Why records cannot be written, as far as the last one showed.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let failed = self.failed.load_full()?;
+        Some(format!("records cannot be written: {failed}"))
     }
 
     /// Where the spool stands.

@@ -54,7 +54,7 @@ fn retriever() -> Subject {
 }
 
 #[tokio::test]
-async fn a_suspension_cuts_an_open_download_before_it_is_acknowledged() {
+async fn suspension_cuts_an_open_download() {
     let world = World::new().await;
     let mut body = open_stream(&world).await;
     let version = world.authority.suspend(retriever());
@@ -85,7 +85,7 @@ async fn a_suspension_cuts_an_open_download_before_it_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_suspension_of_somebody_else_cuts_nothing() {
+async fn suspension_of_one_agent_leaves_others_running() {
     let world = World::new().await;
     let mut body = open_stream(&world).await;
     let version = world.authority.suspend(Subject::Agent {
@@ -97,6 +97,23 @@ async fn a_suspension_of_somebody_else_cuts_nothing() {
     assert_eq!(world.authority.acknowledged(version).unwrap().cut, 0);
     world.upstream.feed(b"second");
     assert_eq!(chunk(&mut body).await.unwrap(), "second");
+}
+
+#[tokio::test]
+async fn suspension_of_a_task_stops_its_subtree_only() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    let version = world.authority.suspend(Subject::Task { id: task(9) });
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    world.upstream.feed(b"second");
+    assert_eq!(chunk(&mut body).await.unwrap(), "second");
+    let version = world.authority.suspend(Subject::Task { id: task(1) });
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    assert!(chunk(&mut body).await.is_err());
 }
 
 #[tokio::test]
@@ -194,85 +211,6 @@ async fn an_http2_stream_is_reset_and_its_connection_lives_on() {
 }
 
 #[tokio::test]
-async fn nothing_is_admitted_before_the_first_lease() {
-    let options = Options {
-        granting: false,
-        ..Options::default()
-    };
-    let world = World::with(options).await;
-    world
-        .until(|w| !w.authority.state().leases.is_empty())
-        .await;
-    let response = send(world.address, get(READ, &token(&world))).await;
-    assert_eq!(response.headers()["retry-after"], "1");
-    let refused = refusal(response).await;
-    assert_eq!(
-        refused,
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "gateway.no_lease".to_owned()
-        )
-    );
-    world.authority.state().granting = true;
-    world.until(|w| w.gateway.status().ready).await;
-    let response = send(world.address, get(READ, &token(&world))).await;
-    assert_eq!(text(response).await, "the record of acme");
-}
-
-#[tokio::test]
-async fn a_stream_pauses_without_a_lease_and_goes_on_with_the_next() {
-    let options = Options {
-        lease_ms: 600,
-        ..Options::default()
-    };
-    let world = World::with(options).await;
-    let mut body = open_stream(&world).await;
-    world.authority.state().granting = false;
-    world.until(|w| !w.gateway.status().ready).await;
-    world.upstream.feed(b"second");
-    let early = tokio::time::timeout(Duration::from_millis(300), chunk(&mut body)).await;
-    assert!(early.is_err(), "a byte passed without a lease");
-    let refused = refusal(send(world.address, get(READ, &token(&world))).await).await;
-    assert_eq!(refused.1, "gateway.no_lease");
-    world.authority.state().granting = true;
-    assert_eq!(chunk(&mut body).await.unwrap(), "second");
-}
-
-#[tokio::test]
-async fn a_stream_is_reset_when_the_lease_stays_away_for_the_grace() {
-    let options = Options {
-        lease_ms: 300,
-        grace: Duration::from_millis(300),
-        ..Options::default()
-    };
-    let world = World::with(options).await;
-    let mut body = open_stream(&world).await;
-    world.authority.state().granting = false;
-    assert!(chunk(&mut body).await.is_err());
-    assert!(!world.gateway.status().ready);
-    let record = world
-        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
-        .await;
-    assert_eq!(record.rule.as_deref(), Some("gateway.lease_ended"));
-}
-
-#[tokio::test]
-async fn a_jump_of_the_wall_clock_drops_the_lease_and_is_reported() {
-    let world = World::with(Options {
-        lease_ms: 600,
-        ..Options::default()
-    })
-    .await;
-    world.authority.state().granting = false;
-    world.clocks.wall_ms.store(3_600_000, Ordering::SeqCst);
-    world.until(|w| !w.gateway.status().ready).await;
-    let alarm = world.record(|r| matches!(r.what, What::Alarm { .. })).await;
-    assert!(matches!(alarm.what, What::Alarm { message } if message.contains("jumped")));
-    world.authority.state().granting = true;
-    world.until(|w| w.gateway.status().ready).await;
-}
-
-#[tokio::test]
 async fn a_stream_ends_with_its_token() {
     let world = World::new().await;
     let mut short = claims("retriever", "read", world.clocks.now());
@@ -301,7 +239,7 @@ async fn a_bundle_without_the_policy_cuts_what_it_had_admitted() {
 }
 
 #[tokio::test]
-async fn a_bundle_that_does_not_compile_leaves_the_last_good_one_until_the_lease_ends() {
+async fn broken_bundle_leaves_the_last_good_one_live() {
     let world = World::with(Options {
         lease_ms: 600,
         ..Options::default()
@@ -318,7 +256,7 @@ async fn a_bundle_that_does_not_compile_leaves_the_last_good_one_until_the_lease
 }
 
 #[tokio::test]
-async fn a_store_with_another_epoch_or_a_lower_version_is_refused() {
+async fn gateway_refuses_an_older_suspension_version() {
     for other_epoch in [true, false] {
         let world = World::new().await;
         let version = world.authority.suspend(retriever());
@@ -347,7 +285,32 @@ async fn a_store_with_another_epoch_or_a_lower_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_suspension_acts_while_the_spool_is_full() {
+async fn a_store_that_an_operator_accepts_is_good_again() {
+    let world = World::new().await;
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    {
+        let mut state = world.authority.state();
+        state.epoch = StoreEpoch::from_random([8; 16]);
+        state.stops.version = mandate_model::StopVersion::new(1);
+        state.stops.suspensions.clear();
+    }
+    world.authority.hang_up();
+    world.until(|w| !w.gateway.status().ready).await;
+    let path = world.folder.path().join("marks.json");
+    let mut marks = mandate_gateway::Marks::read(&path).unwrap().unwrap();
+    marks.epoch = StoreEpoch::from_random([8; 16]);
+    marks.stops = mandate_model::StopVersion::new(1);
+    marks.write(&path).unwrap();
+    world.until(|w| w.gateway.status().ready).await;
+    let response = send(world.address, get(READ, &token(&world))).await;
+    assert_eq!(text(response).await, "the record of acme");
+}
+
+#[tokio::test]
+async fn suspend_works_without_a_writable_disk() {
     let world = World::new().await;
     let mut body = open_stream(&world).await;
     world.spool.full.store(true, Ordering::SeqCst);
@@ -370,4 +333,50 @@ async fn an_acknowledgement_is_repeated_until_it_is_heard() {
         .until(|w| w.authority.acknowledged(version).is_some())
         .await;
     assert_eq!(world.authority.acknowledged(version).unwrap().cut, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_byte_that_comes_after_the_acknowledgement_reaches_any_of_many_agents() {
+    let world = World::new().await;
+    let mut readers = Vec::new();
+    for n in 0..24 {
+        let mut request = get(STREAM, &token(&world));
+        let response = if n % 2 == 0 {
+            send(world.address, request).await
+        } else {
+            *request.uri_mut() = format!("http://gateway{STREAM}").parse().unwrap();
+            request.headers_mut().remove("host");
+            send_http2(world.address, request).await
+        };
+        readers.push(tokio::spawn(read_to_the_end(response.into_body())));
+    }
+    static BLOCK: [u8; 16_384] = [b'.'; 16_384];
+    for _ in 0..200 {
+        world.upstream.feed(&BLOCK);
+        tokio::task::yield_now().await;
+    }
+    let version = world.authority.suspend(retriever());
+    while world.authority.acknowledged(version).is_none() {
+        world.upstream.feed(&BLOCK);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.upstream.feed(b"AFTER");
+    assert_eq!(world.authority.acknowledged(version).unwrap().cut, 24);
+    for reader in readers {
+        let (whole, after) = reader.await.unwrap();
+        assert!(!whole && !after);
+    }
+    assert_eq!(world.gateway.status().open_accesses, 0);
+}
+
+/// Whether the body ended whole, and whether it held what was sent last.
+async fn read_to_the_end(mut body: Incoming) -> (bool, bool) {
+    let mut after = false;
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => after |= frame.into_data().unwrap().ends_with(b"AFTER"),
+            Err(_cut) => return (false, after),
+        }
+    }
+    (true, after)
 }

@@ -27,15 +27,25 @@ pub struct Versions {
 
 /// One change, whole or not at all, and the records that tell of it.
 ///
-/// The store checks `expect` inside the transaction (B4): if a version has moved since the
-/// decision was made, nothing is stored and the decision is made again.
+/// The store checks `expect`, `live_tasks` and `shown_tokens` inside the transaction (B4): if what
+/// the decision rests on has moved since it was made, nothing is stored and the decision is made
+/// again.
 #[derive(Debug, Default)]
 pub struct Unit {
     /// The versions that must still be the current ones; `None` where they do not matter (a record
     /// of a refusal, a suspension).
+    ///
+    /// Epoch, bundle and keys must be exactly these. Of the stops, only suspensions bear on every
+    /// decision: `stops` must not be older than the last [`Change::Suspend`] or [`Change::Resume`],
+    /// nor newer than the store's own. Tasks that ended and tokens that were revoked since move the
+    /// stop version and are no conflict by themselves: any agent brings those about at will, and
+    /// everyone else's decisions would never hold. Whoever decides names the tasks and tokens that
+    /// the decision rests on in `live_tasks` and `shown_tokens`.
     pub expect: Option<Versions>,
     /// Tasks that must be open and unexpired at `at`, with every ancestor.
     pub live_tasks: Vec<(TaskId, Timestamp)>,
+    /// Tokens that the decision rests on: a revoked one is a [`Conflict::TokenRevoked`].
+    pub shown_tokens: Vec<TokenId>,
     /// What changes, in order.
     pub changes: Vec<Change>,
     /// What is recorded. Empty only where there is nothing to tell. The `version` of a `suspended`
@@ -89,7 +99,9 @@ pub enum Change {
         /// When it may be forgotten.
         until: Timestamp,
     },
-    /// A suspension begins. `version` in it is replaced by the one that it gets.
+    /// A suspension begins. `version` in it is replaced by the one that it gets. Of a subject that is
+    /// suspended already, the first suspension stays as it is; the operator counts as one who
+    /// suspended it too ([`StateReader::suspenders`]), and the stop version moves.
     Suspend(Suspension),
     /// A suspension ends; if there is none, [`Conflict::NotSuspended`].
     Resume(Subject),
@@ -209,6 +221,9 @@ pub enum Conflict {
     /// A task, or an ancestor of it, is not open any more.
     #[error("task {0} is not open any more")]
     TaskNotLive(TaskId),
+    /// A token that was shown is revoked.
+    #[error("token {0} was revoked")]
+    TokenRevoked(TokenId),
     /// The task is not known.
     #[error("there is no task {0}")]
     NoTask(TaskId),
@@ -266,8 +281,19 @@ pub trait StateReader: Send + Sync {
     /// The current versions.
     async fn versions(&self) -> Result<Versions, StoreError>;
 
-    /// All stops in force; ended tasks and revoked tokens that could still matter at `now`.
+    /// All stops in force; of ended tasks and revoked tokens at least those that could still matter
+    /// at `now`. Nothing is left out on the word of `now` alone: a clock that jumped forward and back
+    /// must not bring a revoked token back. A store forgets what has long expired by a time that held.
     async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError>;
+
+    /// Every operator who suspended exactly `subject` since it was last resumed, the first one first;
+    /// none if it is not suspended. A store that remembers only the first one must not be used where
+    /// a second operator is asked for.
+    async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
+        let stops = self.stops(Timestamp::from_secs(0)).await?;
+        let first = stops.suspension(subject).map(|s| s.operator.clone());
+        Ok(first.into_iter().collect())
+    }
 
     /// A bundle: the live one, or an earlier version.
     async fn bundle(

@@ -24,14 +24,14 @@ struct Effects {
 /// are to be put back to where they were.
 pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Committed> {
     if let Some(now) = told(unit) {
-        head.latest = now;
+        head.heard.hear(now);
     }
-    // B4: what was decided holds only against the versions that it was decided on.
-    if unit
-        .expect
-        .is_some_and(|expected| expected != head.versions)
-    {
+    // B4: what was decided holds only against what it was decided on.
+    if unit.expect.is_some_and(|expected| !head.bears(expected)) {
         return Err(Conflict::Versions(head.versions).into());
+    }
+    for token in &unit.shown_tokens {
+        stops::check_not_revoked(db, *token)?;
     }
     for (task, at) in &unit.live_tasks {
         tasks::check_live(db, *task, *at)?;

@@ -7,15 +7,18 @@ use rusqlite::{Connection, params};
 
 use crate::column::{get, int, moment, timestamp, uint, word};
 use crate::failure::{Outcome, damaged, store_error};
+use crate::heard::Heard;
 use crate::log;
 
 /// The versions, and the log's right edge.
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     pub(crate) versions: Versions,
+    /// The stop version with which a suspension last began or ended.
+    pub(crate) suspended: StopVersion,
     pub(crate) tree: Tree,
-    /// The latest moment that the authority told of. The store has no clock.
-    pub(crate) latest: Timestamp,
+    /// What time it is, as far as the authority told.
+    pub(crate) heard: Heard,
 }
 
 impl Head {
@@ -27,8 +30,8 @@ impl Head {
     ) -> Result<(), StoreError> {
         let root = mandate_audit::empty_root();
         db.execute(
-            "INSERT INTO meta (only, epoch, stops, bundle, keys, log_size, log_root, latest)
-             VALUES (0, ?1, 0, 0, 0, 0, ?2, ?3)",
+            "INSERT INTO meta (only, epoch, stops, suspended, bundle, keys, log_size, log_root, latest,
+             steady, since) VALUES (0, ?1, 0, 0, 0, 0, 0, ?2, ?3, ?3, ?3)",
             params![epoch.to_string(), root, moment(now)],
         )
         .map_err(store_error)?;
@@ -37,20 +40,32 @@ impl Head {
 
     /// The committed head. The root that the nodes give must be the one that was committed.
     pub(crate) fn load(db: &Connection) -> Result<Self, StoreError> {
-        let (versions, log_head, latest) = read(db)?;
-        let tree = Tree::load(log_head.size, |id| log::node(db, id))
+        let stored = read(db)?;
+        let tree = Tree::load(stored.log.size, |id| log::node(db, id))
             .map_err(|e| damaged("the log's tree", e))?;
-        if tree.root() != log_head.root {
+        if tree.root() != stored.log.root {
             return Err(damaged(
                 "the log's tree",
                 "its nodes do not give the committed root",
             ));
         }
         Ok(Self {
-            versions,
+            versions: stored.versions,
+            suspended: stored.suspended,
             tree,
-            latest,
+            heard: stored.heard,
         })
+    }
+
+    /// Whether a decision made against `expected` still holds. Ended tasks and revoked tokens are
+    /// looked up by name; of the stops, suspensions alone make every decision anew. A later version
+    /// than the store's own is of another past.
+    pub(crate) fn bears(&self, expected: Versions) -> bool {
+        let now = self.versions;
+        let stops = now.stops;
+        self.suspended <= expected.stops
+            && expected.stops <= stops
+            && Versions { stops, ..expected } == now
     }
 
     /// Writes it, if `before` is still what the store has: a compare-and-set of the log's head
@@ -59,7 +74,7 @@ impl Head {
         let rows = db
             .prepare_cached(
                 "UPDATE meta SET stops = ?1, bundle = ?2, keys = ?3, log_size = ?4, log_root = ?5,
-                 latest = ?6 WHERE log_size = ?7",
+                 latest = ?6, suspended = ?7, steady = ?8, since = ?9 WHERE log_size = ?10",
             )?
             .execute(params![
                 int(self.versions.stops.get()),
@@ -67,7 +82,10 @@ impl Head {
                 int(self.versions.keys.get()),
                 int(self.tree.size()),
                 self.tree.root(),
-                moment(self.latest),
+                moment(self.heard.latest),
+                int(self.suspended.get()),
+                moment(self.heard.steady),
+                moment(self.heard.since),
                 int(before.tree.size()),
             ])?;
         if rows == 1 {
@@ -83,6 +101,12 @@ impl Head {
         self.versions.stops
     }
 
+    /// Moves the stop version for a suspension that begins or ends.
+    pub(crate) fn move_suspensions(&mut self) -> StopVersion {
+        self.suspended = self.move_stops();
+        self.suspended
+    }
+
     /// The log's head.
     pub(crate) fn log(&self) -> LogHead {
         LogHead {
@@ -92,15 +116,23 @@ impl Head {
     }
 }
 
-/// The committed versions, log head and latest moment.
-pub(crate) fn read(db: &Connection) -> Result<(Versions, LogHead, Timestamp), StoreError> {
+/// The head as it is committed; fields as in [`Head`].
+pub(crate) struct Stored {
+    pub(crate) versions: Versions,
+    suspended: StopVersion,
+    pub(crate) log: LogHead,
+    heard: Heard,
+}
+
+/// The committed head, without the tree.
+pub(crate) fn read(db: &Connection) -> Result<Stored, StoreError> {
     let row = |row: &rusqlite::Row<'_>| Ok(from_row(row));
-    db.prepare_cached("SELECT epoch, stops, bundle, keys, log_size, log_root, latest FROM meta")
+    db.prepare_cached("SELECT * FROM meta")
         .and_then(|mut statement| statement.query_row([], row))
         .map_err(store_error)?
 }
 
-fn from_row(row: &rusqlite::Row<'_>) -> Result<(Versions, LogHead, Timestamp), StoreError> {
+fn from_row(row: &rusqlite::Row<'_>) -> Result<Stored, StoreError> {
     let number = |name| get(row, name).map(uint);
     let versions = Versions {
         epoch: word("the store's epoch", get(row, "epoch")?)?,
@@ -108,9 +140,17 @@ fn from_row(row: &rusqlite::Row<'_>) -> Result<(Versions, LogHead, Timestamp), S
         bundle: BundleVersion::new(number("bundle")?),
         keys: KeysVersion::new(number("keys")?),
     };
-    let head = LogHead {
-        size: number("log_size")?,
-        root: get(row, "log_root")?,
-    };
-    Ok((versions, head, timestamp(get(row, "latest")?)))
+    Ok(Stored {
+        versions,
+        suspended: StopVersion::new(number("suspended")?),
+        log: LogHead {
+            size: number("log_size")?,
+            root: get(row, "log_root")?,
+        },
+        heard: Heard {
+            latest: timestamp(get(row, "latest")?),
+            steady: timestamp(get(row, "steady")?),
+            since: timestamp(get(row, "since")?),
+        },
+    })
 }

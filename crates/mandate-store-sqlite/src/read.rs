@@ -183,7 +183,7 @@ fn immutable_uri(path: &Path) -> String {
 #[async_trait]
 impl LogReader for LogFile {
     async fn head(&self) -> Result<LogHead, StoreError> {
-        self.read(|db| Ok(head::read(db)?.1)).await
+        self.read(|db| Ok(head::read(db)?.log)).await
     }
 
     async fn entries(&self, first: u64, limit: usize) -> Result<EntryRange, StoreError> {

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use crate::failure::store_error;
 
 /// The version of [`TABLES`].
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// What a writing connection is set to, each time that it is opened.
 ///
@@ -55,12 +55,16 @@ const TABLES: &str = "
         only     INTEGER PRIMARY KEY CHECK (only = 0),
         epoch    TEXT NOT NULL,
         stops    INTEGER NOT NULL,
+        -- The stop version with which a suspension last began or ended.
+        suspended INTEGER NOT NULL,
         bundle   INTEGER NOT NULL,
         keys     INTEGER NOT NULL,
         log_size INTEGER NOT NULL,
         log_root BLOB NOT NULL,
-        -- The latest moment that the authority told of; pruning goes by it.
+        -- What time it is, as far as the authority told; see `heard.rs`.
         latest   INTEGER NOT NULL,
+        steady   INTEGER NOT NULL,
+        since    INTEGER NOT NULL,
         -- Counts reopenings after a failed write; see `writer.rs`.
         scars    INTEGER NOT NULL DEFAULT 0
     ) STRICT;
@@ -83,6 +87,13 @@ const TABLES: &str = "
     CREATE INDEX task_parent ON task (parent);
 
     CREATE TABLE suspension (subject TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    -- Everyone who suspended a subject that is suspended, in order.
+    CREATE TABLE suspender (
+        no       INTEGER PRIMARY KEY,
+        subject  TEXT NOT NULL REFERENCES suspension (subject) DEFERRABLE INITIALLY DEFERRED,
+        operator TEXT NOT NULL,
+        UNIQUE (subject, operator)
+    ) STRICT;
     CREATE TABLE ended_task (task BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX ended_task_until ON ended_task (until);
     CREATE TABLE revoked_token (token BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -177,5 +188,5 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
 
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";

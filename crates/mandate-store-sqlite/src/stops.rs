@@ -1,7 +1,7 @@
 //! Suspensions, ended tasks, revoked tokens, and identifiers that are good for one use.
 
 use mandate_model::stop::{StopSet, Subject, Suspension};
-use mandate_model::{StopVersion, TaskId, Timestamp, TokenId};
+use mandate_model::{Principal, StopVersion, TaskId, Timestamp, TokenId};
 use mandate_ports::{Conflict, StoreError};
 use rusqlite::{Connection, params};
 
@@ -9,31 +9,43 @@ use crate::column::{FromUuid, id, json, moment, parse, timestamp};
 use crate::failure::{Outcome, store_error};
 use crate::head::Head;
 
-/// A suspension begins, or one of the same subject is said again with a version of its own.
+/// A suspension begins. One of a subject that is suspended already gets a version too, but the
+/// first one stays: else the second operator would take it over, and with it who may lift it.
 pub(crate) fn suspend(
     db: &Connection,
     head: &mut Head,
     suspension: &Suspension,
 ) -> Outcome<StopVersion> {
-    let version = head.move_stops();
+    let version = head.move_suspensions();
     let suspension = Suspension {
         version,
         ..suspension.clone()
     };
-    db.prepare_cached("INSERT OR REPLACE INTO suspension (subject, body) VALUES (?1, ?2)")?
-        .execute(params![json(&suspension.subject)?, json(&suspension)?])?;
+    let subject = json(&suspension.subject)?;
+    db.prepare_cached(
+        "INSERT INTO suspension (subject, body) VALUES (?1, ?2) ON CONFLICT (subject) DO NOTHING",
+    )?
+    .execute(params![subject, json(&suspension)?])?;
+    db.prepare_cached(
+        "INSERT INTO suspender (subject, operator) VALUES (?1, ?2)
+         ON CONFLICT (subject, operator) DO NOTHING",
+    )?
+    .execute(params![subject, json(&suspension.operator)?])?;
     Ok(version)
 }
 
 /// A suspension ends.
 pub(crate) fn resume(db: &Connection, head: &mut Head, subject: &Subject) -> Outcome<StopVersion> {
+    let text = json(subject)?;
     let rows = db
         .prepare_cached("DELETE FROM suspension WHERE subject = ?1")?
-        .execute([json(subject)?])?;
+        .execute([&text])?;
     if rows == 0 {
         return Err(Conflict::NotSuspended(subject.clone()).into());
     }
-    Ok(head.move_stops())
+    db.prepare_cached("DELETE FROM suspender WHERE subject = ?1")?
+        .execute([&text])?;
+    Ok(head.move_suspensions())
 }
 
 /// A task's tokens are void.
@@ -59,6 +71,18 @@ pub(crate) fn revoke(
     Ok(())
 }
 
+/// That `token` is not revoked.
+pub(crate) fn check_not_revoked(db: &Connection, token: TokenId) -> Outcome<()> {
+    let revoked = db
+        .prepare_cached("SELECT 1 FROM revoked_token WHERE token = ?1")?
+        .exists([token.as_bytes()])?;
+    if revoked {
+        Err(Conflict::TokenRevoked(token).into())
+    } else {
+        Ok(())
+    }
+}
+
 /// An identifier is used for the first and only time.
 pub(crate) fn use_once(db: &Connection, scope: &str, id: &str, until: Timestamp) -> Outcome<()> {
     let rows = db
@@ -74,19 +98,42 @@ pub(crate) fn use_once(db: &Connection, scope: &str, id: &str, until: Timestamp)
     }
 }
 
-/// Forgets what can matter to nobody at `now`. No version moves: nothing becomes allowed by it.
-pub(crate) fn prune(db: &Connection, now: Timestamp) -> Outcome<()> {
-    let before = moment(now.minus(SLACK));
-    for table in ["used_once", "ended_task", "revoked_token"] {
-        db.prepare_cached(&format!("DELETE FROM {table} WHERE until < ?1"))?
-            .execute([before])?;
+/// Forgets what mattered to nobody any more at `steady`, a moment that is past by every account
+/// ([`Heard`](crate::heard::Heard)). Nothing else forgets: a clock that jumped must not bring a
+/// revoked token back. No version moves, since nothing becomes allowed by it.
+pub(crate) fn prune(db: &Connection, steady: Timestamp) -> Outcome<()> {
+    let before = moment(steady.minus(SLACK));
+    for (table, key) in [
+        ("used_once", "scope, id"),
+        ("ended_task", "task"),
+        ("revoked_token", "token"),
+    ] {
+        db.prepare_cached(&format!(
+            "DELETE FROM {table} WHERE ({key}) IN
+             (SELECT {key} FROM {table} WHERE until < ?1 LIMIT {AT_ONCE})"
+        ))?
+        .execute([before])?;
     }
     Ok(())
 }
 
-/// All stops that could matter at `now`.
-pub(crate) fn stops(db: &Connection, now: Timestamp) -> Result<StopSet, StoreError> {
-    let (versions, _, _) = crate::head::read(db)?;
+/// Everyone who suspended `subject` since it was last resumed, the first one first.
+pub(crate) fn suspenders(db: &Connection, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT operator FROM suspender WHERE subject = ?1 ORDER BY no")
+        .map_err(store_error)?;
+    let mut rows = statement.query([json(subject)?]).map_err(store_error)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let operator: String = row.get(0).map_err(store_error)?;
+        found.push(parse("an operator", &operator)?);
+    }
+    Ok(found)
+}
+
+/// All stops that are not forgotten.
+pub(crate) fn stops(db: &Connection) -> Result<StopSet, StoreError> {
+    let versions = crate::head::read(db)?.versions;
     let mut suspensions = Vec::new();
     let mut statement = db
         .prepare_cached("SELECT body FROM suspension")
@@ -96,26 +143,14 @@ pub(crate) fn stops(db: &Connection, now: Timestamp) -> Result<StopSet, StoreErr
         let body: String = row.get(0).map_err(store_error)?;
         suspensions.push(parse::<Suspension>("a suspension", &body)?);
     }
-    let ended: Vec<(TaskId, _)> = voided(
-        db,
-        "SELECT task, until FROM ended_task WHERE until > ?1",
-        now,
-    )?;
-    let revoked: Vec<(TokenId, _)> = voided(
-        db,
-        "SELECT token, until FROM revoked_token WHERE until > ?1",
-        now,
-    )?;
+    let ended: Vec<(TaskId, _)> = voided(db, "SELECT task, until FROM ended_task")?;
+    let revoked: Vec<(TokenId, _)> = voided(db, "SELECT token, until FROM revoked_token")?;
     Ok(StopSet::new(versions.stops, suspensions, ended, revoked))
 }
 
-fn voided<T: FromUuid>(
-    db: &Connection,
-    sql: &str,
-    now: Timestamp,
-) -> Result<Vec<(T, Timestamp)>, StoreError> {
+fn voided<T: FromUuid>(db: &Connection, sql: &str) -> Result<Vec<(T, Timestamp)>, StoreError> {
     let mut statement = db.prepare_cached(sql).map_err(store_error)?;
-    let mut rows = statement.query([moment(now)]).map_err(store_error)?;
+    let mut rows = statement.query([]).map_err(store_error)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
         let bytes: [u8; 16] = row.get(0).map_err(store_error)?;
@@ -124,5 +159,7 @@ fn voided<T: FromUuid>(
     Ok(found)
 }
 
-/// A wall clock that was set forward by less than this and back again opens nothing.
+/// With every commit a little, more than one usually adds: no commit waits for a great clearing.
+const AT_ONCE: usize = 1_000;
+/// What expired no longer ago than this is kept: the authority's clock and a gateway's differ.
 const SLACK: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mandate_audit::NodeId;
-use mandate_model::stop::StopSet;
+use mandate_model::stop::{StopSet, Subject};
 use mandate_model::task::Task;
-use mandate_model::{BundleVersion, StoreEpoch, TaskId, Timestamp};
+use mandate_model::{BundleVersion, Principal, StoreEpoch, TaskId, Timestamp};
 use mandate_ports::{
     BundleRecord, CheckpointRefusal, CheckpointStore, CommitError, Committed, EntryRange,
     GatewayRecord, KeyRecord, LogHead, LogReader, Search, StateReader, StoreError, Unit, Versions,
@@ -44,7 +44,7 @@ impl SqliteStore {
         let db = connect(&folder)?;
         create_tables(&db, StoreEpoch::from_random(epoch_random), now)?;
         let mut head = Head::load(&db)?;
-        head.latest = now;
+        head.heard.hear(now);
         let published = Published::new(&head);
         let log = LogFile::open_read_only(&folder.database())?;
         let writer = Writer::new(folder, db, head, Arc::clone(&published));
@@ -127,8 +127,15 @@ impl StateReader for SqliteStore {
         Ok(self.published.read().0)
     }
 
-    async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError> {
-        self.log.read(move |db| stops::stops(db, now)).await
+    async fn stops(&self, _: Timestamp) -> Result<StopSet, StoreError> {
+        self.log.read(stops::stops).await
+    }
+
+    async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
+        let subject = subject.clone();
+        self.log
+            .read(move |db| stops::suspenders(db, &subject))
+            .await
     }
 
     async fn bundle(

@@ -41,7 +41,7 @@ pub(crate) fn verify(
     let mut verifier = LogVerifier::new(kept.into_iter().chain(since));
     let mut spools = SpoolChains::default();
     let mut spool_faults = Vec::new();
-    let size = head::read(db)?.1.size;
+    let size = head::read(db)?.log.size;
     while verifier.next() < size {
         let batch = log::entries(db, verifier.next(), BATCH)?;
         for entry in &batch.entries {

@@ -1,3 +1,30 @@
-//! Mandate: the identity layer for AI agents.
+//! Mandate: the identity plane for AI agents. One binary: authority, gateway, log and command line.
+//!
+//! This crate puts adapters and surfaces together ([`serve`]) and speaks to them for people
+//! ([`commands`]). It decides nothing: decisions are made in `mandate-decide`, behind the sockets.
 
-fn main() {}
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests may panic"
+    )
+)]
+
+mod cli;
+mod client;
+mod commands;
+mod context;
+mod demo;
+mod failure;
+mod output;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, PoisonError};
@@ -26,16 +26,27 @@ struct Version {
 }
 
 impl Digests {
+    /// SHA-256 of `file` in hex, if it need not be read for that.
+    pub(super) fn remembered(&self, file: &File) -> io::Result<Option<String>> {
+        let version = Version::from(&file.metadata()?);
+        Ok(self.known().get(&version).cloned())
+    }
+
     /// SHA-256 of an open file, in hex. `file` may be open for its path alone; it is opened again
-    /// for reading through its descriptor, so that no name can be swapped in between.
+    /// for reading through its descriptor, so that no name can be swapped in between. Reads all of
+    /// it, up to [`MAX_SIZE`]; a larger one is an error.
     pub(super) fn sha256(&self, file: &File) -> io::Result<String> {
         let version = Version::from(&file.metadata()?);
         if let Some(digest) = self.known().get(&version) {
             return Ok(digest.clone());
         }
+        if version.size > MAX_SIZE {
+            return Err(io::Error::other("it is larger than 1 GiB"));
+        }
         let mut readable = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let mut hash = Sha256::new();
-        io::copy(&mut readable, &mut hash)?;
+        // It may grow meanwhile; then the comparison below refuses it.
+        io::copy(&mut (&mut readable).take(version.size), &mut hash)?;
         let digest: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
         if Version::from(&readable.metadata()?) != version {
             return Err(io::Error::other("it was changed while it was read"));
@@ -71,3 +82,5 @@ impl From<&Metadata> for Version {
 }
 
 const MAX_KNOWN: usize = 256;
+/// Executables are smaller; what is larger would keep others waiting.
+pub(super) const MAX_SIZE: u64 = 1 << 30;

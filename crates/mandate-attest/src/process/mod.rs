@@ -18,23 +18,29 @@ mod writable;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mandate_model::{AttestationKind, InstanceId};
 use mandate_policy::Bundle;
 use mandate_ports::{AttestRefusal, Attested, Attestor, Evidence, PeerProcess};
+use tokio::sync::Semaphore;
 
 pub use users::PasswdUsers;
 
 use digest::Digests;
 use proc::{Namespaces, ProcDir};
-use rule::{Match, best_match};
-use seen::Seen;
+use rule::{Match, Unmatched, best_match};
+use seen::{Hashing, Seen};
 use view::Rule;
 
 /// Attests processes by what the kernel says about them.
 ///
 /// It must be able to look at the processes: as root, or as their own user.
+///
+/// Whoever can connect can ask for it, so what it costs is bounded: an executable is read whole only
+/// where a rule that fits otherwise names a digest, one at a time and up to 1 GiB; and few of the
+/// runtime's threads for blocking work, which others share, are ever taken.
 #[derive(Clone)]
 pub struct ProcessAttestor {
     inner: Arc<Inner>,
@@ -44,6 +50,16 @@ struct Inner {
     boot: String,
     namespaces: Namespaces,
     digests: Digests,
+    /// For looking, which is quick.
+    looking: Arc<Semaphore>,
+    /// For reading whole executables, apart, so that nobody else waits behind it.
+    hashing: Arc<Semaphore>,
+}
+
+/// A process and the rules that it is held against.
+struct Examination {
+    peer: PeerProcess,
+    rules: Vec<Rule>,
 }
 
 impl ProcessAttestor {
@@ -54,6 +70,8 @@ impl ProcessAttestor {
             boot: boot.chars().take(8).collect(),
             namespaces: Namespaces::own()?,
             digests: Digests::default(),
+            looking: Arc::new(Semaphore::new(LOOKING)),
+            hashing: Arc::new(Semaphore::new(HASHING)),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -65,24 +83,62 @@ impl ProcessAttestor {
 impl Attestor for ProcessAttestor {
     async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal> {
         let Evidence::Process(peer) = evidence;
-        let rules: Vec<Rule> = bundle.process_rules().iter().map(Rule::from).collect();
-        let inner = self.inner.clone();
-        // Hashing a large executable takes long.
-        tokio::task::spawn_blocking(move || inner.attest(&peer, &rules))
+        let rules = bundle.process_rules().iter().map(Rule::from).collect();
+        let asked = Arc::new(Examination { peer, rules });
+        match self.examine(Arc::clone(&asked), Turn::Look).await {
+            Err(Unmatched::NeedsDigest) => self.examine(asked, Turn::Hash).await,
+            looked => looked,
+        }
+        .map_err(AttestRefusal::from)
+    }
+}
+
+/// What an examination waits for.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    Look,
+    Hash,
+}
+
+impl ProcessAttestor {
+    async fn examine(&self, asked: Arc<Examination>, turn: Turn) -> Result<Attested, Unmatched> {
+        let inner = Arc::clone(&self.inner);
+        let turns = match turn {
+            Turn::Look => Arc::clone(&inner.looking),
+            Turn::Hash => Arc::clone(&inner.hashing),
+        };
+        let refused = |why: &dyn std::fmt::Display| AttestRefusal::Unreadable(why.to_string());
+        let permit = tokio::time::timeout(PATIENCE, turns.acquire_owned())
             .await
-            .unwrap_or_else(|e| Err(AttestRefusal::Unreadable(e.to_string())))
+            .map_err(|_| refused(&"too many processes are examined now; try again"))?
+            .map_err(|e| refused(&e))?;
+        let examined = tokio::task::spawn_blocking(move || {
+            // Held by the work, not by who waits for it: who goes away frees no thread.
+            let _permit = permit;
+            let hashing = match turn {
+                Turn::Look => Hashing::Remembered(&inner.digests),
+                Turn::Hash => Hashing::Allowed(&inner.digests),
+            };
+            inner.attest(&asked.peer, &asked.rules, hashing)
+        });
+        examined.await.map_err(|e| refused(&e))?
     }
 }
 
 impl Inner {
     /// Looks, matches, and looks again: what held at the first look and at the last held between
     /// them, since the pidfd shows that it was one process all along.
-    fn attest(&self, peer: &PeerProcess, rules: &[Rule]) -> Result<Attested, AttestRefusal> {
+    fn attest(
+        &self,
+        peer: &PeerProcess,
+        rules: &[Rule],
+        hashing: Hashing<'_>,
+    ) -> Result<Attested, Unmatched> {
         let dir = ProcDir::of(peer)?;
-        let seen = Seen::look(&dir, peer, &self.namespaces, &self.digests)?;
-        let found = best_match(rules, &seen);
+        let seen = Seen::look(&dir, peer, &self.namespaces)?;
+        let found = best_match(rules, &seen, hashing);
         seen.check_unchanged(&dir, peer)?;
-        self.attested(&seen, found?)
+        Ok(self.attested(&seen, found?)?)
     }
 
     fn attested(&self, seen: &Seen, found: Match) -> Result<Attested, AttestRefusal> {
@@ -102,6 +158,12 @@ impl Inner {
         })
     }
 }
+
+/// So many look at once, and so many read executables.
+const LOOKING: usize = 8;
+const HASHING: usize = 1;
+/// So long does one wait for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use mandate_policy::decl::UserRule;
 use mandate_ports::AttestRefusal;
 use rustix::fs::{Mode, OFlags, open};
 
-use super::seen::{Seen, identity};
+use super::seen::{Hashing, Seen, Undigested, identity};
 use super::users;
 use super::view::Rule;
 use super::writable::Writer;
@@ -30,19 +30,54 @@ enum Unfit {
     Unit(String),
     #[error("path: {0}")]
     Path(String),
-    #[error("sha256: {0}")]
-    Sha256(String),
     #[error("executable: {0}")]
     Writable(String),
+    #[error("sha256: {0}")]
+    Sha256(String),
+    /// Not known yet: the executable has to be read first.
+    #[error("sha256: its executable was not read")]
+    Unread,
+}
+
+/// Why there is no match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unmatched {
+    /// A rule fits but for the digest, which is not known yet.
+    NeedsDigest,
+    /// It is refused.
+    Refused(AttestRefusal),
+}
+
+impl From<AttestRefusal> for Unmatched {
+    fn from(refusal: AttestRefusal) -> Self {
+        Unmatched::Refused(refusal)
+    }
+}
+
+impl From<Unmatched> for AttestRefusal {
+    fn from(unmatched: Unmatched) -> Self {
+        match unmatched {
+            Unmatched::Refused(refusal) => refusal,
+            // Whoever may read executables never answers so.
+            Unmatched::NeedsDigest => {
+                AttestRefusal::Unreadable("its executable was not read".to_owned())
+            }
+        }
+    }
 }
 
 /// The one agent type that `seen` fits. Of several rules of one type, a strong one counts.
-pub(super) fn best_match(rules: &[Rule], seen: &Seen) -> Result<Match, AttestRefusal> {
+pub(super) fn best_match(
+    rules: &[Rule],
+    seen: &Seen,
+    hashing: Hashing<'_>,
+) -> Result<Match, Unmatched> {
     let mut fitting: Vec<&Rule> = Vec::new();
     let mut nearest: Option<(Unfit, &Rule)> = None;
     for rule in rules {
-        match fits(rule, seen) {
+        match fits(rule, seen, hashing) {
             Ok(()) => fitting.push(rule),
+            Err(Unfit::Unread) => return Err(Unmatched::NeedsDigest),
             Err(unfit) if nearest.as_ref().is_none_or(|(n, _)| rank(n) < rank(&unfit)) => {
                 nearest = Some((unfit, rule));
             }
@@ -51,10 +86,47 @@ pub(super) fn best_match(rules: &[Rule], seen: &Seen) -> Result<Match, AttestRef
     }
     let agents: BTreeSet<&AgentTypeName> = fitting.iter().map(|rule| &rule.agent).collect();
     if agents.len() > 1 {
-        return Err(AttestRefusal::Ambiguous);
+        return Err(AttestRefusal::Ambiguous.into());
     }
     let best = fitting.into_iter().min_by_key(|rule| rule.weak);
-    best.map(matched).ok_or_else(|| no_rule(nearest))
+    let best = best.ok_or_else(|| no_rule(nearest))?;
+    check_apart(best, rules, seen.uid)?;
+    Ok(matched(best))
+}
+
+/// C5: whoever runs as a user can do what else runs as it, so types that share one are told apart
+/// only by units of their own, or say themselves that they are not. Loading a bundle refuses the
+/// same user written twice; that a name and a number are the same user shows only here.
+pub(super) fn check_apart(best: &Rule, rules: &[Rule], uid: u32) -> Result<(), AttestRefusal> {
+    let mut others = rules.iter().filter(|rule| rule.agent != best.agent);
+    let sharing = others.find(|other| {
+        !has_its_own_unit(best, other)
+            && !(best.weak && other.weak)
+            && is_of(best, uid)
+            && is_of(other, uid)
+    });
+    match sharing {
+        None => Ok(()),
+        Some(other) => Err(AttestRefusal::NoRule {
+            nearest: format!(
+                "agent type `{}`, shared user: `{}` has user {uid} too; give each its own user or \
+                 unit, or say `isolation: none` in both rules",
+                best.agent, other.agent
+            ),
+        }),
+    }
+}
+
+fn has_its_own_unit(one: &Rule, other: &Rule) -> bool {
+    one.unit.is_some() && other.unit.is_some() && one.unit != other.unit
+}
+
+fn is_of(rule: &Rule, uid: u32) -> bool {
+    let user = rule.user.as_ref().and_then(|user| match user {
+        UserRule::Uid(uid) => Some(*uid),
+        UserRule::Name(name) => users::uid_of(name),
+    });
+    user == Some(uid)
 }
 
 fn matched(rule: &Rule) -> Match {
@@ -79,12 +151,15 @@ fn rank(unfit: &Unfit) -> u8 {
         Unfit::User(_) => 0,
         Unfit::Unit(_) => 1,
         Unfit::Path(_) => 2,
-        Unfit::Sha256(_) => 3,
-        Unfit::Writable(_) => 4,
+        Unfit::Writable(_) => 3,
+        Unfit::Sha256(_) => 4,
+        Unfit::Unread => 5,
     }
 }
 
-fn fits(rule: &Rule, seen: &Seen) -> Result<(), Unfit> {
+/// The digest comes last: what a process must not have at its user's will decides whether its
+/// executable is read at all.
+fn fits(rule: &Rule, seen: &Seen, hashing: Hashing<'_>) -> Result<(), Unfit> {
     // The boundary. A rule without one does not load; here it would fit nothing.
     if rule.user.is_none() && rule.unit.is_none() {
         return Err(Unfit::User(
@@ -100,14 +175,12 @@ fn fits(rule: &Rule, seen: &Seen) -> Result<(), Unfit> {
     rule.path
         .as_ref()
         .map_or(Ok(()), |path| fits_path(path, seen))?;
+    if !rule.weak {
+        is_unwritable(rule, seen)?;
+    }
     rule.sha256
         .as_ref()
-        .map_or(Ok(()), |sha256| fits_sha256(sha256, seen))?;
-    if rule.weak {
-        Ok(())
-    } else {
-        is_unwritable(rule, seen)
-    }
+        .map_or(Ok(()), |sha256| fits_sha256(sha256, seen, hashing))
 }
 
 fn fits_user(rule: &UserRule, seen: &Seen) -> Result<(), Unfit> {
@@ -154,13 +227,14 @@ fn fits_path(wanted: &str, seen: &Seen) -> Result<(), Unfit> {
     }
 }
 
-fn fits_sha256(wanted: &str, seen: &Seen) -> Result<(), Unfit> {
-    match &seen.sha256 {
+fn fits_sha256(wanted: &str, seen: &Seen, hashing: Hashing<'_>) -> Result<(), Unfit> {
+    match seen.sha256(hashing) {
         Ok(sha256) if sha256 == wanted => Ok(()),
         Ok(sha256) => Err(Unfit::Sha256(format!(
             "its executable has the digest {sha256}"
         ))),
-        Err(reason) => Err(Unfit::Sha256(format!(
+        Err(Undigested::Unread) => Err(Unfit::Unread),
+        Err(Undigested::Unreadable(reason)) => Err(Unfit::Sha256(format!(
             "its executable cannot be read: {reason}"
         ))),
     }

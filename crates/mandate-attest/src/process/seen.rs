@@ -1,5 +1,6 @@
 //! What the kernel says about a process.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -23,8 +24,9 @@ pub(super) struct Seen {
     pub(super) identity: (u64, u64),
     /// Where the kernel says that it was. A label, except for asking who can write there.
     pub(super) path: String,
-    /// SHA-256 in hex, or why it could not be read.
-    pub(super) sha256: Result<String, String>,
+    executable: File,
+    /// SHA-256 in hex, or why it could not be read; empty until a rule asks.
+    sha256: OnceCell<Result<String, String>>,
     command_line: String,
 }
 
@@ -34,7 +36,6 @@ impl Seen {
         dir: &ProcDir,
         peer: &PeerProcess,
         own: &Namespaces,
-        digests: &Digests,
     ) -> Result<Self, AttestRefusal> {
         if dir.namespaces().map_err(unreadable)? != *own {
             return Err(refusal("it is in another mount or user namespace"));
@@ -56,11 +57,27 @@ impl Seen {
             uid: peer.uid,
             groups,
             unit: unit::of(&dir.text("cgroup").map_err(unreadable)?),
-            sha256: digests.sha256(&executable).map_err(|e| e.to_string()),
+            executable,
+            sha256: OnceCell::new(),
             identity,
             path: dir.link("exe").map_err(unreadable)?,
             command_line: command_line(&dir.text("cmdline").map_err(unreadable)?),
         })
+    }
+
+    /// SHA-256 of the executable, in hex, or why it cannot be had. Only what a rule asks for is read:
+    /// any user of the machine can show an executable of any size.
+    pub(super) fn sha256(&self, hashing: Hashing<'_>) -> Result<&str, Undigested<'_>> {
+        if self.sha256.get().is_none() {
+            let digest = hashing.digest(&self.executable);
+            // Nobody else sets it: a cell is one thread's.
+            drop(self.sha256.set(digest.ok_or(Undigested::Unread)?));
+        }
+        match self.sha256.get() {
+            Some(Ok(sha256)) => Ok(sha256),
+            Some(Err(why)) => Err(Undigested::Unreadable(why)),
+            None => Err(Undigested::Unread),
+        }
     }
 
     /// Looks again, after hashing: it must be alive and the same in what rules asked about.
@@ -93,12 +110,40 @@ impl Seen {
         ]);
         let user = users::name_of(self.uid).map(|user| ("user".to_owned(), user));
         let unit = self.unit.clone().map(|unit| ("unit".to_owned(), unit));
-        let sha256 = self.sha256.clone().ok();
+        let sha256 = self.sha256.get().cloned().and_then(Result::ok);
         facts.extend(user);
         facts.extend(unit);
         facts.extend(sha256.map(|sha256| ("sha256".to_owned(), sha256)));
         facts
     }
+}
+
+/// Whether an executable may be read whole for its digest.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Hashing<'a> {
+    /// No: only digests that are known from before.
+    Remembered(&'a Digests),
+    /// Yes: it is this one's turn.
+    Allowed(&'a Digests),
+}
+
+impl Hashing<'_> {
+    /// The digest, or why it cannot be had; `None` if the file would have to be read and may not.
+    fn digest(self, file: &File) -> Option<Result<String, String>> {
+        match self {
+            Hashing::Remembered(digests) => digests.remembered(file).ok().flatten().map(Ok),
+            Hashing::Allowed(digests) => Some(digests.sha256(file).map_err(|e| e.to_string())),
+        }
+    }
+}
+
+/// Why there is no digest.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Undigested<'a> {
+    /// It would have to be read, and it is not its turn.
+    Unread,
+    /// It cannot be read.
+    Unreadable(&'a str),
 }
 
 /// (device, inode).

@@ -12,16 +12,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mandate_model::{AgentTypeName, AttestationKind, ProviderName};
 use mandate_policy::decl::UserRule;
-use mandate_ports::{AttestRefusal, Attested, Evidence, PeerProcess, Peers};
+use mandate_ports::{AttestRefusal, Attested, Attestor, Evidence, PeerProcess, Peers};
 use mandate_testkit::attest_suite;
 use tempfile::TempDir;
 
 use super::ProcessAttestor;
+use super::digest::MAX_SIZE;
+use super::seen::Hashing;
 use super::view::Rule;
 use crate::KernelPeers;
 use crate::fixtures::bundle;
 
 const AGENT: u32 = 4711;
+/// A user that every machine has by name.
+const NOBODY: u32 = 65534;
 
 /// A folder like `/opt/agents`: root's alone, readable by everyone.
 struct Stage {
@@ -131,7 +135,17 @@ fn rule(agent: &str, uid: u32) -> Rule {
 }
 
 fn attest(peer: &PeerProcess, rules: &[Rule]) -> Result<Attested, AttestRefusal> {
-    ProcessAttestor::new().unwrap().inner.attest(peer, rules)
+    attest_by(&ProcessAttestor::new().unwrap(), peer, rules)
+}
+
+fn attest_by(
+    attestor: &ProcessAttestor,
+    peer: &PeerProcess,
+    rules: &[Rule],
+) -> Result<Attested, AttestRefusal> {
+    let inner = &attestor.inner;
+    let attested = inner.attest(peer, rules, Hashing::Allowed(&inner.digests));
+    attested.map_err(AttestRefusal::from)
 }
 
 /// The check that the nearest rule failed.
@@ -158,7 +172,7 @@ fn the_user_decides() {
     assert_eq!(attested.facts["uid"], "4711");
     assert_eq!(attested.facts["executable"], executable.to_str().unwrap());
     assert!(attested.facts["command_line"].contains("-e"));
-    assert_eq!(attested.facts["sha256"].len(), 64);
+    assert_eq!(attested.facts.get("sha256"), None, "no rule asked for it");
     let pid = agent.child.id().to_string();
     assert!(attested.instance.as_str().contains(&format!("-{pid}-")));
     assert_unfit(attest(&agent.peer, &[rule("retriever", AGENT + 1)]), "user");
@@ -217,15 +231,97 @@ fn the_path_is_compared_by_file_and_not_by_name() {
 #[test]
 fn the_digest_is_of_what_runs() {
     let Some(stage) = Stage::set() else { return };
-    let agent = stage.agent(&stage.executable("ours"), AGENT);
-    let sha256 = attest(&agent.peer, &[rule("r", AGENT)]).unwrap().facts["sha256"].clone();
+    let executable = stage.executable("ours");
+    let agent = stage.agent(&executable, AGENT);
+    let sha256 = digest_of(&executable);
     let with = |sha256: String| Rule {
         sha256: Some(sha256),
         ..rule("r", AGENT)
     };
     let other = stage.agent(&stage.executable("theirs"), AGENT);
     assert_unfit(attest(&other.peer, &[with(sha256.clone())]), "sha256");
-    attest(&agent.peer, &[with(sha256)]).unwrap();
+    let attested = attest(&agent.peer, &[with(sha256.clone())]).unwrap();
+    assert_eq!(attested.facts["sha256"], sha256);
+}
+
+fn digest_of(path: &Path) -> String {
+    let digests = super::Digests::default();
+    digests.sha256(&std::fs::File::open(path).unwrap()).unwrap()
+}
+
+#[test]
+fn an_executable_is_read_only_for_a_rule_that_fits_otherwise() {
+    let Some(stage) = Stage::set() else { return };
+    let executable = stage.executable("ours");
+    let agent = stage.agent(&executable, AGENT);
+    let attestor = ProcessAttestor::new().unwrap();
+    let remembered = || {
+        let file = std::fs::File::open(&executable).unwrap();
+        attestor.inner.digests.remembered(&file).unwrap()
+    };
+    let with = |uid| Rule {
+        sha256: Some("0".repeat(64)),
+        ..rule("r", uid)
+    };
+    let elsewhere = Rule {
+        path: Some("/bin/sh".to_owned()),
+        ..with(AGENT)
+    };
+    let in_unit = Rule {
+        unit: Some("mandate-test.service".to_owned()),
+        ..with(AGENT)
+    };
+    let unfit = [with(AGENT + 1), elsewhere, in_unit];
+    assert_unfit(attest_by(&attestor, &agent.peer, &unfit), "path");
+    attest_by(&attestor, &agent.peer, &[rule("r", AGENT)]).unwrap();
+    assert_eq!(remembered(), None);
+    std::os::unix::fs::chown(&executable, Some(AGENT), None).unwrap();
+    let own = attest_by(&attestor, &agent.peer, &[with(AGENT)]);
+    assert_unfit(own, "can be written");
+    assert_eq!(remembered(), None, "its user could make it any size");
+    std::os::unix::fs::chown(&executable, Some(0), None).unwrap();
+    let other = attest_by(&attestor, &agent.peer, &[with(AGENT)]);
+    assert_unfit(other, "sha256");
+    assert!(remembered().is_some());
+}
+
+#[test]
+fn an_executable_larger_than_the_bound_is_not_read() {
+    let Some(stage) = Stage::set() else { return };
+    let executable = stage.executable("large");
+    let file = std::fs::File::options().write(true).open(&executable);
+    file.unwrap().set_len(MAX_SIZE + 1).unwrap();
+    let agent = stage.agent(&executable, AGENT);
+    let with = Rule {
+        sha256: Some("0".repeat(64)),
+        ..rule("r", AGENT)
+    };
+    assert_unfit(attest(&agent.peer, &[with]), "larger than");
+    attest(&agent.peer, &[rule("r", AGENT)]).unwrap();
+}
+
+#[tokio::test]
+async fn whoever_needs_no_digest_waits_for_nobody_s() {
+    let Some(stage) = Stage::set() else { return };
+    let executable = stage.executable("ours");
+    let agent = stage.agent(&executable, AGENT);
+    let attestor = ProcessAttestor::new().unwrap();
+    let digest = format!(", sha256: \"{}\"", digest_of(&executable));
+    let busy = attestor.inner.hashing.try_acquire().unwrap();
+    let waiting = tokio::spawn({
+        let (attestor, peer) = (attestor.clone(), copy(&agent.peer));
+        let bundle = bundle(&declared("retriever", &digest));
+        async move { attestor.attest(Evidence::Process(peer), &bundle).await }
+    });
+    for _ in 0..20 {
+        let evidence = Evidence::Process(copy(&agent.peer));
+        let bundle = bundle(&declared("retriever", ""));
+        attestor.attest(evidence, &bundle).await.unwrap();
+    }
+    assert!(!waiting.is_finished(), "one executable is read at a time");
+    drop(busy);
+    let attested = waiting.await.unwrap().unwrap();
+    assert_eq!(attested.facts["sha256"].len(), 64);
 }
 
 #[test]
@@ -287,6 +383,53 @@ fn a_process_that_two_agent_types_fit_is_refused() {
     assert_eq!(attest(&agent.peer, &rules), Err(AttestRefusal::Ambiguous));
     let rules = [rule("one", AGENT), rule("one", AGENT)];
     assert_eq!(attest(&agent.peer, &rules).unwrap().agent.as_str(), "one");
+}
+
+#[test]
+fn types_that_share_a_user_under_two_names_are_told_apart_by_nothing() {
+    let Some(stage) = Stage::set() else { return };
+    let executable = stage.executable("ours");
+    let agent = stage.agent(&executable, NOBODY);
+    let ours = |weak| Rule {
+        path: text(&executable),
+        user: Some(UserRule::Name("nobody".to_owned())),
+        weak,
+        ..rule("one", 0)
+    };
+    let theirs = |uid, weak| Rule {
+        path: Some("/bin/sh".to_owned()),
+        weak,
+        ..rule("two", uid)
+    };
+    let kind = |rules: &[Rule]| attest(&agent.peer, rules).map(|attested| attested.kind);
+    let apart = [ours(false), theirs(NOBODY - 1, false)];
+    assert_eq!(kind(&apart), Ok(AttestationKind::Process));
+    for (a, b) in [(false, false), (true, false), (false, true)] {
+        let shared = attest(&agent.peer, &[theirs(NOBODY, b), ours(a)]);
+        assert_unfit(shared, "shared user");
+    }
+    let said = [ours(true), theirs(NOBODY, true)];
+    assert_eq!(kind(&said), Ok(AttestationKind::ProcessWeak));
+    let in_a_unit = Rule {
+        unit: Some("two.service".to_owned()),
+        ..theirs(NOBODY, false)
+    };
+    let one_has_no_unit = attest(&agent.peer, &[ours(false), in_a_unit]);
+    assert_unfit(one_has_no_unit, "shared user");
+}
+
+#[test]
+fn types_that_share_a_user_are_told_apart_by_their_units() {
+    let unit = |agent: &str, unit: &str| Rule {
+        unit: Some(unit.to_owned()),
+        ..rule(agent, AGENT)
+    };
+    let (one, two) = (unit("one", "one.service"), unit("two", "two.service"));
+    let apart = super::rule::check_apart(&one, &[one.clone(), two], AGENT);
+    assert_eq!(apart, Ok(()));
+    let same = unit("two", "one.service");
+    let shared = super::rule::check_apart(&one, &[one.clone(), same], AGENT);
+    assert!(shared.is_err());
 }
 
 #[test]

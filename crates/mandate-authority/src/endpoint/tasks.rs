@@ -15,7 +15,7 @@ use super::Authenticated;
 use crate::body;
 use crate::listen::Connection;
 use crate::tasks::{TaskView, ending};
-use crate::token::{Refusal, Refused, exchange_world};
+use crate::token::{Refusal, Refused, exchange_world, line_of};
 use crate::world::World;
 
 /// A task and the tree below it, parents before children.
@@ -135,12 +135,11 @@ async fn own_task(
     let live = world.bundle().ok_or(Refusal::NoBundle)?;
     let view = exchange_world(&at.authority, world, live, at.authority.now());
     let token = verify_task_token(&token, &view)?;
-    let task = at.authority.ports().state.task(token.task()).await;
-    let task = task.map_err(|_| Refusal::Unavailable)?;
-    if let Some(task) = &task {
+    let line = line_of(&at.authority, &token).await?;
+    if let Some(task) = line.iter().find(|task| task.record.id == token.task()) {
         form.caller.in_task(task);
     }
-    let subject = token.confirm(task, &view)?;
+    let subject = token.confirm(line, &view)?;
     let (record, pinned) = (&subject.task().record, &subject.task().instance);
     let client = form.client.actor();
     if record.may_act != client.sub {

@@ -2,7 +2,7 @@
 
 use mandate_decide::exchange::{
     self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, Open, OpenSubject,
-    ParsedExchange, Person, Resume, Step, VerifiedSubject,
+    ParsedExchange, Person, Resume, Step, TaskSubject, VerifiedSubject,
 };
 use mandate_model::stop::StopSet;
 use mandate_model::task::Task;
@@ -185,11 +185,11 @@ impl Chain<'_> {
     async fn subject(&self, token: &str, caller: &mut Caller) -> Result<VerifiedSubject, Refusal> {
         let view = self.view();
         let token = exchange::verify_task_token(token, &view)?;
-        let task = self.task(token.task()).await?;
-        if let Some(task) = &task {
+        let line = line_of(&self.at.authority, &token).await?;
+        if let Some(task) = line.iter().find(|task| task.record.id == token.task()) {
             caller.in_task(task);
         }
-        Ok(token.confirm(task, &view)?)
+        Ok(token.confirm(line, &view)?)
     }
 
     async fn resume(
@@ -224,21 +224,31 @@ impl Chain<'_> {
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, Refusal> {
-        self.at
-            .authority
-            .ports()
-            .state
-            .task(id)
-            .await
-            .map_err(|why| {
-                tracing::error!(%why, "a task could not be read");
-                Refusal::Unavailable
-            })
+        load(&self.at.authority, id).await
     }
 
     fn view(&self) -> exchange::World<'_> {
         exchange_world(&self.at.authority, self.world, self.live, self.now)
     }
+}
+
+/// What the store has for the tasks on the path of `token`, root first.
+pub(crate) async fn line_of(
+    authority: &Authority,
+    token: &TaskSubject,
+) -> Result<Vec<Task>, Refusal> {
+    let mut line = Vec::new();
+    for id in token.path() {
+        line.extend(load(authority, id).await?);
+    }
+    Ok(line)
+}
+
+async fn load(authority: &Authority, id: TaskId) -> Result<Option<Task>, Refusal> {
+    authority.ports().state.task(id).await.map_err(|why| {
+        tracing::error!(%why, "a task could not be read");
+        Refusal::Unavailable
+    })
 }
 
 /// The same process once more: the pidfd refers to it and to no other, whoever has its pid by now.

@@ -19,7 +19,7 @@ use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, KeyState, SignerE
 
 use crate::form;
 use crate::listen::Connection;
-pub(crate) use chain::{authenticate, exchange_world};
+pub(crate) use chain::{authenticate, exchange_world, line_of};
 pub(crate) use refusal::{Caller, Refusal, Refused};
 
 /// Exchanges.
@@ -45,7 +45,7 @@ async fn exchange(at: &Connection, request: Request) -> Result<Response, Refused
     let form = form::read(request)
         .await
         .map_err(|why| Refused::form(&why))?;
-    let parsed = parse(form).map_err(Refused::early)?;
+    let parsed = parse(form, &at.authority.config().trust_domain).map_err(Refused::early)?;
     for tried in 0..ROUNDS {
         if let Some(response) = round(at, &parsed).await? {
             return Ok(response);
@@ -117,6 +117,7 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
             .collect(),
         changes: parts.effects.into_iter().map(change).collect(),
         events: parts.events,
+        ..Unit::default()
     };
     match authority.commit(unit).await {
         Ok(receipted) => {

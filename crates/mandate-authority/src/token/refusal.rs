@@ -6,6 +6,7 @@ use mandate_decide::exchange::{
     ActorError, AuthenticatedClient, Evident, ExchangeError, FormError, OauthError, SubjectError,
 };
 use mandate_model::mandate::Budget;
+use mandate_model::stop::Stopped;
 use mandate_model::task::Task;
 use mandate_model::{ActorLevel, BundleVersion, SpiffeId, StopVersion, Timestamp};
 use mandate_ports::{AttestRefusal, Conflict, PersonRefusal};
@@ -63,6 +64,9 @@ impl Refusal {
         match why {
             Conflict::TaskNotLive(task) => {
                 ExchangeError::Subject(SubjectError::TaskOver(task)).into()
+            }
+            Conflict::TokenRevoked(token) => {
+                ExchangeError::Stopped(Stopped::TokenRevoked(token)).into()
             }
             Conflict::NoTask(task) => {
                 ExchangeError::Subject(SubjectError::UnknownTask(task)).into()

@@ -113,6 +113,32 @@ pub enum Scalar {
     Integer(String),
 }
 
+/// Whether some member on the way to `pointer` has a sibling whose name differs in letter case
+/// alone. Upstreams that match names without case would read that one (FAILURES 33).
+pub(super) fn has_case_twin(body: &Value, pointer: &str) -> bool {
+    let mut here = body;
+    for token in pointer.split('/').skip(1) {
+        let name = token.replace("~1", "/").replace("~0", "~");
+        if let Value::Object(members) = here
+            && members
+                .keys()
+                .any(|other| *other != name && fold(other) == fold(&name))
+        {
+            return true;
+        }
+        match here.pointer(&format!("/{token}")) {
+            Some(next) => here = next,
+            None => return false,
+        }
+    }
+    false
+}
+
+/// Letter case taken away as generously as any upstream does: `ſ` and `K` (the Kelvin sign) too.
+fn fold(text: &str) -> String {
+    text.to_uppercase().to_lowercase()
+}
+
 /// The scalars at `pointer`: one, or each item of an array. `None` if there is anything else there,
 /// which is not the same as nothing there.
 pub fn scalars_at(body: &Value, pointer: &str) -> Option<Vec<Scalar>> {
@@ -158,6 +184,24 @@ mod tests {
         for pointer in ["/a", "/b", "/c", "/e", "/f", "/g"] {
             assert_eq!(scalars_at(&body, pointer), None, "{pointer}");
         }
+    }
+
+    #[test]
+    fn a_member_that_differs_in_case_alone_is_seen() {
+        let twin =
+            |text: &str, pointer| has_case_twin(&strict_json(text.as_bytes()).unwrap(), pointer);
+        assert!(!twin(r#"{"amount_cents":1,"note":"x"}"#, "/amount_cents"));
+        assert!(twin(
+            r#"{"amount_cents":1,"Amount_Cents":9}"#,
+            "/amount_cents"
+        ));
+        assert!(twin(r#"{"AMOUNT_CENTS":9}"#, "/amount_cents"));
+        assert!(twin(r#"{"a":{"kind":1},"A":{"kind":2}}"#, "/a/kind"));
+        assert!(
+            twin(r#"{"a":{"kind":1,"\u212Aind":2}}"#, "/a/kind"),
+            "the Kelvin sign"
+        );
+        assert!(!twin(r#"{"a":[{"x":1},{"X":1}]}"#, "/a/0/x"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use mandate_model::{
 };
 use mandate_policy::decl::{Action, Attribute, AttributeSource, ServerWorkload};
 
-use super::body::{Scalar, UnreadableBody, scalars_at, strict_json};
+use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_json};
 use super::target::{Ambiguous, Target};
 
 /// What of a request's head is looked at.
@@ -43,15 +43,25 @@ pub enum Unclassifiable {
     /// A header that an attribute is read from holds a list, or is not ASCII.
     #[error("attribute `{0}`: the header must hold one value without commas")]
     HeaderList(AttributeName),
-    /// A parameter that differs from a declared one in letter case alone.
-    #[error("attribute `{0}`: a query parameter differs from the declared one in letter case only")]
+    /// A parameter that some servers would take for a declared one.
+    #[error(
+        "attribute `{0}`: a query parameter differs from the declared one in letter case or brackets only"
+    )]
     QueryCase(AttributeName),
     /// The body is needed and is not plain JSON.
-    #[error("the body must be `application/json` without a content encoding")]
+    #[error("the body must be `application/json`, in UTF-8 and without a content encoding")]
     ContentType,
     /// The body cannot be read in one way.
     #[error("{0}")]
     Body(#[from] UnreadableBody),
+    /// A member that differs from a declared one in letter case alone.
+    #[error(
+        "attribute `{0}`: a member of the body differs from the declared one in letter case only"
+    )]
+    BodyCase(AttributeName),
+    /// More values than anybody would want decided.
+    #[error("attribute `{0}`: the request has more than {MAX_VALUES} values")]
+    TooManyValues(AttributeName),
     /// A string where a number is declared, or a number where a string is.
     #[error("attribute `{0}`: the body has another JSON type there than is declared")]
     JsonType(AttributeName),
@@ -128,6 +138,9 @@ impl<'a> Pending<'a> {
         let body = strict_json(body)?;
         let mut classified = self.classified;
         for (name, attribute, pointer) in self.from_body {
+            if has_case_twin(&body, pointer) {
+                return Err(Unclassifiable::BodyCase(name.clone()));
+            }
             let found =
                 scalars_at(&body, pointer).ok_or_else(|| Unclassifiable::NoScalar(name.clone()))?;
             let texts = found.iter().map(|scalar| typed(scalar, name, attribute));
@@ -212,6 +225,9 @@ fn add<'v>(
     found: impl IntoIterator<Item = &'v str>,
 ) -> Result<(), Unclassifiable> {
     for text in found {
+        if attributes.values(name).len() >= MAX_VALUES {
+            return Err(Unclassifiable::TooManyValues(name.clone()));
+        }
         let unfit = |why| Unclassifiable::Unfit {
             name: name.clone(),
             why,
@@ -244,11 +260,20 @@ fn query_values(
     for (found, value) in target.query_pairs()? {
         if found == parameter {
             values.push(value);
-        } else if found.eq_ignore_ascii_case(parameter) {
+        } else if is_twin(&found, parameter) {
             return Err(Unclassifiable::QueryCase(name.clone()));
         }
     }
     Ok(values)
+}
+
+/// Whether some servers would take `found` for `parameter`: letter case aside, or as a part of it
+/// (`customer[]`, `customer.id`).
+fn is_twin(found: &str, parameter: &str) -> bool {
+    let (found, parameter) = (found.to_lowercase(), parameter.to_lowercase());
+    found
+        .strip_prefix(&parameter)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
 }
 
 fn header_values<'h>(
@@ -269,10 +294,7 @@ fn check_content_type(headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
     let is_json = types
         .next()
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|text| {
-            let essence = text.split(';').next().unwrap_or_default().trim();
-            essence.eq_ignore_ascii_case("application/json")
-        });
+        .is_some_and(is_utf8_json);
     let plain = !headers.contains_key(http::header::CONTENT_ENCODING);
     if is_json && plain && types.next().is_none() {
         Ok(())
@@ -280,3 +302,14 @@ fn check_content_type(headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
         Err(Unclassifiable::ContentType)
     }
 }
+
+/// `application/json`, without a parameter that says that its bytes are not UTF-8.
+fn is_utf8_json(text: &str) -> bool {
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/json")
+        && parts.all(|parameter| parameter.eq_ignore_ascii_case("charset=utf-8"))
+}
+
+/// The most values of one attribute.
+const MAX_VALUES: usize = 64;

@@ -211,7 +211,9 @@ impl Denial {
                 | Unclassifiable::QueryCase(_)
                 | Unclassifiable::ContentType
                 | Unclassifiable::Body(_)
+                | Unclassifiable::BodyCase(_)
                 | Unclassifiable::JsonType(_)
+                | Unclassifiable::TooManyValues(_)
                 | Unclassifiable::NoScalar(_) => "request.attribute",
             },
             Denial::WrongServer => "token.server",

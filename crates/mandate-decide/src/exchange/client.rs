@@ -59,31 +59,63 @@ impl AuthenticatedClient {
     }
 }
 
-/// Verifies a client assertion at `world.now` and checks that nothing about the client is stopped.
-pub fn authenticate(
+/// An agent whose JWT-SVID held. Nobody has asked yet whether it may go on: what it is can be
+/// recorded, and that is all.
+#[derive(Debug, Clone)]
+pub struct IdentifiedClient(AuthenticatedClient);
+
+impl IdentifiedClient {
+    /// The agent.
+    pub fn actor(&self) -> &ActorLevel {
+        &self.0.actor
+    }
+
+    /// The id of its SVID.
+    pub fn token(&self) -> TokenId {
+        self.0.token
+    }
+
+    /// Checks that its type is declared and that nothing about it is stopped.
+    pub fn admit(self, world: &World<'_>) -> Result<AuthenticatedClient, ExchangeError> {
+        let client = self.0;
+        declared(&client.actor, world)?;
+        let lineage = Lineage {
+            actors: std::slice::from_ref(&client.actor),
+            keys: std::slice::from_ref(&client.key),
+            tokens: std::slice::from_ref(&client.token),
+            ..Lineage::NONE
+        };
+        world.stops.check(&lineage)?;
+        Ok(client)
+    }
+}
+
+/// Verifies a client assertion at `world.now`: signature, issuer, audience, times.
+pub fn identify(
     assertion: Option<&str>,
     world: &World<'_>,
-) -> Result<AuthenticatedClient, ExchangeError> {
+) -> Result<IdentifiedClient, ExchangeError> {
     let assertion = assertion.ok_or(ExchangeError::Client(ClientError::None))?;
     let verified = JwtSvid::verify_client_assertion(assertion, world.keys, world.issuer, world.now)
         .map_err(|why| ExchangeError::Client(client_error(why)))?;
     let svid = verified.claims();
-    let agent = declared(&svid.agent, world)?.name.clone();
-    let lineage = Lineage {
-        actors: std::slice::from_ref(&svid.agent),
-        keys: std::slice::from_ref(verified.signed_by()),
-        tokens: std::slice::from_ref(&svid.id),
-        ..Lineage::NONE
-    };
-    world.stops.check(&lineage)?;
-    Ok(AuthenticatedClient {
+    let undeclared = || ExchangeError::Client(ClientError::Undeclared(svid.agent.sub.clone()));
+    Ok(IdentifiedClient(AuthenticatedClient {
         actor: svid.agent.clone(),
-        agent,
+        agent: svid.agent.sub.agent_type().ok_or_else(undeclared)?,
         assertion: assertion.to_owned(),
         token: svid.id,
         key: verified.signed_by().clone(),
         expires_at: svid.expires_at,
-    })
+    }))
+}
+
+/// [`identify`], then [`IdentifiedClient::admit`].
+pub fn authenticate(
+    assertion: Option<&str>,
+    world: &World<'_>,
+) -> Result<AuthenticatedClient, ExchangeError> {
+    identify(assertion, world)?.admit(world)
 }
 
 fn declared<'a>(actor: &ActorLevel, world: &World<'a>) -> Result<&'a AgentType, ExchangeError> {

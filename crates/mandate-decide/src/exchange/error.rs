@@ -58,6 +58,9 @@ pub enum FormError {
         /// Why.
         why: String,
     },
+    /// A task token is asked for another trust domain.
+    #[error("`audience` of a task token is the trust domain, `{0}`")]
+    Audience(String),
     /// A value is too long, or there are too many parameters.
     #[error("the request is too large: {0}")]
     TooLarge(&'static str),
@@ -238,6 +241,7 @@ impl ExchangeError {
     pub fn oauth(&self) -> OauthError {
         let (code, status) = match self {
             ExchangeError::Form(FormError::GrantType) => ("unsupported_grant_type", 400),
+            ExchangeError::Form(FormError::Audience(_)) => ("invalid_target", 400),
             ExchangeError::Form(FormError::Details(_) | FormError::DetailsJson(_)) => {
                 ("invalid_authorization_details", 400)
             }

@@ -22,7 +22,7 @@ use mandate_token::{Issuer, KeySet};
 
 pub use access::access;
 pub use attest::{Evident, attest, attest_hosted};
-pub use client::{AuthenticatedClient, authenticate};
+pub use client::{AuthenticatedClient, IdentifiedClient, authenticate, identify};
 pub use delegate::delegate;
 pub use error::{
     ActorError, ClientError, ExchangeError, FormError, GrantError, OauthError, SubjectError,

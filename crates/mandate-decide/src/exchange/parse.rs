@@ -2,7 +2,7 @@
 //! nothing that it does not take.
 
 use mandate_model::mandate::{Budget, Entries, RawEntry, parse_entries};
-use mandate_model::{SpiffeId, TaskId};
+use mandate_model::{SpiffeId, TaskId, TrustDomain};
 
 use super::error::{ExchangeError, FormError};
 
@@ -151,12 +151,19 @@ pub enum ClaimedTrigger {
     },
 }
 
-/// Reads a decoded form. Parameters keep their order; one that comes twice is an error, not a choice.
-pub fn parse(form: Vec<(String, String)>) -> Result<ParsedExchange, ExchangeError> {
-    parse_form(form).map_err(ExchangeError::Form)
+/// Reads a decoded form, sent to the authority of `domain`. A parameter that comes twice is an
+/// error, not a choice.
+pub fn parse(
+    form: Vec<(String, String)>,
+    domain: &TrustDomain,
+) -> Result<ParsedExchange, ExchangeError> {
+    parse_form(form, domain).map_err(ExchangeError::Form)
 }
 
-fn parse_form(form: Vec<(String, String)>) -> Result<ParsedExchange, FormError> {
+fn parse_form(
+    form: Vec<(String, String)>,
+    domain: &TrustDomain,
+) -> Result<ParsedExchange, FormError> {
     let mut form = Form::new(form)?;
     if form.take("grant_type").as_deref() != Some(GRANT) {
         return Err(FormError::GrantType);
@@ -167,8 +174,8 @@ fn parse_form(form: Vec<(String, String)>) -> Result<ParsedExchange, FormError> 
     let requested = form.take("requested_token_type");
     let step = match (subject_token_type.as_str(), requested.as_deref()) {
         (PROCESS, None | Some(JWT)) => form.attest()?,
-        (TXN, Some(TXN)) => form.replace()?,
-        (ID_TOKEN | JWT, Some(TXN)) => form.open(subject_token_type == ID_TOKEN)?,
+        (TXN, Some(TXN)) => form.replace(domain)?,
+        (ID_TOKEN | JWT, Some(TXN)) => form.open(subject_token_type == ID_TOKEN, domain)?,
         (TXN, None | Some(ACCESS)) => form.access()?,
         (JWT, None | Some(JWT)) => form.attest_hosted()?,
         (PROCESS | TXN | ID_TOKEN | JWT, _) => {
@@ -287,8 +294,8 @@ impl Form {
         })
     }
 
-    fn open(&mut self, is_person: bool) -> Result<Step, FormError> {
-        self.check_trust_domain_audience()?;
+    fn open(&mut self, is_person: bool, domain: &TrustDomain) -> Result<Step, FormError> {
+        self.check_audience(domain)?;
         let subject_token = self.need("subject_token")?;
         let details = self.details()?;
         if let (Some(task), false) = (details.task, is_person) {
@@ -314,13 +321,12 @@ impl Form {
         }))
     }
 
-    fn replace(&mut self) -> Result<Step, FormError> {
-        self.check_trust_domain_audience()?;
+    fn replace(&mut self, domain: &TrustDomain) -> Result<Step, FormError> {
+        self.check_audience(domain)?;
         let subject_token = self.need("subject_token")?;
         let details = self.details()?;
         if let Some(task) = details.task {
             self.only_task(&details)?;
-            self.take("requested_actor");
             return Ok(Step::Resume(Resume {
                 task,
                 subject_token,
@@ -329,6 +335,10 @@ impl Form {
         }
         let (entries, scope) = (self.entries()?, self.scope());
         match self.parsed("requested_actor")? {
+            Some(_) if details.purpose.is_some() || details.trigger.is_some() => {
+                // A child inherits both: who sends others means something by it.
+                Err(FormError::Unexpected("request_details.purpose"))
+            }
             Some(child) => {
                 let entries = entries.ok_or(FormError::Missing("authorization_details"))?;
                 Ok(Step::Delegate(Delegate {
@@ -362,18 +372,13 @@ impl Form {
         })
     }
 
-    /// The audience of a task token is the trust domain (A10); the shell checks which, since the
-    /// form does not know its name.
-    fn check_trust_domain_audience(&mut self) -> Result<(), FormError> {
+    /// The audience of a task token is the trust domain (A10), by its name or by its SPIFFE ID.
+    fn check_audience(&mut self, domain: &TrustDomain) -> Result<(), FormError> {
         let audience = self.need("audience")?;
-        if audience.starts_with("spiffe://") || !audience.contains(':') {
+        if audience == domain.as_str() || audience == domain.id() {
             Ok(())
         } else {
-            let why = "a task token's audience is the trust domain".to_owned();
-            Err(FormError::Malformed {
-                parameter: "audience",
-                why,
-            })
+            Err(FormError::Audience(domain.id()))
         }
     }
 

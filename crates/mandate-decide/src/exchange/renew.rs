@@ -41,7 +41,6 @@ pub fn renew(
         .map_err(ExchangeError::Grant)?;
     let entries = with_scope(mandate.entries, entries.is_some(), scope)?;
     let mandate = Mandate { entries, ..mandate };
-    check_still_allowed(subject.task(), &mandate, world)?;
     let mut grant = task_grant(client, subject.task(), mandate, world, fresh)?;
     grant.effects.extend(pin(client, subject.task(), world)?);
     Ok(grant)
@@ -103,7 +102,7 @@ fn reissue(
 }
 
 /// What was allowed when the task began may not be any more: the bundle is asked again.
-fn check_still_allowed(
+pub(super) fn check_still_allowed(
     task: &Task,
     mandate: &Mandate,
     world: &World<'_>,
@@ -127,7 +126,10 @@ fn still_opens(
     mandate: &Mandate,
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
-    let covers = |policy: &TaskPolicy| mandate.entries.are_within(&policy.ceiling);
+    let covers = |policy: &TaskPolicy| {
+        policy.trigger.kind() == task.trigger.kind.as_str()
+            && mandate.entries.are_within(&policy.ceiling)
+    };
     if policies_for(opener, &task.purpose, world).any(covers) {
         return Ok(());
     }

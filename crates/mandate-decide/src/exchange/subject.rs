@@ -7,6 +7,7 @@ use mandate_model::{KeyId, TaskId, TokenId};
 use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
 
 use super::error::{ActorError, ExchangeError, SubjectError};
+use super::renew::check_still_allowed;
 use super::{AuthenticatedClient, World};
 
 /// A task token whose signature, issuer, audience and times hold. The authority's own tree has not
@@ -17,9 +18,14 @@ pub struct TaskSubject {
 }
 
 impl TaskSubject {
-    /// The task that the tree must be asked about.
+    /// The task that the token is of.
     pub fn task(&self) -> TaskId {
         self.token.claims().path.leaf()
+    }
+
+    /// The tasks that the tree must be asked about, root first.
+    pub fn path(&self) -> impl Iterator<Item = TaskId> {
+        self.token.claims().path.iter()
     }
 }
 
@@ -44,21 +50,28 @@ pub fn verify_task_token(token: &str, world: &World<'_>) -> Result<TaskSubject, 
 }
 
 impl TaskSubject {
-    /// Holds the token against the task that the authority keeps. `task` is what the store has for
-    /// [`TaskSubject::task`], if anything.
+    /// Holds the token against the tasks that the authority keeps: `line` is what the store has for
+    /// [`TaskSubject::path`], in that order. Each of them must be live, and the bundle must still
+    /// allow each step down; what was allowed when a task began may not be any more.
     pub fn confirm(
         self,
-        task: Option<Task>,
+        line: Vec<Task>,
         world: &World<'_>,
     ) -> Result<VerifiedSubject, ExchangeError> {
         let claims = self.token.claims();
+        let known = line.iter().map(|task| task.record.id);
         let unknown = ExchangeError::Subject(SubjectError::UnknownTask(self.task()));
-        let task = task.ok_or(unknown)?;
+        if !known.eq(self.path()) {
+            return Err(unknown);
+        }
+        let task = line.last().cloned().ok_or(unknown)?;
         if !agrees(claims, &task) {
             return Err(ExchangeError::Subject(SubjectError::TreeDisagrees));
         }
-        if !task.is_live(world.now) {
-            return Err(ExchangeError::Subject(SubjectError::TaskOver(self.task())));
+        if let Some(over) = line.iter().find(|task| !task.is_live(world.now)) {
+            return Err(ExchangeError::Subject(SubjectError::TaskOver(
+                over.record.id,
+            )));
         }
         let subject = VerifiedSubject {
             token: claims.clone(),
@@ -66,6 +79,8 @@ impl TaskSubject {
             task,
         };
         subject.check_stops(world)?;
+        line.iter()
+            .try_for_each(|task| check_still_allowed(task, &task.record.mandate, world))?;
         Ok(subject)
     }
 }

@@ -120,6 +120,10 @@ impl Lab {
         }
     }
 
+    pub fn apply(&mut self, text: &str) {
+        self.bundle = bundle(text, &self.domain, &self.issuer, self.now);
+    }
+
     pub fn advance(&mut self, by: Duration) {
         self.now = self.now.plus(by);
     }
@@ -183,7 +187,7 @@ impl Lab {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
         );
-        let parsed = parse(form)?;
+        let parsed = parse(form, &self.domain)?;
         let fresh = self.fresh();
         let world = self.world();
         let client = authenticate(parsed.client_assertion.as_deref(), &world)?;
@@ -200,8 +204,11 @@ impl Lab {
         let world = &self.world();
         let subject = |token: &str| {
             let subject = verify_task_token(token, world)?;
-            let task = self.tasks.get(&subject.task()).cloned();
-            subject.confirm(task, world)
+            let line = subject
+                .path()
+                .filter_map(|id| self.tasks.get(&id).cloned())
+                .collect();
+            subject.confirm(line, world)
         };
         match step {
             Step::Attest { .. } => panic!("evidence comes from a connection"),

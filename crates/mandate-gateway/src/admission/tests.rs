@@ -89,7 +89,7 @@ fn a_check_passes_waits_for_a_lease_and_fails_at_the_end_of_the_token() {
 }
 
 #[test]
-fn a_check_decides_again_under_a_newer_snapshot_by_itself() {
+fn admission_is_checked_again_before_the_first_byte() {
     let (gate, registry, _) = setup();
     let (stays, fails) = (admit(&gate, &registry, 99), admit(&gate, &registry, 2));
     gate.snapshots.publish(snapshot(2));

@@ -128,12 +128,17 @@ impl Draft {
         Ok(())
     }
 
-    /// Another epoch, accepted by an operator, begins from nothing.
+    /// Another epoch begins from nothing.
     fn begin(&mut self, hello: Hello) {
         if self.hello.as_ref().is_some_and(|h| h.epoch != hello.epoch) {
-            (self.keys, self.bundle, self.stops) = (None, None, None);
+            self.forget();
         }
         self.hello = Some(hello);
+    }
+
+    /// Forgets what is known of the store: an operator accepted another state of it.
+    pub(super) fn forget(&mut self) {
+        (self.keys, self.bundle, self.stops) = (None, None, None);
     }
 
     fn not_back(&self, kind: &'static str, now: u64, marks: Option<&Marks>) -> Result<(), Refused> {

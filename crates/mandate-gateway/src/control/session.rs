@@ -94,6 +94,29 @@ impl Control {
             tracing::warn!(why = %ended, "the control stream ended");
             self.parts.status.trouble(ended.to_string());
             self.rest(wait).await;
+            self.look_for_acceptance();
+        }
+    }
+
+    /// Ends the lease; a grant that is under way was asked for before, and is not taken.
+    fn drop_lease(&mut self) {
+        self.keeper.drop_lease();
+        self.renewal = None;
+    }
+
+    /// An operator accepts a store that went back by rewriting the marks (B4). What was known of
+    /// the former store is then forgotten.
+    fn look_for_acceptance(&mut self) {
+        let on_disk = match Marks::read(&self.parts.marks_path) {
+            Ok(Some(marks)) => marks,
+            Ok(None) | Err(_) => return,
+        };
+        let accepted = |known: &Marks| on_disk.goes_back_from(known);
+        if self.parts.marks.as_ref().is_some_and(accepted) {
+            tracing::warn!(epoch = %on_disk.epoch, "an operator accepted another state of the store");
+            self.drop_lease();
+            self.draft.forget();
+            self.parts.marks = Some(on_disk);
         }
     }
 
@@ -191,6 +214,7 @@ impl Control {
             self.parts.recorder.alarm(format!(
                 "the wall clock of this gateway jumped by {millis} ms; its lease was dropped"
             ));
+            self.renewal = None;
             self.next_renewal = self.parts.gate.clock.boot();
         }
         self.end_grace().await;
@@ -208,12 +232,9 @@ impl Control {
             return;
         }
         let cut = Cut::new("gateway.lease_ended", "the gateway has no lease");
-        let cuts = self.parts.registry.cut_all(&cut).await;
-        self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
-        tracing::warn!(
-            cut = cuts.cut,
-            "no lease for the whole grace; open accesses are reset"
-        );
+        let cut = self.parts.registry.cut_all(&cut).await;
+        self.parts.recorder.metrics.cuts.inc_by(cut);
+        tracing::warn!(cut, "no lease for the whole grace; open accesses are reset");
     }
 
     fn renew_if_due(&mut self) {

@@ -9,19 +9,26 @@ use mandate_decide::enforce::{Classified, Denial, Pending};
 
 use super::refusal::Refusal;
 use crate::body::{AnyBody, full, incoming};
+use crate::listener::Limits;
 
 /// Completes a classification. The body that goes on is, byte for byte, the one that was read.
 pub(super) async fn read_attributes(
     pending: Pending<'_>,
     head: &Parts,
     body: Incoming,
-    limit: usize,
+    limits: &Limits,
 ) -> Result<(Classified, AnyBody), Refusal> {
     let pending = match pending.without_body() {
         Ok(classified) => return Ok((classified, incoming(body))),
         Err(pending) => pending,
     };
-    let bytes = read(body, limit).await?;
+    let reading = read(body, limits.decided_body_bytes);
+    let bytes = tokio::time::timeout(limits.header_timeout, reading)
+        .await
+        .unwrap_or(Err(Refusal::Body {
+            status: StatusCode::REQUEST_TIMEOUT,
+            detail: "the body that is decided on did not come in time",
+        }))?;
     let classified = pending
         .with_body(&head.headers, &bytes)
         .map_err(|why| Refusal::Denied(Denial::Unclassifiable(why)))?;

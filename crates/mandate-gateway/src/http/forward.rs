@@ -90,6 +90,17 @@ pub(super) fn may_go(admission: &Admission) -> Result<(), Refusal> {
     }
 }
 
+/// `work`, given up when the access is cut: a cut never waits for an upstream.
+pub(super) async fn unless_cut<T>(
+    admission: &Admission,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    tokio::select! {
+        done = work => done,
+        () = admission.cancelled() => Err(broke(admission)),
+    }
+}
+
 fn broke(admission: &Admission) -> Refusal {
     if let Some(cut) = admission.cut() {
         return Refusal::Cut(cut.clone());
@@ -115,7 +126,6 @@ async fn wait(
         tokio::time::sleep(server.http.response_timeout).await;
     };
     tokio::select! {
-        () = admission.cancelled() => broke(admission),
         () = reply.gone() => Refusal::AgentGone,
         () = answer_late => Refusal::UpstreamTimeout,
         () = stalled(admission, server.http.idle_timeout) => Refusal::Body {

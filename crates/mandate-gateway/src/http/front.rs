@@ -15,6 +15,7 @@ use super::route::Routing;
 use super::upstream_token::UpstreamTokens;
 use crate::admission::{Admission, Cut, Gate, Registry};
 use crate::body::OutBody;
+use crate::listener::Limits;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
 use crate::refusals::Refusals;
@@ -38,8 +39,8 @@ pub(crate) struct Front {
     pub(crate) metrics: Arc<Metrics>,
     /// Keys the hashes by which records show personal attributes.
     pub(crate) attribute_key: Secret<Vec<u8>>,
-    /// The longest body that attributes are read from.
-    pub(crate) decided_body: usize,
+    /// What callers can use up.
+    pub(crate) limits: Limits,
 }
 
 /// Where a request came in.

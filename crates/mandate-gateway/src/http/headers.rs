@@ -55,7 +55,13 @@ fn named_by_connection(headers: &HeaderMap) -> BTreeSet<String> {
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
-        "connection" | "keep-alive" | "te" | "transfer-encoding" | "upgrade" | "http2-settings"
+        "connection"
+            | "expect"
+            | "keep-alive"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
     ) || name.starts_with("proxy-")
 }
 
@@ -116,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_hop_by_hop_and_declared_fields_do_not_reach_the_upstream() {
+    fn inbound_identity_headers_are_stripped() {
         let mut headers = fields(&[
             ("accept", "*/*"),
             ("cookie", "a=b"),

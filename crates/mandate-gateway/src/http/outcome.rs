@@ -156,6 +156,6 @@ fn outcome(admission: &Admission, refusal: Option<&Refusal>) -> Outcome {
     }
 }
 
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(1);
 const TELL_AFTER: Duration = Duration::from_secs(60);
 const TELL_BYTES: u64 = 16 * 1024 * 1024;

@@ -28,6 +28,10 @@ pub(super) async fn release(
     needles: Needles,
     idle: Duration,
 ) -> Result<Response<OutBody>, Refusal> {
+    if response.status().is_informational() {
+        // Nothing was asked that could switch protocols (RFC 9110 §15.2.2).
+        return Err(Refusal::UpstreamBroke);
+    }
     let (mut head, body) = response.into_parts();
     strip_response(&mut head.headers);
     needles

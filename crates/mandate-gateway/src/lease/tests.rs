@@ -60,7 +60,7 @@ fn nothing_holds_before_the_first_grant() {
 }
 
 #[test]
-fn a_lease_counts_from_sending_and_ends_a_hundredth_early() {
+fn lease_is_counted_from_sending() {
     let (hands, lease, mut keeper) = setup();
     let sent = keeper.sending();
     hands.pass(4_000);

@@ -19,7 +19,7 @@ use mandate_model::{
 };
 use mandate_ports::control::{
     Acknowledgement, ControlMessage, LeaseGrant, LeaseRequest, PublicKeyRecord, Shipment, Shipped,
-    WireStops,
+    UpstreamToken, UpstreamTokenRequest, WireStops,
 };
 use mandate_ports::{KeyPurpose, KeyState, Versions};
 use serde::Serialize;
@@ -39,6 +39,7 @@ pub struct State {
     pub records: Vec<Event>,
     pub next: u64,
     pub refuse_ack: bool,
+    pub upstream_tokens: u64,
     streams: Vec<mpsc::UnboundedSender<ControlMessage>>,
 }
 
@@ -68,6 +69,7 @@ impl Authority {
             records: vec![],
             next: 0,
             refuse_ack: false,
+            upstream_tokens: 0,
             streams: vec![],
         }));
         let public = keys.public();
@@ -240,6 +242,15 @@ async fn answer(
                 }
             }
             json(&Shipped { next: state.next })
+        }
+        "/control/v1/upstream-token" => {
+            let asked: UpstreamTokenRequest = serde_json::from_slice(&body).unwrap();
+            assert!(asked.access_token.starts_with("ey"));
+            state.upstream_tokens += 1;
+            json(&UpstreamToken {
+                token: format!("upstream.token.{}", state.upstream_tokens),
+                expires_at: Timestamp::from_millis(u64::MAX),
+            })
         }
         _ => problem(StatusCode::NOT_FOUND, "unknown"),
     })

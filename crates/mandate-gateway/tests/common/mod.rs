@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod authority;
+mod bundle;
 pub mod tokens;
 pub mod upstream;
 
@@ -36,6 +37,7 @@ use mandate_ports::{
 use mandate_spool::{FileSpool, OnDamage, SpoolLimits, SpoolOptions};
 
 pub use authority::Authority;
+pub use bundle::bundle;
 pub use upstream::Upstream;
 
 pub const SECRET: &str = "upstream-key-4711/x";
@@ -129,11 +131,40 @@ impl Credentials for Secrets {
     }
 }
 
-struct NoTls;
+struct Trust(Arc<rustls::ClientConfig>);
 
-impl UpstreamTls for NoTls {
+impl UpstreamTls for Trust {
     fn client_config(&self, _origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String> {
-        Err("these tests speak plain HTTP to upstreams".to_owned())
+        Ok(self.0.clone())
+    }
+}
+
+/// A self-signed certificate for upstream and gateway, and the trust in it.
+pub struct Certificates {
+    pub server: Arc<rustls::ServerConfig>,
+    pub client: Arc<rustls::ClientConfig>,
+}
+
+impl Certificates {
+    pub fn new() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let names = ["127.0.0.1", "records.acme.example"].map(str::to_owned);
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let mut server = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key.unwrap())
+            .unwrap();
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let client = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self {
+            server: Arc::new(server),
+            client: Arc::new(client),
+        }
     }
 }
 
@@ -146,10 +177,18 @@ pub struct World {
     pub secrets: Arc<Secrets>,
     pub clocks: Arc<Clocks>,
     pub address: SocketAddr,
+    pub tls_address: SocketAddr,
+    pub trust: Arc<rustls::ClientConfig>,
     pub folder: tempfile::TempDir,
 }
 
 pub struct Options {
+    /// TLS to the upstream, and a listener with TLS beside the plain one.
+    pub tls: bool,
+    /// The gateway does not know the upstream's certificate.
+    pub distrust: bool,
+    /// The upstream's credential is a token of the authority.
+    pub mandate_token: bool,
     pub lease_ms: u64,
     pub grace: Duration,
     pub granting: bool,
@@ -159,6 +198,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            tls: false,
+            distrust: false,
+            mandate_token: false,
             lease_ms: 15_000,
             grace: Duration::from_secs(30),
             granting: true,
@@ -176,8 +218,16 @@ impl World {
     pub async fn with(options: Options) -> Self {
         let granting = options.granting;
         let folder = tempfile::tempdir().unwrap();
-        let upstream = Upstream::start().await;
-        let bundle = bundle(upstream.address, &options.server);
+        let certificates = Certificates::new();
+        let upstream = Upstream::start(options.tls.then(|| certificates.server.clone())).await;
+        let mut bundle = bundle(upstream.address, &options.server);
+        if options.tls {
+            bundle = bundle.replace("upstream: http:", "upstream: https:");
+        }
+        if options.mandate_token {
+            let header = "{header: Authorization, value: \"Bearer ${secret:records-key}\"}";
+            bundle = bundle.replace(header, "{mandateToken: {}}");
+        }
         let authority = Authority::start(folder.path(), bundle, &options).await;
         let clocks = Arc::new(Clocks::default());
         let spool = Arc::new(TestSpool {
@@ -185,14 +235,29 @@ impl World {
             full: AtomicBool::new(false),
         });
         let pinned = Origin {
-            scheme: "http".to_owned(),
+            scheme: if options.tls { "https" } else { "http" }.to_owned(),
             host: upstream.address.ip().to_string(),
             port: upstream.address.port(),
         };
         let secrets = Arc::new(Secrets {
             origins: Mutex::new([("records-key".to_owned(), pinned)].into()),
         });
-        let (gateway, address) = start(&folder, &spool, &secrets, &clocks, &options);
+        let trust = if options.distrust {
+            Certificates::new().client
+        } else {
+            certificates.client.clone()
+        };
+        let ports = GatewayPorts {
+            control: Arc::new(UnixControl::new(folder.path().join("control.sock"))),
+            spool: spool.clone(),
+            credentials: secrets.clone(),
+            tls: Arc::new(Trust(trust)),
+            clock: clocks.clone(),
+        };
+        let mut gateway = start(folder.path(), ports, &options);
+        let address = listen(&mut gateway, "dev", Routing::Path, None);
+        let tls = Some(certificates.server.clone());
+        let tls_address = listen(&mut gateway, "tls", Routing::Hosts, tls);
         let world = Self {
             authority,
             upstream,
@@ -201,6 +266,8 @@ impl World {
             secrets,
             clocks,
             address,
+            tls_address,
+            trust: certificates.client,
             folder,
         };
         if granting {
@@ -242,105 +309,36 @@ pub fn open_spool(folder: &std::path::Path) -> FileSpool {
     FileSpool::open(options, Arc::new(Random)).unwrap()
 }
 
-fn start(
-    folder: &tempfile::TempDir,
-    spool: &Arc<TestSpool>,
-    secrets: &Arc<Secrets>,
-    clocks: &Arc<Clocks>,
-    options: &Options,
-) -> (Gateway, SocketAddr) {
+fn start(folder: &std::path::Path, ports: GatewayPorts, options: &Options) -> Gateway {
     let config = GatewayConfig {
         id: gateway_id(),
-        marks_path: folder.path().join("marks.json"),
+        marks_path: folder.join("marks.json"),
         lease_grace: options.grace,
         limits: Limits::default(),
         attribute_key: Secret::new(b"key".to_vec()),
     };
-    let ports = GatewayPorts {
-        control: Arc::new(UnixControl::new(folder.path().join("control.sock"))),
-        spool: spool.clone(),
-        credentials: secrets.clone(),
-        tls: Arc::new(NoTls),
-        clock: clocks.clone(),
-    };
     let mut metrics = prometheus_client::registry::Registry::default();
-    let mut gateway = Gateway::start(config, ports, &mut metrics).unwrap();
+    Gateway::start(config, ports, &mut metrics).unwrap()
+}
+
+fn listen(
+    gateway: &mut Gateway,
+    name: &str,
+    routing: Routing,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> SocketAddr {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    gateway
-        .listen(Listener {
-            name: "dev".to_owned(),
-            socket,
-            routing: Routing::Path,
-            tls: None,
-        })
-        .unwrap();
-    (gateway, address)
+    let listener = Listener {
+        name: name.to_owned(),
+        socket,
+        routing,
+        tls,
+    };
+    gateway.listen(listener).unwrap();
+    address
 }
 
 pub fn gateway_id() -> GatewayId {
     GatewayId::parse("gateway-1").unwrap()
-}
-
-/// The example of the design, with the upstream at `address`; `server` goes into its declaration.
-pub fn bundle(address: SocketAddr, server: &str) -> String {
-    format!(
-        r##"
-apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {{name: orchestrator}}
-spec:
-  attestation: [{{process: {{user: orchestrator}}}}]
-  maySpawn: [retriever, executor]
-  breakGlass: {{contact: "#support", impact: Cases queue up.}}
----
-apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {{name: retriever}}
-spec:
-  attestation: [{{process: {{user: retriever}}}}]
-  breakGlass: {{contact: "#search", impact: Answers degrade.}}
----
-apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {{name: executor}}
-spec:
-  attestation: [{{process: {{user: executor}}}}]
-  breakGlass: {{contact: "#search", impact: No refunds.}}
----
-apiVersion: mandate.dev/v1alpha1
-kind: ServerWorkload
-metadata: {{name: records}}
-spec:
-  resource: https://records.acme.example
-  upstream: http://{address}
-  credential: {{header: Authorization, value: "Bearer ${{secret:records-key}}"}}
-  {server}
-  actions:
-    read: {{effect: read, match: "GET /customers/{{customer}}/**"}}
-    refund:
-      effect: write
-      match: "POST /customers/{{customer}}/refunds"
-      attributes: {{amount_cents: {{body: /amount_cents, type: integer}}}}
----
-apiVersion: mandate.dev/v1alpha1
-kind: AccessPolicy
-metadata: {{name: reading}}
-spec: {{agents: [retriever], server: records, actions: [read], taskMustFix: [customer]}}
----
-apiVersion: mandate.dev/v1alpha1
-kind: AccessPolicy
-metadata: {{name: refunding}}
-spec: {{agents: [executor], server: records, actions: [refund], taskMustFix: [customer], limits: {{amount_cents: {{max: 10000}}}}}}
----
-apiVersion: mandate.dev/v1alpha1
-kind: TaskPolicy
-metadata: {{name: nightly}}
-spec:
-  opener: orchestrator
-  trigger: {{schedule: {{name: nightly, itemId: required, unverified: allow}}}}
-  ceiling: [{{server: records, actions: [read, refund]}}]
-  maxDuration: 2h
-"##
-    )
 }

@@ -21,6 +21,7 @@ use super::SECRET;
 pub struct Arrived {
     pub method: String,
     pub target: String,
+    pub version: http::Version,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -34,7 +35,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub async fn start() -> Self {
+    pub async fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Self {
             address: listener.local_addr().unwrap(),
@@ -45,11 +46,18 @@ impl Upstream {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (arrived, feeds) = (arrived.clone(), feeds.clone());
+                let tls = tls.clone().map(tokio_rustls::TlsAcceptor::from);
                 tokio::spawn(async move {
                     let service = service_fn(|r| answer(arrived.clone(), feeds.clone(), r));
-                    let _ = auto::Builder::new(TokioExecutor::new())
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let server = auto::Builder::new(TokioExecutor::new());
+                    if let Some(tls) = tls {
+                        let Ok(stream) = tls.accept(stream).await else {
+                            return;
+                        };
+                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    } else {
+                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    }
                 });
             }
         });
@@ -95,6 +103,7 @@ async fn answer(
     arrived.lock().unwrap().push(Arrived {
         method: head.method.to_string(),
         target: head.uri.path_and_query().unwrap().to_string(),
+        version: head.version,
         headers: head.headers,
         body,
     });

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mandate_model::{ActionName, AttributeName, AttributeType, Effect};
 
-use super::http::header_name;
+use super::http::attribute_header;
 use super::place_of;
 use super::read::text;
 use crate::decl::{Action, Attribute, AttributeSource, LogStyle, Matcher, Route};
@@ -137,7 +137,7 @@ fn attribute_source(
         [] => Some(AttributeSource::Path(name.as_str().to_owned())),
         ["path"] => text(node, "path").map(AttributeSource::Path),
         ["query"] => text(node, "query").map(AttributeSource::Query),
-        ["header"] => header_name(node.get("header")?, mistakes).map(AttributeSource::Header),
+        ["header"] => attribute_header(node.get("header")?, mistakes).map(AttributeSource::Header),
         ["body"] => body_pointer(node.get("body")?, mistakes),
         _ => {
             let message = format!("`{name}` comes from {}", said.join(" and from "));

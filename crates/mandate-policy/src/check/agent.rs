@@ -126,7 +126,10 @@ fn may_spawn(
             Some(servers) => SpawnScope::Only(spawn_actions(servers, names, mistakes)),
             None => SpawnScope::Any,
         };
-        if found.insert(child.clone(), scope).is_some() && named.at != item.at {
+        let is_plain = named.at == item.at;
+        let before = found.insert(child.clone(), scope);
+        // Two plain names are reported as a repeated text already.
+        if before.is_some_and(|before| !is_plain || before != SpawnScope::Any) {
             let message = format!("`maySpawn` lists `{child}` twice");
             mistakes.error(
                 named.at,

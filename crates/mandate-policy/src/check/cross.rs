@@ -7,7 +7,7 @@ use mandate_model::{AgentTypeName, AttributeName};
 use super::LoadEnv;
 use super::names::Names;
 use crate::bundle::Declared;
-use crate::decl::{ProcessRule, ProviderKind, SpawnScope, TaskPolicy, TriggerRule};
+use crate::decl::{ProcessRule, ProviderKind, Right, SpawnScope, TaskPolicy, TriggerRule};
 use crate::mistake::{Mistakes, Place};
 
 /// What can be judged whatever else is wrong.
@@ -194,6 +194,29 @@ fn operators(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
             mistakes.error(at, message, "put all rights of a user into one declaration");
         }
     }
+    needed_rights(declared, names, mistakes);
+}
+
+/// A bundle that lets nobody suspend, resume or apply could never be mended again.
+fn needed_rights(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
+    let Some(first) = declared.operators.values().next() else {
+        return;
+    };
+    for right in [Right::Suspend, Right::Resume, Right::Apply] {
+        if !declared
+            .operators
+            .values()
+            .any(|o| o.rights.contains(&right))
+        {
+            let at = names.places.name("Operator", first.name.as_str());
+            let message = format!("no operator has the right `{}`", right.as_str());
+            mistakes.error(
+                at,
+                message,
+                "give it to somebody: without it nobody could stop or mend anything",
+            );
+        }
+    }
 }
 
 /// A policy that another one makes needless is one that somebody believes to matter.
@@ -336,10 +359,10 @@ fn bound_attributes(
             mistakes.error(at, message, "bind an attribute that the actions declare");
         } else if let Some(entry) = without.first() {
             let message = format!(
-                "`{attribute}` is bound, but `{}:{}` has no such attribute and stays unbound",
+                "`{attribute}` is bound, but `{}:{}` has no such attribute and would stay unbound",
                 entry.server, entry.action
             );
-            mistakes.warn(
+            mistakes.error(
                 at,
                 message,
                 "declare the attribute there, or open such tasks under another policy",

@@ -68,6 +68,31 @@ pub(super) fn header_name(node: &Node, mistakes: &mut Mistakes) -> Option<String
     Some(name)
 }
 
+/// A header that an attribute may be read from: one that reaches the upstream as it came.
+pub(super) fn attribute_header(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
+    let name = header_name(node, mistakes)?;
+    let stripped = name.contains('_')
+        || OWN.contains(&name.as_str())
+        || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    if stripped {
+        let message =
+            format!("header `{name}` is taken out by the gateway and reaches no upstream");
+        mistakes.error(node.at, message, "read the attribute from another header");
+        return None;
+    }
+    Some(name)
+}
+
+/// Headers that say who asks: the gateway strips what agents bring of them.
+const OWN: &[&str] = &["authorization", "cookie", "dpop", "forwarded", "txn-token"];
+const OWN_PREFIXES: &[&str] = &[
+    "proxy-",
+    "x-forwarded-",
+    "x-mandate-",
+    "x-remote-",
+    "x-auth-",
+];
+
 const FRAMING: &[&str] = &[
     "connection",
     "content-length",

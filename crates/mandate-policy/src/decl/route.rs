@@ -1,7 +1,7 @@
 //! Method and path templates, and the matcher over them. No regular expressions: which of two
 //! templates is the narrower one can be decided, and two that cross each other do not load.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use mandate_model::ActionName;
@@ -213,6 +213,8 @@ pub(crate) struct Matcher {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Node {
     literals: HashMap<String, Node>,
+    /// The literals without their letter case.
+    folded: HashSet<String>,
     one: Option<Box<Node>>,
     rest: Option<Target>,
     here: Option<Target>,
@@ -267,6 +269,7 @@ impl Node {
             None => self.here = Some(target),
             Some((Segment::Rest, _)) => self.rest = Some(target),
             Some((Segment::Literal(text), tail)) => {
+                self.folded.insert(fold(text));
                 let child = self.literals.entry(text.clone()).or_default();
                 child.insert(tail, target);
             }
@@ -280,6 +283,12 @@ impl Node {
         let Some((head, tail)) = segments.split_first() else {
             return self.here.as_ref().or(self.rest.as_ref());
         };
+        // An upstream that matches paths without letter case would take this for the literal.
+        if !self.literals.contains_key(*head) && self.folded.contains(&fold(head)) {
+            return None;
+        }
+        // An upstream that ignores a slash at the end would take `…/refunds/` for `…/refunds`.
+        let rest = || self.rest.as_ref().filter(|_| segments.last() != Some(&""));
         let literal = || self.literals.get(*head).and_then(|n| n.find(tail));
         let one = || {
             let fits = !head.is_empty();
@@ -288,8 +297,12 @@ impl Node {
                 .filter(|_| fits)
                 .and_then(|n| n.find(tail))
         };
-        literal().or_else(one).or(self.rest.as_ref())
+        literal().or_else(one).or_else(rest)
     }
+}
+
+fn fold(text: &str) -> String {
+    text.to_uppercase().to_lowercase()
 }
 
 #[cfg(test)]
@@ -345,5 +358,40 @@ mod tests {
         );
         assert!(!route("POST /a").crosses(&route("GET /a")));
         assert!(route("GET /a/{x}/c").crosses(&route("GET /a/b/{y}")));
+    }
+
+    #[test]
+    fn a_wider_template_does_not_catch_what_some_servers_take_for_a_narrower_one() {
+        let routes = [
+            route("POST /customers/{customer}/**"),
+            route("POST /customers/{customer}/refunds"),
+            route("GET /customers/{customer}"),
+            route("GET /customers/search"),
+        ];
+        let mut root: HashMap<String, Node> = HashMap::new();
+        for (n, route) in routes.iter().enumerate() {
+            let target = (ActionName::parse("a").unwrap(), n);
+            root.entry(route.method.clone())
+                .or_default()
+                .insert(&route.segments, target);
+        }
+        let find = |method: &str, path: &str| {
+            let segments: Vec<&str> = path.split('/').collect();
+            root[method].find(&segments).map(|(_, n)| *n)
+        };
+        assert_eq!(find("POST", "customers/acme/refunds"), Some(1));
+        assert_eq!(find("POST", "customers/acme/notes"), Some(0));
+        assert_eq!(find("POST", "customers/acme/refunds/7"), Some(0));
+        for twin in [
+            "customers/acme/refunds/",
+            "customers/acme/REFUNDS",
+            "customers/acme/notes/",
+            "Customers/acme/notes",
+        ] {
+            assert_eq!(find("POST", twin), None, "{twin}");
+        }
+        assert_eq!(find("GET", "customers/search"), Some(3));
+        assert_eq!(find("GET", "customers/acme"), Some(2));
+        assert_eq!(find("GET", "customers/Search"), None);
     }
 }

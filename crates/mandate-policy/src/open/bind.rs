@@ -66,7 +66,8 @@ pub(super) fn bind(
 
 struct Unfit;
 
-/// `entry` with `attribute` pinned; nothing if the policy's own constraint excludes the value.
+/// `entry` with `attribute` pinned; nothing if the policy's own constraint excludes the value, or if
+/// the action has no such attribute and so could not be bound.
 fn pin_entry(
     declared: &Declared,
     mut entry: Entry,
@@ -74,7 +75,7 @@ fn pin_entry(
     pin: &Constraint,
 ) -> Result<Option<Entry>, Unfit> {
     let Some(ty) = declared.attribute_type(&entry.server, &entry.action, attribute) else {
-        return Ok(Some(entry));
+        return Ok(None);
     };
     crate::check::check_fit(pin, ty).map_err(|_| Unfit)?;
     let excluded = entry

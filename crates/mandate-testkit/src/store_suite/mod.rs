@@ -2,7 +2,9 @@
 //! `CheckpointStore`. An adapter's tests are one call to [`run`].
 
 mod budgets;
+mod expect;
 mod fixture;
+mod forget;
 mod ingest;
 mod log;
 mod state;
@@ -32,9 +34,11 @@ pub trait StoreFactory: Sync {
 /// Runs every case, each on a store of its own. Panics at the first broken promise.
 pub async fn run<F: StoreFactory>(factory: &F) {
     units::run(factory).await;
+    expect::run(factory).await;
     tasks::run(factory).await;
     budgets::run(factory).await;
     state::run(factory).await;
+    forget::run(factory).await;
     ingest::run(factory).await;
     log::run(factory).await;
 }

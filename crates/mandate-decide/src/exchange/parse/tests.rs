@@ -1,5 +1,9 @@
 use super::*;
 
+fn parse(form: Vec<(String, String)>) -> Result<ParsedExchange, ExchangeError> {
+    super::parse(form, &TrustDomain::parse("acme.example").unwrap())
+}
+
 const DETAILS: &str = r#"[{"type":"mandate_access","server":"records","actions":["read"]}]"#;
 
 fn form(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -210,4 +214,27 @@ fn other_grants_and_other_assertions_are_refused() {
     let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
     bearer.push(("client_assertion_type".to_owned(), kind.to_owned()));
     assert!(error(bearer).to_string().contains("jwt-spiffe"));
+}
+
+#[test]
+fn a_task_token_is_for_this_trust_domain() {
+    for audience in ["acme.example", "spiffe://acme.example"] {
+        let mut pairs = delegate();
+        pairs.retain(|(name, _)| *name != "audience");
+        pairs.push(("audience", audience));
+        assert!(parse(with_client(&pairs)).is_ok());
+    }
+    for audience in [
+        "evil.example",
+        "spiffe://evil.example",
+        "https://acme.example",
+    ] {
+        let mut pairs = delegate();
+        pairs.retain(|(name, _)| *name != "audience");
+        pairs.push(("audience", audience));
+        assert!(
+            matches!(error(with_client(&pairs)), FormError::Audience(_)),
+            "{audience}"
+        );
+    }
 }

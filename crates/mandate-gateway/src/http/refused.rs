@@ -1,0 +1,128 @@
+//! Telling of refusals: recorded, counted, or told of already.
+
+use http::request::Parts;
+use mandate_audit::{Decision, Event};
+use mandate_decide::enforce::{Classified, Denial, Facts, Verdict, admission_record};
+use mandate_model::BootTime;
+
+use super::front::{Arrival, Front};
+use super::refusal::Refusal;
+use super::standing::trace_of;
+
+/// A refusal, and whether it is recorded, counted, or already told of.
+#[derive(Debug)]
+pub(super) struct Refused {
+    refusal: Refusal,
+    telling: Telling,
+}
+
+#[derive(Debug)]
+enum Telling {
+    /// Before authentication: counted (C3).
+    Count,
+    /// After it: a record of its own, within the agent's quota.
+    Record(Box<Event>),
+    /// The access's own records tell it.
+    Told,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            telling: Telling::Count,
+        }
+    }
+}
+
+impl Refused {
+    pub(super) fn denial(refusal: Refusal, record: Event) -> Self {
+        Self {
+            refusal,
+            telling: Telling::Record(Box::new(record)),
+        }
+    }
+
+    pub(super) fn after_admission(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            telling: Telling::Told,
+        }
+    }
+
+    pub(super) fn after_authentication(
+        front: &Front,
+        facts: &Facts<'_>,
+        head: &Parts,
+        refusal: Refusal,
+        classified: Option<&Classified>,
+    ) -> Self {
+        // What is no decision has its own rule and words, put in below.
+        let denial = if let Refusal::Denied(denial) = &refusal {
+            denial.clone()
+        } else {
+            Denial::Spent
+        };
+        let mut record = decision_record(front, facts, head, classified, &Err(denial));
+        record.rule = Some(refusal.rule());
+        record.detail = Some(refusal.to_string());
+        Self::denial(refusal, record)
+    }
+
+    /// Tells of it. A refusal that should be recorded and cannot be is another refusal.
+    pub(super) async fn recorded(
+        self,
+        front: &Front,
+        arrival: &Arrival,
+        began: BootTime,
+    ) -> Refusal {
+        let rule = self.refusal.rule();
+        let now = front.now();
+        match self.telling {
+            Telling::Told => return self.refusal,
+            Telling::Count => {
+                let listener = &arrival.listener;
+                front
+                    .refusals
+                    .unauthenticated(listener, &rule, arrival.peer, now);
+            }
+            Telling::Record(record) => {
+                let agent = record.actors.first().map(|actor| actor.sub.clone());
+                let own_record = agent.is_none_or(|agent| {
+                    front
+                        .refusals
+                        .has_quota(&arrival.listener, &rule, &agent, now)
+                });
+                if own_record && let Err(why) = front.recorder.append(*record).await {
+                    return Refusal::Unrecorded(why);
+                }
+            }
+        }
+        let took = front.gate.clock.boot().since(began);
+        front.metrics.decided("denied", &rule, took);
+        self.refusal
+    }
+}
+
+pub(super) fn decision_record(
+    front: &Front,
+    facts: &Facts<'_>,
+    head: &Parts,
+    classified: Option<&Classified>,
+    verdict: &Verdict,
+) -> Event {
+    Event {
+        trace: trace_of(&head.headers),
+        ..admission_record(facts, classified, verdict, |value| front.hashed(value))
+    }
+}
+
+pub(super) fn count(front: &Front, record: &Event, began: BootTime) {
+    let result = match record.decision {
+        Decision::WouldDeny => "would_deny",
+        Decision::Allowed | Decision::Denied | Decision::Noted => "allowed",
+    };
+    let took = front.gate.clock.boot().since(began);
+    let rule = record.rule.as_deref().unwrap_or_default();
+    front.metrics.decided(result, rule, took);
+}

@@ -1,0 +1,72 @@
+//! The bundle under test.
+
+use std::net::SocketAddr;
+
+/// The example of the design, with the upstream at `address`; `server` goes into its declaration.
+pub fn bundle(address: SocketAddr, server: &str) -> String {
+    format!(
+        r##"
+apiVersion: mandate.dev/v1alpha1
+kind: AgentType
+metadata: {{name: orchestrator}}
+spec:
+  attestation: [{{process: {{user: orchestrator}}}}]
+  maySpawn: [retriever, executor]
+  breakGlass: {{contact: "#support", impact: Cases queue up.}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AgentType
+metadata: {{name: retriever}}
+spec:
+  attestation: [{{process: {{user: retriever}}}}]
+  breakGlass: {{contact: "#search", impact: Answers degrade.}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AgentType
+metadata: {{name: executor}}
+spec:
+  attestation: [{{process: {{user: executor}}}}]
+  breakGlass: {{contact: "#search", impact: No refunds.}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: ServerWorkload
+metadata: {{name: records}}
+spec:
+  resource: https://records.acme.example
+  upstream: http://{address}
+  credential: {{header: Authorization, value: "Bearer ${{secret:records-key}}"}}
+  {server}
+  actions:
+    read: {{effect: read, match: "GET /customers/{{customer}}/**"}}
+    refund:
+      effect: write
+      match: "POST /customers/{{customer}}/refunds"
+      attributes: {{amount_cents: {{body: /amount_cents, type: integer}}}}
+    upload: {{effect: write, match: "PUT /customers/{{customer}}/files"}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: reading}}
+spec: {{agents: [retriever], server: records, actions: [read], taskMustFix: [customer]}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: refunding}}
+spec: {{agents: [executor], server: records, actions: [refund], taskMustFix: [customer], limits: {{amount_cents: {{max: 10000}}}}}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: uploading}}
+spec: {{agents: [executor], server: records, actions: [upload], taskMustFix: [customer]}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: TaskPolicy
+metadata: {{name: nightly}}
+spec:
+  opener: orchestrator
+  trigger: {{schedule: {{name: nightly, itemId: required, unverified: allow}}}}
+  ceiling: [{{server: records, actions: [read, refund, upload]}}]
+  maxDuration: 2h
+"##
+    )
+}

@@ -1,0 +1,371 @@
+//! TLS, HTTP/2 and long bodies on both sides, and the records that long accesses leave.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::agent::{get, refusal, send, text};
+use common::tokens::{agent, claims};
+use common::{Options, World};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use mandate_audit::{Outcome, What};
+use mandate_model::stop::Subject;
+use mandate_ports::Clock;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+const READ: &str = "/customers/acme/notes";
+const STREAM: &str = "/customers/acme/stream";
+
+fn token(world: &World) -> String {
+    world
+        .authority
+        .keys
+        .sign(claims("retriever", "read", world.clocks.now()))
+}
+
+async fn tls_world() -> World {
+    World::with(Options {
+        tls: true,
+        server: "http: {hosts: [records.acme.example]}".to_owned(),
+        ..Options::default()
+    })
+    .await
+}
+
+type H2 = hyper::client::conn::http2::SendRequest<http_body_util::Full<Bytes>>;
+
+/// An HTTP/2 connection over TLS to the gateway's host listener.
+async fn connect_tls(world: &World) -> H2 {
+    let mut config = (*world.trust).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = TcpStream::connect(world.tls_address).await.unwrap();
+    let name = ServerName::try_from("records.acme.example").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+fn get_h2(target: &str, token: &str) -> Request<http_body_util::Full<Bytes>> {
+    let mut request = get(target, token);
+    request.headers_mut().remove("host");
+    *request.uri_mut() = format!("https://records.acme.example{target}")
+        .parse()
+        .unwrap();
+    request
+}
+
+#[tokio::test]
+async fn tls_and_http2_on_both_sides() {
+    let world = tls_world().await;
+    let mut agent = connect_tls(&world).await;
+    for _ in 0..3 {
+        let response = agent
+            .send_request(get_h2(READ, &token(&world)))
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(text(response).await, "the record of acme");
+    }
+    let arrived = world.upstream.arrived();
+    assert_eq!(arrived.len(), 3);
+    assert!(arrived[0].version == http::Version::HTTP_2);
+    assert!(!arrived[0].headers.contains_key("host"));
+}
+
+#[tokio::test]
+async fn unmatched_host_is_refused() {
+    let world = tls_world().await;
+    let mut agent = connect_tls(&world).await;
+    let mut request = get_h2(READ, &token(&world));
+    *request.uri_mut() = format!("https://other.example{READ}").parse().unwrap();
+    let refused = refusal(agent.send_request(request).await.unwrap()).await;
+    assert_eq!(
+        refused,
+        (StatusCode::NOT_FOUND, "request.no_server".to_owned())
+    );
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn a_cut_of_one_http2_stream_leaves_its_connections_and_the_other_streams_alone() {
+    let world = tls_world().await;
+    let mut agent_side = connect_tls(&world).await;
+    let other = {
+        let mut other = claims("retriever", "read", world.clocks.now());
+        let chain = mandate_model::ActChain::from_levels(vec![other.acting.actor().clone()]);
+        other.acting = mandate_token::ActingChain::new(chain.unwrap()).unwrap();
+        world.authority.keys.sign(other)
+    };
+    let mut bodies = Vec::new();
+    for token in [token(&world), other] {
+        let response = agent_side
+            .send_request(get_h2(STREAM, &token))
+            .await
+            .unwrap();
+        bodies.push(response.into_body());
+    }
+    // Only the first was delegated by the orchestrator.
+    let id = agent("orchestrator");
+    let version = world.authority.suspend(Subject::Agent { id });
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    assert_eq!(world.authority.acknowledged(version).unwrap().cut, 1);
+    world.until(|w| w.upstream.open_streams() == 1).await;
+    world.upstream.feed(b"more");
+    assert!(bodies[0].frame().await.unwrap().is_err());
+    let frame = bodies[1].frame().await.unwrap().unwrap();
+    assert_eq!(frame.into_data().unwrap(), "more");
+}
+
+#[tokio::test]
+async fn an_upstream_without_the_pinned_certificate_gets_nothing() {
+    let world = World::with(Options {
+        tls: true,
+        distrust: true,
+        server: "http: {hosts: [records.acme.example]}".to_owned(),
+        ..Options::default()
+    })
+    .await;
+    let request = get(&format!("/records{READ}"), &token(&world));
+    let refused = refusal(send(world.address, request).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::BAD_GATEWAY, "upstream.unreachable".to_owned())
+    );
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn long_streams_tell_of_their_progress_and_are_cut_when_it_cannot_be_recorded() {
+    let world = World::new().await;
+    let request = get(&format!("/records{STREAM}"), &token(&world));
+    let mut body = send(world.address, request).await.into_body();
+    static BLOCK: [u8; 1 << 20] = [7; 1 << 20];
+    for _ in 0..17 {
+        world.upstream.feed(&BLOCK);
+    }
+    read_exactly(&mut body, 17 << 20).await.unwrap();
+    let progress = world
+        .record(|r| matches!(r.what, What::AccessProgress { .. }))
+        .await;
+    let What::AccessProgress { bytes_down, .. } = progress.what else {
+        panic!()
+    };
+    assert_eq!(bytes_down, 17 << 20);
+    assert!(progress.task.is_some());
+    world.spool.full.store(true, Ordering::SeqCst);
+    for _ in 0..17 {
+        world.upstream.feed(&BLOCK);
+    }
+    let _ = read_exactly(&mut body, 17 << 20).await;
+    assert!(body.frame().await.unwrap().is_err());
+}
+
+async fn read_exactly(body: &mut hyper::body::Incoming, bytes: usize) -> Result<(), hyper::Error> {
+    let mut got = 0;
+    while got < bytes {
+        got += body.frame().await.unwrap()?.into_data().unwrap().len();
+    }
+    Ok(())
+}
+
+/// An upload whose chunks a test sends.
+async fn upload(
+    world: &World,
+    token: &str,
+) -> (
+    mpsc::UnboundedSender<Bytes>,
+    tokio::task::JoinHandle<Result<http::Response<hyper::body::Incoming>, hyper::Error>>,
+) {
+    let (chunks, receiver) = mpsc::unbounded_channel::<Bytes>();
+    let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let chunk = receiver.recv().await?;
+        Some((
+            Ok::<_, std::convert::Infallible>(Frame::data(chunk)),
+            receiver,
+        ))
+    });
+    let request = Request::put("/records/customers/acme/files")
+        .header("host", "gateway")
+        .header("authorization", format!("Bearer {token}"))
+        .body(StreamBody::new(Box::pin(frames)))
+        .unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    (
+        chunks,
+        tokio::spawn(async move { sender.send_request(request).await }),
+    )
+}
+
+fn upload_token(world: &World) -> String {
+    world
+        .authority
+        .keys
+        .sign(claims("executor", "upload", world.clocks.now()))
+}
+
+#[tokio::test]
+async fn an_upload_streams_through_and_is_whole() {
+    let world = World::new().await;
+    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    for _ in 0..64 {
+        chunks.send(Bytes::from_static(&[7; 65_536])).unwrap();
+    }
+    drop(chunks);
+    assert_eq!(answer.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(world.upstream.arrived()[0].body.len(), 64 * 65_536);
+    let done = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    let What::AccessCompleted {
+        outcome, bytes_up, ..
+    } = done.what
+    else {
+        panic!()
+    };
+    assert_eq!((outcome, bytes_up), (Outcome::Completed, 64 * 65_536));
+}
+
+#[tokio::test]
+async fn suspension_cuts_an_open_upload() {
+    let world = World::new().await;
+    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    chunks.send(Bytes::from_static(b"first")).unwrap();
+    world.until(|w| w.gateway.status().open_accesses == 1).await;
+    let id = agent("executor");
+    let version = world.authority.suspend(Subject::Agent { id });
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    let _ = chunks.send(Bytes::from_static(b"second"));
+    assert!(answer.await.unwrap().is_err());
+    world.until(|w| w.gateway.status().open_accesses == 0).await;
+    let arrived = world.upstream.arrived();
+    assert!(arrived.iter().all(|a| !a.body.ends_with(b"second")));
+}
+
+#[tokio::test]
+async fn an_upload_that_is_too_long_is_refused() {
+    let world = World::with(Options {
+        server: "http: {maxBodyBytes: 100000}".to_owned(),
+        ..Options::default()
+    })
+    .await;
+    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    for _ in 0..2 {
+        chunks.send(Bytes::from_static(&[7; 65_536])).unwrap();
+    }
+    let refused = refusal(answer.await.unwrap().unwrap()).await;
+    assert_eq!(
+        refused,
+        (StatusCode::BAD_REQUEST, "request.body".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_away_is_recorded_as_gone_and_its_upstream_is_let_go() {
+    let world = World::new().await;
+    let request = get(&format!("/records{STREAM}"), &token(&world));
+    let body = send(world.address, request).await.into_body();
+    world.until(|w| w.upstream.open_streams() == 1).await;
+    drop(body);
+    world.until(|w| w.upstream.open_streams() == 0).await;
+    let done = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    let What::AccessCompleted { outcome, .. } = done.what else {
+        panic!()
+    };
+    assert_eq!(outcome, Outcome::AgentGone);
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_cuts_records_and_ships_everything() {
+    let world = World::new().await;
+    let request = get(&format!("/records{STREAM}"), &token(&world));
+    let mut body = send(world.address, request).await.into_body();
+    for _ in 0..3 {
+        let bad = get(&format!("/records{READ}"), "nonsense");
+        send(world.address, bad).await;
+    }
+    let World {
+        gateway,
+        authority,
+        spool,
+        ..
+    } = world;
+    gateway.stop(Duration::from_millis(500)).await;
+    assert!(body.frame().await.unwrap().is_err());
+    let records = authority.records();
+    let counted = records.iter().find_map(|r| {
+        let What::RefusedCount {
+            listener,
+            source,
+            count,
+            ..
+        } = &r.what
+        else {
+            return None;
+        };
+        Some((listener.as_str(), source.as_str(), *count))
+    });
+    assert_eq!(counted, Some(("dev", "127.0.0.0/24", 3)));
+    let cut = records
+        .iter()
+        .find(|r| r.rule.as_deref() == Some("gateway.stopping"));
+    assert!(cut.is_some());
+    use mandate_ports::Spool;
+    assert_eq!(spool.unshipped_from(), spool.head().next);
+}
+
+#[tokio::test]
+async fn a_mandate_token_is_fetched_for_an_upstream_that_verifies_it() {
+    let world = World::with(Options {
+        server: "upstreamAudience: https://internal.acme.example".to_owned(),
+        mandate_token: true,
+        ..Options::default()
+    })
+    .await;
+    for _ in 0..2 {
+        let request = get(&format!("/records{READ}"), &token(&world));
+        let response = send(world.address, request).await;
+        assert_eq!(text(response).await, "the record of acme");
+    }
+    let arrived = world.upstream.arrived();
+    assert_eq!(
+        arrived[0].headers["authorization"],
+        "Bearer upstream.token.1"
+    );
+    assert_eq!(
+        arrived[1].headers["authorization"],
+        "Bearer upstream.token.2"
+    );
+}

@@ -1,0 +1,122 @@
+//! What upstreams get to see, and what of their answers is withheld (C4).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests may panic"
+)]
+
+mod common;
+
+use common::agent::{get, refusal, send};
+use common::tokens::claims;
+use common::{SECRET, World};
+use http::StatusCode;
+use mandate_audit::{Outcome, What};
+use mandate_ports::Clock;
+
+fn read_token(world: &World) -> String {
+    world
+        .authority
+        .keys
+        .sign(claims("retriever", "read", world.clocks.now()))
+}
+
+const READ: &str = "/records/customers/acme/notes";
+
+#[tokio::test]
+async fn response_that_echoes_the_credential_is_refused() {
+    let world = World::new().await;
+    for path in ["echo-header", "echo-body"] {
+        let target = format!("/records/customers/acme/{path}");
+        let response = send(world.address, get(&target, &read_token(&world))).await;
+        let headers = format!("{:?}", response.headers());
+        assert!(!headers.contains(SECRET));
+        let refused = refusal(response).await;
+        assert_eq!(
+            refused,
+            (StatusCode::BAD_GATEWAY, "upstream.echo".to_owned())
+        );
+    }
+    let record = world
+        .record(|r| r.rule.as_deref() == Some("upstream.echo"))
+        .await;
+    assert!(matches!(record.what, What::AccessCompleted { .. }));
+}
+
+#[tokio::test]
+async fn an_echo_in_a_stream_is_cut_before_any_of_it_leaves() {
+    let world = World::new().await;
+    let target = "/records/customers/acme/stream";
+    let response = send(world.address, get(target, &read_token(&world))).await;
+    let mut body = response.into_body();
+    world.upstream.feed(b"hello ");
+    assert_eq!(next_chunk(&mut body).await.unwrap(), "hello ");
+    world.upstream.feed(b"now upstream-key-");
+    assert_eq!(next_chunk(&mut body).await.unwrap(), "now ");
+    world.upstream.feed(b"4711/x and more");
+    assert!(next_chunk(&mut body).await.is_err());
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let world = World::new().await;
+    let target = "/records/customers/acme/redirect";
+    let response = send(world.address, get(target, &read_token(&world))).await;
+    assert_eq!(response.status(), StatusCode::FOUND);
+    assert_eq!(world.upstream.arrived().len(), 1);
+}
+
+#[tokio::test]
+async fn credential_is_sent_only_to_its_pinned_origin() {
+    let world = World::new().await;
+    world.secrets.origins.lock().unwrap().clear();
+    let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::BAD_GATEWAY, "upstream.credential".to_owned())
+    );
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn an_unreachable_upstream_is_a_bad_gateway_and_recorded_as_failed() {
+    let world = World::new().await;
+    let gone: std::net::SocketAddr = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let pinned = mandate_ports::Origin {
+        scheme: "http".to_owned(),
+        host: gone.ip().to_string(),
+        port: gone.port(),
+    };
+    let secrets = &world.secrets.origins;
+    secrets
+        .lock()
+        .unwrap()
+        .insert("records-key".to_owned(), pinned);
+    world.authority.apply_bundle(common::bundle(gone, ""));
+    let applied = |w: &World| w.gateway.status().versions.unwrap().bundle.get() == 2;
+    world.until(applied).await;
+    world.until(|w| w.gateway.status().ready).await;
+    let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::BAD_GATEWAY, "upstream.unreachable".to_owned())
+    );
+    let record = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    let What::AccessCompleted { outcome, .. } = record.what else {
+        panic!()
+    };
+    assert_eq!(outcome, Outcome::UpstreamFailed);
+}
+
+async fn next_chunk(body: &mut hyper::body::Incoming) -> Result<String, hyper::Error> {
+    use http_body_util::BodyExt;
+    let frame = body.frame().await.unwrap()?;
+    Ok(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+}

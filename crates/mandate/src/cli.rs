@@ -1,0 +1,223 @@
+//! The command line, defined in one place: commands, options, environment, help.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{
+    access, apply, audit, check, completions, doctor, exec, explain, gateway, init, keys, plan,
+    resume, runbook, schema, status, suspend, suspensions, task, token, trace, whoami,
+};
+use crate::context::{Context, DataDir};
+use crate::demo;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::{ColorWhen, Format, Output};
+use crate::serve;
+
+/// The identity plane for AI agents: what an agent is, what it may do, and why it did it.
+#[derive(Debug, Parser)]
+#[command(name = "mandate", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The server's folder [default: ~/.local/share/mandate]
+    #[arg(long, global = true, env = "MANDATE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How results are written; failures go to standard error in the same form
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    output: Format,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorWhen::Auto)]
+    color: ColorWhen,
+    /// Set to anything: no colour
+    #[arg(long, global = true, env = "NO_COLOR", hide = true, default_value = "")]
+    no_color: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch the whole of it work, in seconds, on this machine
+    Quickstart(demo::Args),
+    /// Run authority, gateway and log
+    Serve(serve::Args),
+    /// Show how the server stands
+    Status(status::Args),
+    /// Find what would keep this from working, and the mend
+    Doctor(doctor::Args),
+    /// Scaffold a bundle: agent types, server workloads, policies
+    Init(init::Args),
+    /// Check a bundle: every mistake, where it is, and the mend
+    Check(check::Args),
+    /// Show what a bundle would change: who gains and who loses access
+    Plan(plan::Args),
+    /// Make a bundle live, whole or not at all
+    Apply(apply::Args),
+    /// Show who may do what
+    Access(access::Args),
+    /// Try a request on paper: which rule decides, and why the others do not
+    Explain(explain::Args),
+    /// Break the glass: stop an agent, a task, a server workload… everywhere, now
+    Suspend(suspend::Args),
+    /// Lift a suspension
+    Resume(resume::Args),
+    /// List the suspensions in force
+    Suspensions,
+    /// Print an agent type's break-glass runbook, from the bundle and the live state
+    Runbook(runbook::Args),
+    /// Search, verify, prove and export the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Show why something happened: principal, tasks, accesses, rules
+    Trace(trace::Args),
+    /// Attest this process and show what the server takes it for
+    Whoami(whoami::Args),
+    /// Show the signing keys, or rotate one
+    Keys(keys::Args),
+    /// Open, delegate, show and close tasks, as an agent
+    #[command(subcommand)]
+    Task(task::Command),
+    /// Get an access token for a server workload, as an agent
+    Token(token::Args),
+    /// Run a command with an attested identity and a task, renewed while it runs
+    Exec(exec::Args),
+    /// What an operator decides about gateways
+    #[command(subcommand)]
+    Gateway(gateway::Command),
+    /// Print the JSON Schema of bundles, for editors
+    Schema,
+    /// Print a completion script
+    Completions(completions::Args),
+    /// The parts that `quickstart` runs as processes of their own
+    #[command(subcommand, hide = true)]
+    Demo(demo::Part),
+}
+
+/// Parses the command line, runs the command, reports.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
+    let global = &cli.global;
+    let out = Output::new(global.output, global.color, !global.no_color.is_empty());
+    match start(cli, out) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            out.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version are no failures; clap says which is which.
+fn misused(error: &clap::Error) -> ExitCode {
+    // Nobody is left to tell if this cannot be printed.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        Exit::Ok.into()
+    }
+}
+
+fn start(cli: Cli, out: Output) -> Outcome {
+    let data = DataDir::resolve(cli.global.data)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| {
+            Failure::failed(format!("cannot start: {e}"), "free some threads or memory")
+        })?;
+    let outcome = runtime.block_on(dispatch(cli.command, Context { data, out }));
+    // A thread that still reads standard input must not hold the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn dispatch(command: Command, context: Context) -> Outcome {
+    let context = &context;
+    match command {
+        Command::Quickstart(args) => demo::run(args, context).await,
+        Command::Serve(args) => serve::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Doctor(args) => doctor::run(args, context).await,
+        Command::Init(args) => init::run(args, context),
+        Command::Check(args) => check::run(args, context),
+        Command::Plan(args) => plan::run(args, context).await,
+        Command::Apply(args) => apply::run(args, context).await,
+        Command::Access(args) => access::run(args, context).await,
+        Command::Explain(args) => explain::run(args, context).await,
+        Command::Suspend(args) => suspend::run(args, context).await,
+        Command::Resume(args) => resume::run(args, context).await,
+        Command::Suspensions => suspensions::run(context).await,
+        Command::Runbook(args) => runbook::run(args, context).await,
+        Command::Audit(command) => audit::run(command, context).await,
+        Command::Trace(args) => trace::run(args, context).await,
+        Command::Whoami(args) => whoami::run(args, context).await,
+        Command::Keys(args) => keys::run(args, context).await,
+        Command::Task(command) => task::run(command, context).await,
+        Command::Token(args) => token::run(args, context).await,
+        Command::Exec(args) => exec::run(args, context).await,
+        Command::Gateway(command) => gateway::run(command, context).await,
+        Command::Schema => schema::run(context),
+        Command::Completions(args) => completions::run::<Cli>(&args, context),
+        Command::Demo(part) => demo::run_part(part, context).await,
+    }
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused, or what was checked is not as it should be
+  2  the command line is wrong
+  3  done, but not everywhere yet: `suspend` is not effective, `audit verify` found ranges not shipped
+  4  the server cannot be reached
+  `exec` passes on the exit code of its command (128 + signal if one ended it)
+
+Examples:
+  mandate quickstart
+  mandate serve --dev &
+  mandate init support && mandate check support && mandate apply support
+  mandate suspend agent retriever --reason INC-4711";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_that_takes_something_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let takes = command.get_arguments().any(|a| a.is_positional());
+            let shows = command.get_after_help().is_some();
+            assert!(
+                shows || !takes || command.is_hide_set(),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_exits_with_two_and_help_with_zero() {
+        let exit = |arguments: &[&str]| match Cli::try_parse_from(arguments) {
+            Err(error) => error.use_stderr(),
+            Ok(_) => panic!("parsed"),
+        };
+        assert!(exit(&["mandate", "nonsense"]));
+        assert!(!exit(&["mandate", "--help"]));
+    }
+}

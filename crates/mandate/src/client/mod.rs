@@ -1,0 +1,10 @@
+//! How commands speak: HTTP over a Unix socket or a loopback port, and the authority's interfaces over it.
+
+pub(crate) mod agent;
+pub(crate) mod form;
+pub(crate) mod http;
+pub(crate) mod log;
+pub(crate) mod members;
+pub(crate) mod operator;
+pub(crate) mod token_file;
+pub(crate) mod words;

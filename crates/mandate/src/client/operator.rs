@@ -1,0 +1,140 @@
+//! The operators' side of the authority (`docs/authority-api.md`).
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::form;
+use super::http::{Answer, CALL, Door, HttpError};
+use crate::context::DataDir;
+use crate::failure::Failure;
+
+/// An operator, as whom the kernel names this user.
+#[derive(Debug, Clone)]
+pub(crate) struct Operator {
+    door: Door,
+}
+
+/// Why the authority did not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OperatorError {
+    /// It refused, and says by which rule.
+    #[error("{detail}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// The rule.
+        rule: String,
+        /// What was refused, and the mend.
+        detail: String,
+        /// The whole problem document.
+        body: Value,
+    },
+    /// There is no answer.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The answer is none that this release understands.
+    #[error("the authority's answer is not understood: {0}")]
+    Answer(String),
+}
+
+impl From<OperatorError> for Failure {
+    fn from(error: OperatorError) -> Failure {
+        match error {
+            OperatorError::Refused { rule, detail, .. } if rule.is_empty() => {
+                Failure::failed(detail, "")
+            }
+            OperatorError::Refused { rule, detail, .. } => Failure::failed(
+                format!("{detail} ({rule})"),
+                "`mandate status` shows as whom the server knows you, and what is live",
+            ),
+            OperatorError::Http(error) => error.into(),
+            OperatorError::Answer(why) => Failure::failed(
+                format!("the authority's answer is not understood: {why}"),
+                "use a command of the server's own release",
+            ),
+        }
+    }
+}
+
+impl Operator {
+    /// Speaks through the operators' socket of a server.
+    pub(crate) fn of(data: &DataDir) -> Self {
+        Self {
+            door: Door::Unix(data.operator_socket()),
+        }
+    }
+
+    /// `GET`, with a query.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, Option<&str>)],
+    ) -> Result<T, OperatorError> {
+        let query = form::encode(query);
+        let target = if query.is_empty() {
+            format!("{PREFIX}{path}")
+        } else {
+            format!("{PREFIX}{path}?{query}")
+        };
+        parsed(&self.door.call(self.door.get(&target)?, CALL).await?)
+    }
+
+    /// `GET` of a text that is not JSON, from the root.
+    pub(crate) async fn text(&self, target: &str) -> Result<String, OperatorError> {
+        let answer = self.door.call(self.door.get(target)?, CALL).await?;
+        if !answer.status.is_success() {
+            return Err(refusal(&answer));
+        }
+        String::from_utf8(answer.body.to_vec()).map_err(|e| OperatorError::Answer(e.to_string()))
+    }
+
+    /// `POST` of a JSON body.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<T, OperatorError> {
+        self.post_within(path, body, CALL).await
+    }
+
+    /// `POST` that may take longer: a suspension waits for leases to end.
+    pub(crate) async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &Value,
+        limit: Duration,
+    ) -> Result<T, OperatorError> {
+        let request = self.door.json(&format!("{PREFIX}{path}"), body)?;
+        parsed(&self.door.call(request, limit).await?)
+    }
+}
+
+fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, OperatorError> {
+    if !answer.status.is_success() {
+        return Err(refusal(answer));
+    }
+    let body: &[u8] = if answer.body.is_empty() {
+        b"null"
+    } else {
+        &answer.body
+    };
+    serde_json::from_slice(body).map_err(|e| OperatorError::Answer(e.to_string()))
+}
+
+/// RFC 9457.
+fn refusal(answer: &Answer) -> OperatorError {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    OperatorError::Refused {
+        status: answer.status.as_u16(),
+        rule: text("rule").unwrap_or_default(),
+        detail: text("detail")
+            .or_else(|| text("title"))
+            .unwrap_or_else(|| format!("the authority answered {}", answer.status)),
+        body,
+    }
+}
+
+const PREFIX: &str = "/operator/v1";

@@ -1,0 +1,154 @@
+//! `mandate access`: who may do what.
+
+use std::path::PathBuf;
+
+use mandate_model::{AgentTypeName, Effect, ServerName};
+use mandate_policy::{AccessRow, Bundle, Way};
+use serde_json::{Value, json};
+
+use super::{bundle_files, live, table};
+use crate::client::operator::Operator;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+What is not in the table is denied. `conditions` must all hold, and the task's mandate must cover it too.
+
+Examples:
+  mandate access
+  mandate access --agent retriever
+  mandate access --bundle support --server records --output json")]
+pub(crate) struct Args {
+    /// Only this agent type
+    #[arg(long, value_name = "NAME")]
+    agent: Option<AgentTypeName>,
+    /// Only this server workload
+    #[arg(long, value_name = "NAME")]
+    server: Option<ServerName>,
+    /// The bundle in this folder instead of the live one; needs no server
+    #[arg(long, value_name = "FOLDER")]
+    bundle: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let bundle = bundle_of(args.bundle.as_ref(), context).await?;
+    let mut rows = bundle.access_table();
+    rows.retain(|row| {
+        args.agent.as_ref().is_none_or(|agent| *agent == row.agent)
+            && args
+                .server
+                .as_ref()
+                .is_none_or(|server| *server == row.server)
+    });
+    let result = json!({ "access": rows.iter().map(value).collect::<Vec<_>>() });
+    context.out.result(&result, |_| text(&rows));
+    Ok(Exit::Ok)
+}
+
+/// The bundle in a folder, or the live one.
+pub(crate) async fn bundle_of(
+    folder: Option<&PathBuf>,
+    context: &Context,
+) -> Result<Bundle, Failure> {
+    let Some(folder) = folder else {
+        return live::bundle(&Operator::of(&context.data), context).await;
+    };
+    let files = bundle_files::read(folder)?;
+    let environment = bundle_files::environment(context)?;
+    match mandate_policy::load(&files, &environment, bundle_files::now()) {
+        Ok(loaded) => Ok(loaded.bundle),
+        Err(mistakes) => Err(bundle_files::refused(&mistakes, folder)),
+    }
+}
+
+/// A row as JSON.
+pub(crate) fn value(row: &AccessRow) -> Value {
+    json!({
+        "agent": row.agent,
+        "as_hosted": row.as_hosted,
+        "server": row.server,
+        "action": row.action,
+        "effect": effect(row.effect),
+        "ways": row.ways.iter().map(way).collect::<Vec<_>>(),
+        "guardrails": row.guardrails,
+        "tasks": row.tasks,
+        "any_user": row.any_user,
+        "federation": row.federation,
+    })
+}
+
+fn way(way: &Way) -> Value {
+    json!({ "policy": way.policy, "conditions": way.conditions })
+}
+
+fn effect(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Read => "read",
+        Effect::Write => "write",
+    }
+}
+
+fn text(rows: &[AccessRow]) -> String {
+    if rows.is_empty() {
+        return "nobody may do anything here".to_owned();
+    }
+    let header = ["agent", "may", "if", "in tasks for"];
+    table::render(header, rows.iter().map(cells))
+}
+
+fn cells(row: &AccessRow) -> [String; 4] {
+    [
+        who(row),
+        format!("{}:{} ({})", row.server, row.action, effect(row.effect)),
+        conditions(row),
+        tasks(row),
+    ]
+}
+
+fn who(row: &AccessRow) -> String {
+    let mut text = row.agent.to_string();
+    if let Some(hosted) = &row.as_hosted {
+        text.push_str(&format!(" as {hosted}"));
+    }
+    for audience in &row.federation {
+        text.push_str(&format!("\nalso known to {audience}"));
+    }
+    text
+}
+
+/// Each way on a line of its own, and what may stand in all of them.
+pub(crate) fn conditions(row: &AccessRow) -> String {
+    let mut lines: Vec<String> = row
+        .ways
+        .iter()
+        .map(|way| {
+            let conditions = if way.conditions.is_empty() {
+                "always".to_owned()
+            } else {
+                way.conditions.join(", ")
+            };
+            format!("{conditions} [{}]", way.policy)
+        })
+        .collect();
+    lines.extend(
+        row.guardrails
+            .iter()
+            .map(|g| format!("unless guardrail {g}")),
+    );
+    lines.join("\n")
+}
+
+fn tasks(row: &AccessRow) -> String {
+    let name = |task: &mandate_model::PolicyName| {
+        if row.any_user.contains(task) {
+            format!("{task} (ANY USER)")
+        } else {
+            task.to_string()
+        }
+    };
+    if row.tasks.is_empty() {
+        return "no task policy reaches it".to_owned();
+    }
+    row.tasks.iter().map(name).collect::<Vec<_>>().join(", ")
+}

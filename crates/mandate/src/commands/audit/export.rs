@@ -1,0 +1,84 @@
+//! `mandate audit export`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use mandate_audit::Event;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::client::operator::Operator;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Each line is {\"index\": N, \"event\": {…}}.
+
+Examples:
+  mandate audit export --to records.jsonl
+  mandate audit export --from 1000 --to -")]
+pub(crate) struct Args {
+    /// The first record's index
+    #[arg(long, default_value_t = 0, value_name = "INDEX")]
+    from: u64,
+    /// The file to write; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+}
+
+/// A page of raw records.
+#[derive(Deserialize)]
+struct Page {
+    first: u64,
+    size: u64,
+    entries: Vec<String>,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Outcome {
+    let operator = Operator::of(&context.data);
+    let stdout = args.to.as_os_str() == "-";
+    let failed = |e: std::io::Error| Failure::file(&args.to, &e);
+    let mut to: Box<dyn Write + Send> = if stdout {
+        Box::new(std::io::stdout())
+    } else {
+        let file = std::fs::File::create(&args.to).map_err(failed)?;
+        Box::new(std::io::BufWriter::new(file))
+    };
+    let mut next = args.from;
+    // Reading is recorded too: an export ends where the log ended when it began.
+    let mut end = None;
+    while end.is_none_or(|end| next < end) {
+        let (first, limit) = (next.to_string(), PAGE.to_string());
+        let query = [
+            ("first", Some(first.as_str())),
+            ("limit", Some(limit.as_str())),
+        ];
+        let page: Page = operator.get("/log/entries", &query).await?;
+        let end = *end.get_or_insert(page.size);
+        if page.entries.is_empty() {
+            break;
+        }
+        for (index, entry) in (page.first..end).zip(&page.entries) {
+            writeln!(to, "{}", line(index, entry)).map_err(failed)?;
+            next = index + 1;
+        }
+    }
+    to.flush().map_err(failed)?;
+    if !stdout {
+        let result = serde_json::json!({ "file": args.to, "records": next - args.from });
+        context.out.result(&result, |_| {
+            format!("{} records in {}", next - args.from, args.to.display())
+        });
+    }
+    Ok(Exit::Ok)
+}
+
+/// The event as it is; a record that is none, as text.
+fn line(index: u64, entry: &str) -> Value {
+    match Event::parse(entry.as_bytes()) {
+        Ok(event) => serde_json::json!({ "index": index, "event": event }),
+        Err(_) => serde_json::json!({ "index": index, "unreadable": entry }),
+    }
+}
+
+const PAGE: usize = 500;

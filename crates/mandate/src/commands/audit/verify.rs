@@ -1,0 +1,186 @@
+//! `mandate audit verify`: reads the log from disk, whether a server runs or not.
+
+use std::path::PathBuf;
+
+use mandate_audit::{Checkpoint, Fault, NoteKey, VerifiedCheckpoint};
+use mandate_ports::{LogReader, StoreError};
+use mandate_store_sqlite::{Announced, LogFile, Verification};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Paint;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A log proves nothing against its own host without a checkpoint that was kept elsewhere: keep the output of
+`mandate audit verify --checkpoint` on another machine, and say --since with it next time.
+Exits with 1 if something is wrong, with 3 if a gateway announced records that it never shipped.
+
+Examples:
+  mandate audit verify
+  mandate audit verify --checkpoint > kept-elsewhere
+  mandate audit verify --since kept-elsewhere")]
+pub(crate) struct Args {
+    /// A checkpoint that was kept elsewhere: the log must begin with what it says
+    #[arg(long, value_name = "FILE")]
+    since: Option<PathBuf>,
+    /// The log's verifier key, as a note key [default: the keys in --data]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Print the latest signed checkpoint, once all is verified
+    #[arg(long)]
+    checkpoint: bool,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Outcome {
+    let path = context.data.database();
+    let log = LogFile::open_read_only(&path).map_err(|e| {
+        Failure::failed(
+            format!("{}: {e}", path.display()),
+            "run this as the server's own user, with its --data",
+        )
+    })?;
+    let keys = keys(&args, context)?;
+    let since = since(&args, &keys)?;
+    let bar = progress(context);
+    let found = log.verify(keys, since).await.map_err(store)?;
+    bar.finish_and_clear();
+    if args.checkpoint && found.is_whole() {
+        let note = log.checkpoint().await.map_err(store)?;
+        context.out.raw(&note.unwrap_or_default());
+    } else {
+        let result = value(&found);
+        context.out.result(&result, |paint| text(&found, paint));
+    }
+    Ok(match (found.is_whole(), found.withheld.is_empty()) {
+        (false, _) => Exit::Failed,
+        (true, false) => Exit::Incomplete,
+        (true, true) => Exit::Ok,
+    })
+}
+
+/// A checkpoint that was kept elsewhere. One that none of the keys signed proves nothing.
+fn since(args: &Args, keys: &[NoteKey]) -> Result<Option<VerifiedCheckpoint>, Failure> {
+    let Some(file) = &args.since else {
+        return Ok(None);
+    };
+    let note = std::fs::read_to_string(file).map_err(|e| Failure::file(file, &e))?;
+    let opened = keys
+        .iter()
+        .find_map(|key| Checkpoint::open(&note, key).ok());
+    match opened {
+        Some(checkpoint) => Ok(Some(checkpoint)),
+        None => Err(Failure::failed(
+            format!(
+                "{} is no checkpoint that this log's keys signed",
+                file.display()
+            ),
+            "if it was kept from this log, the log or its keys were replaced",
+        )),
+    }
+}
+
+fn keys(args: &Args, context: &Context) -> Result<Vec<NoteKey>, Failure> {
+    let text = match &args.key {
+        Some(key) => key.clone(),
+        None => {
+            let path = context.data.log_keys();
+            std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, &e))?
+        }
+    };
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| NoteKey::parse(line.trim()))
+        .collect::<Result<_, _>>()
+        .map_err(|e| Failure::usage(e.to_string(), "say --key with the log's verifier key"))
+}
+
+/// Drawn on standard error, and only on a terminal.
+fn progress(context: &Context) -> indicatif::ProgressBar {
+    if context.out.is_json() {
+        return indicatif::ProgressBar::hidden();
+    }
+    let bar = indicatif::ProgressBar::new_spinner().with_message("reading the log");
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
+fn value(found: &Verification) -> Value {
+    let faults = found.report.faults.iter().map(fault);
+    let spools = found
+        .spools
+        .iter()
+        .map(|fault| json!({ "first": null, "last": null, "message": fault.to_string() }));
+    let withheld: Vec<String> = found.withheld.iter().map(withheld_text).collect();
+    json!({
+        "whole": found.is_whole(),
+        "records": found.report.size,
+        "confirmed": found.report.confirmed,
+        "faults": faults.chain(spools).collect::<Vec<_>>(),
+        "more_faults": found.report.more,
+        "withheld": withheld,
+    })
+}
+
+fn fault(fault: &Fault) -> Value {
+    let (first, last) = match fault {
+        Fault::Changed { index } | Fault::NotCanonical { index } => (Some(*index), Some(*index)),
+        Fault::Missing { first, last }
+        | Fault::Subtree { first, last }
+        | Fault::Root { first, last } => (Some(*first), Some(*last)),
+        Fault::StoredNode(_) | Fault::Checkpoint(_) => (None, None),
+    };
+    json!({ "first": first, "last": last, "message": fault.to_string() })
+}
+
+fn withheld_text(announced: &Announced) -> String {
+    format!(
+        "gateway `{}`, spool `{}`: records {} to {}",
+        announced.gateway,
+        announced.spool,
+        announced.shipped,
+        announced.announced.saturating_sub(1)
+    )
+}
+
+fn text(found: &Verification, paint: Paint) -> String {
+    let report = &found.report;
+    let mut lines = Vec::new();
+    if found.is_whole() {
+        lines.push(format!(
+            "{}: {} records, {} of them confirmed by a signed checkpoint",
+            paint.green("the log is whole"),
+            report.size,
+            report.confirmed
+        ));
+    } else {
+        lines.push(format!(
+            "{} ({} records)",
+            paint.red("the log was changed"),
+            report.size
+        ));
+        lines.extend(report.faults.iter().map(|fault| format!("  {fault}")));
+        lines.extend(found.spools.iter().map(|fault| format!("  {fault}")));
+        if report.more > 0 {
+            lines.push(format!("  and {} faults more", report.more));
+        }
+    }
+    for announced in &found.withheld {
+        lines.push(format!(
+            "{} {}",
+            paint.yellow("announced and not shipped:"),
+            withheld_text(announced)
+        ));
+    }
+    lines.join("\n")
+}
+
+fn store(error: StoreError) -> Failure {
+    Failure::failed(
+        error.to_string(),
+        "run this as the server's own user, with its --data",
+    )
+}
+
+const TICK: std::time::Duration = std::time::Duration::from_millis(100);

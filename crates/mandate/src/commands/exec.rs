@@ -1,0 +1,76 @@
+//! `mandate exec`: a command with an attested identity and a task in its environment.
+//!
+//! The command gets files and never tokens in its environment: an environment is inherited by
+//! everything it starts, shows in crash reports and cannot be renewed. The files are in a folder that only
+//! this user can enter, replaced whole before they expire, and gone when the command ends.
+
+mod child;
+mod keeper;
+
+use std::ffi::OsString;
+
+use super::agent_options::{AgentOptions, Cause, Limits, TaskFile};
+use crate::client::agent::{Attested, Token};
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use keeper::Keeper;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The command finds in its environment:
+  MANDATE_SPIFFE_ID   what it is
+  MANDATE_SVID_FILE   its JWT-SVID, renewed before it expires
+  MANDATE_TASK_ID     its task, where it has one
+  MANDATE_TOKEN_FILE  the task token, renewed before it expires
+
+Within it, `mandate task` and `mandate token` act as the same instance.
+
+Examples:
+  mandate exec -- ./agent
+  mandate exec --task child.jwt -- ./retriever
+  mandate exec --purpose nightly-backlog --schedule nightly --item 4711 -- ./backlog")]
+pub(crate) struct Args {
+    /// Open a root task for this purpose, and close it when the command ends
+    #[arg(long, value_name = "PURPOSE", conflicts_with = "task_file")]
+    purpose: Option<String>,
+    #[command(flatten)]
+    cause: Cause,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    task: TaskFile,
+    #[command(flatten)]
+    agent: AgentOptions,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let agent = args.agent.attest(context).await?;
+    let (task, own) = task_of(&args, &agent).await?;
+    let mut keeper = Keeper::new(args.agent.clone(), context.clone(), agent, task)?;
+    let environment = keeper.environment().await?;
+    let child = child::spawn(&args.command, &environment)?;
+    let ended = tokio::select! {
+        ended = child::attend(child) => ended,
+        never = keeper.keep() => match never {},
+    };
+    if own {
+        keeper.close().await;
+    }
+    ended.map(Exit::Passed)
+}
+
+/// The task to work on, and whether it is ours to close.
+async fn task_of(args: &Args, agent: &Attested) -> Result<(Option<Token>, bool), Failure> {
+    if let Some(purpose) = &args.purpose {
+        let open = args.cause.open(purpose, &args.limits)?;
+        return Ok((Some(agent.open(&open).await?), true));
+    }
+    match args.task.optional()? {
+        // Renewed at once: this tells whether it is ours, and how long it lives.
+        Some(token) => Ok((Some(agent.renew(token.expose()).await?), false)),
+        None => Ok((None, false)),
+    }
+}

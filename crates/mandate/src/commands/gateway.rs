@@ -1,0 +1,74 @@
+//! `mandate gateway`.
+
+use mandate_gateway::Marks;
+use mandate_model::{BundleVersion, GatewayId, KeysVersion, StopVersion, StoreEpoch};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::client::operator::Operator;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::serve::GATEWAY;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Let the gateway go on with a store that went back or is new
+    Accept(AcceptArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A gateway refuses a store that is older than the one it knows, since that may have forgotten suspensions.
+Accepting suspends again what the gateway still holds, and then lets it go on. Restart the server after it.
+
+Example:
+  mandate gateway accept")]
+pub(crate) struct AcceptArgs {}
+
+/// What the store is after it took the suspensions back.
+#[derive(Deserialize)]
+struct Accepted {
+    epoch: StoreEpoch,
+    version: StopVersion,
+    restored: u64,
+}
+
+pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
+    let Command::Accept(AcceptArgs {}) = command;
+    let path = context.data.gateway_state();
+    let held = Marks::read(&path)
+        .map_err(|e| Failure::failed(e.to_string(), "run this as the server's own user"))?;
+    let held = held.ok_or_else(|| {
+        Failure::failed(
+            "the gateway has not seen any store yet",
+            "there is nothing to accept",
+        )
+    })?;
+    let accepted = restore(&held, context).await?;
+    // After a crash before this line the gateway still refuses, and accepting again does no harm.
+    let marks = Marks {
+        epoch: accepted.epoch,
+        stops: accepted.version,
+        bundle: BundleVersion::default(),
+        keys: KeysVersion::default(),
+        suspensions: held.suspensions,
+    };
+    marks
+        .write(&path)
+        .map_err(|e| Failure::failed(e.to_string(), "run this as the server's own user"))?;
+    let result = json!({ "epoch": accepted.epoch, "restored": accepted.restored });
+    context.out.result(&result, |_| {
+        format!(
+            "accepted; {} suspensions that the store had lost are in force again\nrestart the server: the gateway then goes on",
+            accepted.restored
+        )
+    });
+    Ok(Exit::Ok)
+}
+
+async fn restore(held: &Marks, context: &Context) -> Result<Accepted, Failure> {
+    let gateway = GatewayId::parse(GATEWAY).map_err(|e| Failure::failed(e.to_string(), ""))?;
+    let body: Value = json!({ "gateway": gateway, "suspensions": held.suspensions });
+    let operator = Operator::of(&context.data);
+    Ok(operator.post("/gateways/accept-epoch", &body).await?)
+}

@@ -1,0 +1,184 @@
+//! `mandate plan`: what a bundle would change, in terms of access.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use mandate_model::BundleVersion;
+use mandate_policy::{AccessRow, Bundle, Change, ConditionChange, Plan, SourceFile, Way};
+use serde_json::{Value, json};
+
+use super::live::Live;
+use super::{access, bundle_files};
+use crate::client::operator::Operator;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Paint;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Access that comes and goes is decided exactly. Of a changed condition it is not guessed whether it widens
+or narrows: both are shown.
+
+Example:
+  mandate plan support")]
+pub(crate) struct Args {
+    /// The bundle's folder, or one file
+    bundle: PathBuf,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let planned = Planned::against_live(&args.bundle, context).await?;
+    let result = planned.value();
+    context.out.result(&result, |paint| planned.text(paint));
+    Ok(Exit::Ok)
+}
+
+/// A bundle, and what it would change.
+pub(crate) struct Planned {
+    /// The files.
+    pub(crate) files: Vec<SourceFile>,
+    /// The version that this was compared with; zero if none is live.
+    pub(crate) base: BundleVersion,
+    plan: Plan,
+}
+
+impl Planned {
+    /// Compares the bundle in `folder` with the live one.
+    pub(crate) async fn against_live(folder: &Path, context: &Context) -> Result<Self, Failure> {
+        let files = bundle_files::read(folder)?;
+        let environment = bundle_files::environment(context)?;
+        let loaded = mandate_policy::load(&files, &environment, bundle_files::now());
+        let loaded = loaded.map_err(|mistakes| {
+            let paint = context.out.paint();
+            if !context.out.is_json() {
+                context
+                    .out
+                    .note(&bundle_files::show(&mistakes, &files, paint));
+            }
+            bundle_files::refused(&mistakes, folder)
+        })?;
+        let live = Live::read(&Operator::of(&context.data), None).await?;
+        Self::of(files, &loaded.bundle, &live, context)
+    }
+
+    fn of(
+        files: Vec<SourceFile>,
+        new: &Bundle,
+        live: &Live,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let old = live.compile(context)?;
+        Ok(Self {
+            files,
+            base: live.version,
+            plan: mandate_policy::plan(old.as_ref(), new),
+        })
+    }
+
+    /// Whether it would change nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.plan.is_empty()
+    }
+
+    /// As JSON.
+    pub(crate) fn value(&self) -> Value {
+        let rows = |rows: &[AccessRow]| rows.iter().map(access::value).collect::<Vec<_>>();
+        json!({
+            "base": self.base,
+            "upstreams": self.plan.upstreams.iter().map(change).collect::<Vec<_>>(),
+            "gains": rows(&self.plan.gains),
+            "losses": rows(&self.plan.losses),
+            "conditions": self.plan.conditions.iter().map(condition).collect::<Vec<_>>(),
+            "others": self.plan.others.iter().map(change).collect::<Vec<_>>(),
+        })
+    }
+
+    /// For people. Where secrets go comes first.
+    pub(crate) fn text(&self, paint: Paint) -> String {
+        if self.is_empty() {
+            return format!("nothing changes against version {}", self.base);
+        }
+        let mut text = paint.bold(format!("Against version {}\n", self.base));
+        for change in &self.plan.upstreams {
+            text.push_str(&format!("{} {change}\n", paint.yellow("! upstream")));
+        }
+        for row in &self.plan.gains {
+            text.push_str(&format!("{} {}\n", paint.green("+ gains"), line(row)));
+        }
+        for row in &self.plan.losses {
+            text.push_str(&format!("{} {}\n", paint.red("- loses"), line(row)));
+        }
+        for change in &self.plan.conditions {
+            text.push_str(&format!(
+                "{} {}\n",
+                paint.yellow("~ other conditions"),
+                line(&change.row)
+            ));
+            text.push_str(&format!("    before: {}\n", ways(&change.before)));
+        }
+        for line in others(&self.plan.others) {
+            text.push_str(&format!("{} {line}\n", paint.dim("  also")));
+        }
+        text
+    }
+}
+
+/// A declaration that comes or goes is one line, one that changes a line for each field.
+fn others(changes: &[Change]) -> Vec<String> {
+    let mut declarations: BTreeMap<(&str, &str), Vec<&Change>> = BTreeMap::new();
+    for change in changes {
+        let declaration = (change.kind, change.name.as_str());
+        declarations.entry(declaration).or_default().push(change);
+    }
+    let mut lines = Vec::new();
+    for ((kind, name), changes) in declarations {
+        if changes.iter().all(|change| change.before.is_none()) {
+            lines.push(format!("new {kind} `{name}`"));
+        } else if changes.iter().all(|change| change.after.is_none()) {
+            lines.push(format!("no more {kind} `{name}`"));
+        } else {
+            lines.extend(changes.iter().map(ToString::to_string));
+        }
+    }
+    lines
+}
+
+fn line(row: &AccessRow) -> String {
+    let hosted = row.as_hosted.as_ref();
+    let hosted = hosted.map(|name| format!(" as {name}")).unwrap_or_default();
+    let conditions = access::conditions(row).replace('\n', "; ");
+    format!(
+        "{}{hosted} {}:{}  {conditions}",
+        row.agent, row.server, row.action
+    )
+}
+
+fn ways(ways: &[Way]) -> String {
+    let ways = ways.iter();
+    ways.map(|way| format!("{} [{}]", way.conditions.join(", "), way.policy))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn change(change: &Change) -> Value {
+    json!({
+        "kind": change.kind,
+        "name": change.name,
+        "field": change.field,
+        "before": change.before,
+        "after": change.after,
+    })
+}
+
+fn condition(change: &ConditionChange) -> Value {
+    let before: Vec<Value> = change
+        .before
+        .iter()
+        .map(|way| json!({ "policy": way.policy, "conditions": way.conditions }))
+        .collect();
+    json!({
+        "row": access::value(&change.row),
+        "before": before,
+        "guardrails_before": change.guardrails_before,
+    })
+}

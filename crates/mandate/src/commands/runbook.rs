@@ -1,0 +1,136 @@
+//! `mandate runbook`: how to stop an agent type and bring it back, from the bundle and the live state.
+
+use mandate_model::AgentTypeName;
+use mandate_model::stop::Suspension;
+use mandate_policy::Bundle;
+use mandate_policy::decl::AgentType;
+use serde::{Deserialize, Serialize};
+
+use super::live;
+use crate::client::operator::Operator;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::output::Paint;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  mandate runbook retriever")]
+pub(crate) struct Args {
+    /// The agent type
+    agent: AgentTypeName,
+}
+
+#[derive(Debug, Serialize)]
+struct Runbook {
+    agent: AgentTypeName,
+    contact: String,
+    impact: String,
+    /// Agent types that hand tasks to it.
+    spawned_by: Vec<AgentTypeName>,
+    /// Purposes of the root tasks that it opens.
+    opens: Vec<String>,
+    /// Server workloads that it accesses.
+    accesses: Vec<String>,
+    /// The suspension that stops it now.
+    suspended: Option<Suspension>,
+    second_operator: bool,
+    steps: Vec<String>,
+    stop: String,
+    resume: String,
+}
+
+#[derive(Deserialize)]
+struct Suspensions {
+    suspensions: Vec<Suspension>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let operator = Operator::of(&context.data);
+    let bundle = live::bundle(&operator, context).await?;
+    let agent = bundle.agent(&args.agent).ok_or_else(|| {
+        let known: Vec<&str> = bundle.agents().map(|agent| agent.name.as_str()).collect();
+        Failure::failed(
+            format!("the live bundle has no agent type `{}`", args.agent),
+            format!("it has: {}", known.join(", ")),
+        )
+    })?;
+    let all: Suspensions = operator.get("/suspensions", &[]).await?;
+    let runbook = make(agent, &bundle, &all.suspensions);
+    context.out.result(&runbook, |paint| text(&runbook, paint));
+    Ok(Exit::Ok)
+}
+
+fn make(agent: &AgentType, bundle: &Bundle, suspensions: &[Suspension]) -> Runbook {
+    let name = &agent.name;
+    let spawning = bundle
+        .agents()
+        .filter(|other| other.name != *name && other.may_spawn.contains_key(name));
+    let opened = bundle
+        .task_policies()
+        .filter(|policy| policy.opener == *name);
+    let reached = bundle
+        .access_policies()
+        .filter(|policy| policy.agents.contains(name));
+    let subject = mandate_model::stop::Subject::Agent {
+        id: agent.id.clone(),
+    };
+    Runbook {
+        agent: name.clone(),
+        contact: agent.break_glass.contact.clone(),
+        impact: agent.break_glass.impact.clone(),
+        spawned_by: spawning.map(|other| other.name.clone()).collect(),
+        opens: opened.map(|policy| policy.name.to_string()).collect(),
+        accesses: reached
+            .map(|policy| {
+                let actions: Vec<&str> = policy.actions.iter().map(|a| a.as_str()).collect();
+                format!("{}:{}", policy.server, actions.join(","))
+            })
+            .collect(),
+        suspended: suspensions.iter().find(|s| s.subject == subject).cloned(),
+        second_operator: agent.break_glass.resume_needs_second_operator,
+        steps: agent.break_glass.steps.clone(),
+        stop: format!("mandate suspend agent {name} --reason INCIDENT"),
+        resume: format!("mandate resume agent {name} --reason MENDED"),
+    }
+}
+
+fn text(runbook: &Runbook, paint: Paint) -> String {
+    let list = |items: &[String]| {
+        if items.is_empty() {
+            "nothing".to_owned()
+        } else {
+            items.join(", ")
+        }
+    };
+    let spawned: Vec<String> = runbook.spawned_by.iter().map(ToString::to_string).collect();
+    let state = match &runbook.suspended {
+        Some(s) => paint.red(format!(
+            "suspended since {} by {}: {}",
+            s.at, s.operator, s.reason
+        )),
+        None => paint.green("not suspended"),
+    };
+    let mut text = format!(
+        "{}  {state}\n\nCall          {}\nIf it stops   {}\nOpens         {}\nIs spawned by {}\nAccesses      {}\n\nStop it\n  {}\n",
+        paint.bold(format!("Runbook: {}", runbook.agent)),
+        runbook.contact,
+        runbook.impact,
+        list(&runbook.opens),
+        list(&spawned),
+        list(&runbook.accesses),
+        paint.bold(&runbook.stop),
+    );
+    text.push_str("\nThen\n");
+    for (number, step) in runbook.steps.iter().enumerate() {
+        text.push_str(&format!("  {}. {step}\n", number + 1));
+    }
+    let who = if runbook.second_operator {
+        " (another operator than the one who suspended)"
+    } else {
+        ""
+    };
+    text.push_str(&format!(
+        "\nBring it back{who}\n  {}",
+        paint.bold(&runbook.resume)
+    ));
+    text
+}

@@ -1,0 +1,124 @@
+//! `mandate suspend`: break the glass, and say when it was effective.
+
+use std::time::Duration;
+
+use mandate_model::TrustDomain;
+use serde_json::{Value, json};
+
+use super::subject::SubjectWords;
+use crate::client::members::Members;
+use crate::client::operator::Operator;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::serve::endpoints::Endpoints;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Returns once it is effective: from then on no gateway hands a byte to an upstream or to an agent under the
+subject, on new or open connections, and nothing is issued, also after a restart.
+Exits with 3 if it holds, but is not effective or not durable yet.
+
+Examples:
+  mandate suspend agent retriever --reason INC-4711
+  mandate suspend task task-0190a5b4-7e6c-7a11-8a11-0123456789ab --reason 'wrong customer'
+  mandate suspend everything --reason 'INC-4712: call #security'")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    subject: SubjectWords,
+    /// Why, for the record and for whoever is stopped by it
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let subject = args.subject.parse(&domain(context)?)?;
+    let body = json!({ "subject": subject, "reason": args.reason });
+    let proof: Value = Operator::of(&context.data)
+        .post_within("/suspend", &body, LONGEST)
+        .await?;
+    let effective = proof.at("effective").as_bool() == Some(true);
+    let durable = proof.at("durable").as_bool() != Some(false);
+    context.out.result(&proof, |paint| {
+        let headline = match (effective, durable) {
+            (true, true) => paint.green(format!("{subject} is suspended")),
+            (true, false) => {
+                paint.yellow(format!("{subject} is suspended: effective, NOT durable"))
+            }
+            (false, _) => paint.red(format!("{subject} is suspended, NOT effective everywhere")),
+        };
+        format!("{headline}\n{}", sentence(&proof))
+    });
+    Ok(if effective && durable {
+        Exit::Ok
+    } else {
+        Exit::Incomplete
+    })
+}
+
+/// The name space in which an agent type's name is a SPIFFE ID.
+pub(crate) fn domain(context: &Context) -> Result<TrustDomain, Failure> {
+    let endpoints = Endpoints::read(&context.data.endpoints())?;
+    TrustDomain::parse(&endpoints.trust_domain)
+        .map_err(|e| Failure::failed(e.to_string(), "restart the server"))
+}
+
+/// The figures of a proof, as people read them.
+pub(crate) fn sentence(proof: &Value) -> String {
+    let plural = |n: u64, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    let at_least = if proof.at("at_least").as_bool() == Some(true) {
+        "at least "
+    } else {
+        ""
+    };
+    let mut text = format!(
+        "effective in {} ms: {} of {} acknowledged, {} cut, {at_least}{} halted, {at_least}{} void",
+        proof.number("after_ms"),
+        proof.number("acknowledged"),
+        plural(proof.number("gateways"), "gateway"),
+        plural(proof.number("cut"), "connection"),
+        plural(proof.number("tasks_halted"), "task"),
+        plural(proof.number("tokens_void"), "token"),
+    );
+    for (name, what) in [
+        (
+            "lease_bounded",
+            "did not answer, and their lease has run out",
+        ),
+        (
+            "unknown",
+            "had been forwarded and not answered: what they did upstream is not known",
+        ),
+    ] {
+        if proof.number(name) > 0 {
+            text.push_str(&format!("\n{} {what}", proof.number(name)));
+        }
+    }
+    if let Some(until) = proof.at("valid_elsewhere_until").as_u64() {
+        let until = mandate_model::Timestamp::from_millis(until);
+        text.push_str(&format!(
+            "\nJWT-SVIDs for audiences elsewhere are good until {until}"
+        ));
+    }
+    text
+}
+
+/// Longer than any lease that a server grants.
+const LONGEST: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sentence_says_when_and_what() {
+        let proof = json!({"after_ms": 41, "gateways": 12, "acknowledged": 12, "cut": 7,
+            "tasks_halted": 3, "tokens_void": 19});
+        assert_eq!(
+            sentence(&proof),
+            "effective in 41 ms: 12 of 12 gateways acknowledged, 7 connections cut, 3 tasks halted, 19 tokens void"
+        );
+        let bounded = json!({"after_ms": 15150, "gateways": 1, "lease_bounded": 1, "cut": 1});
+        assert!(sentence(&bounded).contains("their lease has run out"));
+        assert!(sentence(&bounded).contains("0 of 1 gateway acknowledged, 1 connection cut"));
+    }
+}

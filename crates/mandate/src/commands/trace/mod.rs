@@ -1,0 +1,84 @@
+//! `mandate trace`: from a task, a record or a token to the whole story around it.
+
+mod text;
+mod tree;
+
+use mandate_model::{TaskId, TokenId};
+
+use crate::client::log::{self, Record};
+use crate::client::operator::Operator;
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use tree::Trace;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  mandate trace task-0190a5b4-7e6c-7a11-8a11-0123456789ab
+  mandate trace 4711
+  mandate trace tok-0190a5b4-7e6c-7a11-8a11-0123456789ab --output json")]
+pub(crate) struct Args {
+    /// A task id, a record's index in the log, or a token id
+    what: String,
+    /// Show issued tokens too
+    #[arg(long)]
+    tokens: bool,
+    /// At most so many records of the task tree, the latest ones
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    limit: usize,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let operator = Operator::of(&context.data);
+    let root = root_of(&operator, &args.what).await?.to_string();
+    let query = [("root_task", Some(root.as_str()))];
+    let records = log::search_all(&operator, &query, args.limit).await?;
+    let trace = Trace::of(&records).ok_or_else(|| unknown(&args.what))?;
+    context
+        .out
+        .result(&trace, |paint| text::render(&trace, args.tokens, paint));
+    Ok(Exit::Ok)
+}
+
+/// The root task that `what` belongs to.
+async fn root_of(operator: &Operator, what: &str) -> Result<TaskId, Failure> {
+    let found = if let Ok(index) = what.parse() {
+        log::record(operator, index).await?
+    } else {
+        let key = match (TaskId::parse(what), TokenId::parse(what)) {
+            (Ok(_), _) => "under_task",
+            (_, Ok(_)) => "token",
+            (Err(_), Err(_)) => return Err(unreadable(what)),
+        };
+        let query = [(key, Some(what)), ("limit", Some("100"))];
+        let found = log::search(operator, &query).await?;
+        found.into_iter().find(|record| record.event.task.is_some())
+    };
+    let record = found.ok_or_else(|| unknown(what))?;
+    root(&record).ok_or_else(|| {
+        Failure::failed(
+            format!("record {} belongs to no task", record.index),
+            format!(
+                "`mandate audit search --before {} --limit 1` shows it",
+                record.index + 1
+            ),
+        )
+    })
+}
+
+fn root(record: &Record) -> Option<TaskId> {
+    record.event.task.as_ref().map(|path| path.root())
+}
+
+fn unknown(what: &str) -> Failure {
+    Failure::failed(
+        format!("nothing in the log belongs to `{what}`"),
+        "`mandate audit search` lists what is there; a gateway's records arrive within a lease",
+    )
+}
+
+fn unreadable(what: &str) -> Failure {
+    Failure::usage(
+        format!("`{what}` is no task id, record index or token id"),
+        "`mandate audit search` shows all three of each record",
+    )
+}

@@ -1,0 +1,85 @@
+//! The server's folder: made with the right modes, before anything is put into it.
+
+use std::fs::DirBuilder;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use mandate_model::Secret;
+use mandate_ports::Entropy;
+
+use super::machine::SystemEntropy;
+use crate::context::DataDir;
+use crate::failure::Failure;
+
+/// Makes what is missing. Other users may pass through to the sockets and read nothing else.
+pub(super) fn prepare(data: &DataDir) -> Result<(), Failure> {
+    make(data.path(), 0o711)?;
+    make(&data.run(), 0o755)?;
+    let config = data.gateway_config();
+    write_new(&config, GATEWAY_YAML.as_bytes())
+}
+
+/// The key of the hashes by which records show personal attributes: the same for the log's life.
+pub(super) fn attribute_key(data: &DataDir) -> Result<Secret<Vec<u8>>, Failure> {
+    let path = data.attribute_key();
+    let mut fresh = [0; 32];
+    SystemEntropy.fill(&mut fresh);
+    write_new(&path, &fresh)?;
+    std::fs::read(&path)
+        .map(Secret::new)
+        .map_err(|e| Failure::file(&path, &e))
+}
+
+fn make(folder: &Path, mode: u32) -> Result<(), Failure> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
+    made.map_err(|e| Failure::file(folder, &e))
+}
+
+/// Writes a file for this user alone, durably, if there is none.
+fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    let failed = |e: &std::io::Error| Failure::file(path, e);
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let mut file = match file {
+        Ok(file) => file,
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(e) => return Err(failed(&e)),
+    };
+    file.write_all(content)
+        .and_then(|()| file.sync_all())
+        .map_err(|e| failed(&e))
+}
+
+const GATEWAY_YAML: &str = "\
+# Secrets for upstreams: bundles name them, this file maps them and pins where they may be sent.
+#
+# secrets:
+#   records-key:
+#     file: /etc/mandate/records-key        # or env: NAME, or command: [/usr/bin/program, argument]
+#     origins: [https://records.internal:8443]
+secrets: {}
+";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn others_pass_through_and_secrets_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().join("data"))).unwrap();
+        prepare(&data).unwrap();
+        let first = attribute_key(&data).unwrap();
+        prepare(&data).unwrap();
+        assert!(attribute_key(&data).unwrap() == first, "the same key again");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(data.path()), 0o711);
+        assert_eq!(mode(&data.attribute_key()), 0o600);
+    }
+}

@@ -1,0 +1,121 @@
+//! The gateway, put together: a client of the control stream, also in the authority's own process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mandate_gateway::{
+    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, Routing, UnixControl, UpstreamTls,
+};
+use mandate_model::GatewayId;
+use mandate_ports::{Credentials, Origin};
+use mandate_spool::{FileSpool, OnDamage, SpoolLimits, SpoolOptions};
+use mandate_upstream::FileCredentials;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use super::folder;
+use super::machine::{SystemClock, SystemEntropy};
+use crate::context::DataDir;
+use crate::failure::Failure;
+
+/// The gateway and what it rests on.
+pub(super) struct Built {
+    pub(super) gateway: Gateway,
+    credentials: Arc<FileCredentials>,
+}
+
+/// Builds it. It admits nothing before it has a lease.
+pub(super) async fn build(
+    data: &DataDir,
+    listen: std::net::TcpListener,
+    registry: &mut Registry,
+) -> Result<Built, Failure> {
+    let id = GatewayId::parse(GATEWAY).map_err(|e| failed(&e, ""))?;
+    let spool = SpoolOptions {
+        directory: data.spool(),
+        gateway: id.clone(),
+        limits: SpoolLimits::default(),
+        on_damage: OnDamage::Refuse,
+    };
+    let spool = FileSpool::open(spool, Arc::new(SystemEntropy));
+    let spool = spool.map_err(|e| failed(&e, "`mandate doctor` may know why"))?;
+    let credentials = FileCredentials::from_process_environment(&data.gateway_config()).await;
+    let credentials = Arc::new(credentials.map_err(|e| failed(&e, "mend gateway.yaml"))?);
+    for (name, why) in credentials.problems() {
+        tracing::error!(secret = %name, why, "a secret cannot be read; accesses that need it are denied");
+    }
+    let config = GatewayConfig {
+        id,
+        marks_path: data.gateway_state(),
+        lease_grace: LEASE_GRACE,
+        limits: Limits::default(),
+        attribute_key: folder::attribute_key(data)?,
+    };
+    let ports = GatewayPorts {
+        control: Arc::new(UnixControl::new(data.control_socket())),
+        spool: Arc::new(spool),
+        credentials: Arc::clone(&credentials) as Arc<dyn Credentials>,
+        tls: Arc::new(FileTls(Arc::clone(&credentials))),
+        clock: Arc::new(SystemClock),
+    };
+    let gateway = Gateway::start(config, ports, registry);
+    let mut gateway = gateway.map_err(|e| failed(&e, "`mandate doctor` may know why"))?;
+    let listener = Listener {
+        name: "agents".to_owned(),
+        socket: listen,
+        routing: Routing::Path,
+        tls: None,
+    };
+    gateway.listen(listener).map_err(|e| failed(&e, ""))?;
+    Ok(Built {
+        gateway,
+        credentials,
+    })
+}
+
+/// A bound socket, before anything else starts.
+pub(super) fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Failure> {
+    std::net::TcpListener::bind(address)
+        .map_err(|e| failed(&format!("{address}: {e}"), "say another address"))
+}
+
+impl Built {
+    /// Reads the local configuration and secrets again when they change, until `end`.
+    pub(super) fn follow_secrets(&self, end: CancellationToken) {
+        let credentials = Arc::clone(&self.credentials);
+        tokio::spawn(async move {
+            let mut looks = 0_u32;
+            loop {
+                tokio::select! {
+                    () = end.cancelled() => return,
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+                credentials.refresh().await;
+                looks = looks.wrapping_add(1);
+                if looks.is_multiple_of(LOOKS_PER_RUN) {
+                    credentials.rerun_commands().await;
+                }
+            }
+        });
+    }
+}
+
+/// Trust in upstreams, as the local configuration says.
+struct FileTls(Arc<FileCredentials>);
+
+impl UpstreamTls for FileTls {
+    fn client_config(&self, origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String> {
+        Ok(self.0.tls_config(origin))
+    }
+}
+
+fn failed(why: &dyn std::fmt::Display, mend: &str) -> Failure {
+    Failure::failed(why.to_string(), mend)
+}
+
+/// The one gateway of this process.
+pub(crate) const GATEWAY: &str = "local";
+const LEASE_GRACE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(5);
+const LOOKS_PER_RUN: u32 = 60;

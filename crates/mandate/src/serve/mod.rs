@@ -1,0 +1,90 @@
+//! `mandate serve`: authority, gateway and log in one process, on one folder.
+
+mod authority;
+pub(crate) mod dev_issuer;
+pub(crate) mod endpoints;
+mod folder;
+mod gateway;
+mod hardening;
+pub(crate) mod identity;
+pub(crate) mod keys;
+mod logging;
+pub(crate) mod machine;
+mod options;
+mod server;
+
+pub(crate) use gateway::GATEWAY;
+pub(crate) use options::Args;
+
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use server::Server;
+
+/// Runs until a signal says to stop.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    hardening::harden().map_err(|e| {
+        Failure::failed(
+            format!("core dumps and tracing cannot be turned off: {e}"),
+            "keys would not be safe; let the process lower its own limits",
+        )
+    })?;
+    logging::begin(args.log_format, &args.log)?;
+    let end_with_stdin = args.end_with_stdin;
+    let mut server = Server::start(args, context).await?;
+    announce(&server, context);
+    let why = tokio::select! {
+        why = signalled() => why?,
+        () = stdin_ends(), if end_with_stdin => "whoever started this has ended",
+        why = server.failed() => why,
+    };
+    tracing::info!(why, "stopping");
+    server.stop().await;
+    tracing::info!("stopped");
+    Ok(Exit::Ok)
+}
+
+/// Where it listens, and aloud what is not for production.
+fn announce(server: &Server, context: &Context) {
+    let endpoints = server.endpoints();
+    if let Some(dev) = endpoints.dev_issuer {
+        tracing::warn!(
+            address = %dev,
+            "--dev: a TEST ISSUER that believes whoever asks; never use it where anything matters"
+        );
+    }
+    context.out.result(endpoints, |paint| {
+        let mut text = format!(
+            "{}  trust domain {}, issuer {}\n  agents     {}\n  gateway    http://{}/<server workload>/\n  operators  {}\n  metrics    http://{}/metrics",
+            paint.green("ready"),
+            endpoints.trust_domain,
+            endpoints.issuer,
+            context.data.agent_socket().display(),
+            endpoints.gateway,
+            context.data.operator_socket().display(),
+            endpoints.metrics,
+        );
+        if let Some(dev) = endpoints.dev_issuer {
+            let dev = format!("  --dev      TEST ISSUER http://{dev}: it believes whoever asks");
+            text.push_str(&format!("\n{}", paint.yellow(dev)));
+        }
+        text
+    });
+}
+
+async fn signalled() -> Result<&'static str, Failure> {
+    let failed = |e: std::io::Error| Failure::failed(format!("no signals: {e}"), "");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "told to terminate",
+    })
+}
+
+async fn stdin_ends() {
+    // An error on it is its end too.
+    let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
+}

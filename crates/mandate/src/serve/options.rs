@@ -1,0 +1,58 @@
+//! The options of `mandate serve`.
+
+use std::net::SocketAddr;
+
+use mandate_model::TrustDomain;
+
+use super::logging::LogFormat;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Everything is kept in --data: the store and the log, the gateway's spool, its sockets in run/, and its local
+configuration gateway.yaml, which maps secrets for upstreams and pins where they may go.
+Trust domain and issuer are fixed when the folder is first used.
+
+Examples:
+  mandate serve --trust-domain acme.example
+  mandate serve --dev
+  mandate serve --data /var/lib/mandate --log-format json")]
+pub(crate) struct Args {
+    /// The name space of all identities; fixed at the first start [default: mandate.local]
+    #[arg(long, env = "MANDATE_TRUST_DOMAIN", value_name = "DOMAIN")]
+    pub(super) trust_domain: Option<TrustDomain>,
+    /// `iss` of all tokens; fixed at the first start [default: http:// and the address of --listen]
+    #[arg(long, env = "MANDATE_ISSUER", value_name = "URL")]
+    pub(super) issuer: Option<String>,
+    /// Token endpoint, metadata and keys; port 0 is any free one
+    #[arg(long, default_value = "127.0.0.1:7701", value_name = "ADDRESS")]
+    pub(super) listen: SocketAddr,
+    /// The gateway: http://ADDRESS/<server workload>/
+    #[arg(long, default_value = "127.0.0.1:7700", value_name = "ADDRESS")]
+    pub(super) gateway_listen: SocketAddr,
+    /// Metrics and health
+    #[arg(long, default_value = "127.0.0.1:7702", value_name = "ADDRESS")]
+    pub(super) metrics_listen: SocketAddr,
+    /// Bring a test issuer for people that believes whoever asks. NOT for production
+    #[arg(long)]
+    pub(super) dev: bool,
+    /// The test issuer of --dev
+    #[arg(long, default_value = "127.0.0.1:7703", value_name = "ADDRESS")]
+    pub(super) dev_listen: SocketAddr,
+    /// How long a gateway may go on without the authority, in seconds
+    #[arg(long, default_value_t = 15, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub(super) lease: u64,
+    /// What is logged: a level, or a filter such as `info,mandate_gateway=debug`
+    #[arg(
+        long,
+        env = "MANDATE_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
+    pub(super) log: String,
+    /// How it is logged, on standard error
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub(super) log_format: LogFormat,
+    /// End when standard input ends
+    #[arg(long, hide = true)]
+    pub(super) end_with_stdin: bool,
+}
