@@ -66,6 +66,12 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
             (world.stops.version(), false)
         }
     };
+    if matches!(order.subject, Subject::Key { .. }) {
+        // Without waiting: nothing is issued until another key signs. Failing, it is tried again
+        // each second.
+        let authority = authority.clone();
+        tokio::spawn(async move { crate::keys::drive(&authority).await });
+    }
     let began = authority.boot();
     let holders = authority.gateways().holders(began);
     let progress = wait(authority, &holders, version, began).await;

@@ -144,6 +144,48 @@ async fn a_suspension_between_the_decision_and_its_commit_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_revoked_between_the_decision_and_its_commit_is_noticed() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    let events = lab.events().await;
+    let token = events.iter().rev().find_map(|e| e.token).unwrap();
+    let until = lab.now().plus(LEASE);
+    lab.disk.get_ahead(Unit {
+        changes: vec![Change::RevokeToken { token, until }],
+        ..Unit::default()
+    });
+    assert!(!lab.renew(&backlog, &task).await.status.is_success());
+    let rules = lab.refused_rules().await;
+    assert_eq!(rules.len(), 1, "{rules:?}");
+}
+
+#[tokio::test]
+async fn a_suspended_signing_key_signs_nothing_more_and_another_takes_its_place() {
+    let lab = Lab::new().await;
+    let old = lab.svid("backlog").await;
+    let keys = lab.look("/operator/v1/keys").await.expect(200);
+    let signing = |k: &&serde_json::Value| k["purpose"] == "svid" && k["state"] == "signing";
+    let all = keys["keys"].as_array().unwrap().clone();
+    let key = all.iter().find(signing).unwrap()["id"].clone();
+    lab.suspend(json!({"kind": "key", "id": key})).await;
+    assert!(!lab.open(&old, "nightly", &[]).await.status.is_success());
+    let mut fresh = lab.attest("backlog", "b", &[]).await;
+    while fresh.status == 503 {
+        fresh = lab.attest("backlog", "b", &[]).await;
+    }
+    lab.open(&fresh.token(), "nightly", &[]).await.expect(200);
+    let keys = lab.look("/operator/v1/keys").await.expect(200);
+    let all = keys["keys"].as_array().unwrap().clone();
+    let now: Vec<_> = all
+        .iter()
+        .filter(signing)
+        .map(|k| k["id"].clone())
+        .collect();
+    assert!(now.len() == 1 && now[0] != key, "{now:?}");
+}
+
+#[tokio::test]
 async fn no_issuance_follows_a_suspension_in_the_log() {
     let lab = std::sync::Arc::new(Lab::new().await);
     let backlog = lab.svid("backlog").await;
