@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::MAX_BODY;
 use super::caller::Operator;
 use super::query::Query;
+use super::rights;
 use crate::Authority;
 use crate::body;
 use crate::bundle;
@@ -121,9 +122,9 @@ pub(crate) async fn apply(
     State(at): State<Connection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let operator = Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
+    Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
     let asked: Apply = body::json(request, MAX_BODY).await?;
-    make_live(&at, &operator, asked.files, asked.base, None).await
+    make_live(&at, asked.files, asked.base, None).await
 }
 
 /// Makes an earlier bundle live again, as a new version.
@@ -141,16 +142,15 @@ pub(crate) async fn back(
     request: Request,
 ) -> Result<Response, Problem> {
     // Whoever may not apply learns nothing of which versions there are.
-    let operator = Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
+    Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
     let asked: Back = body::json(request, 4096).await?;
     let (_, record) = stored(&at.authority, Some(asked.version)).await?;
     let back_to = Some(asked.version);
-    make_live(&at, &operator, record.files, asked.base, back_to).await
+    make_live(&at, record.files, asked.base, back_to).await
 }
 
 async fn make_live(
     at: &Connection,
-    operator: &Operator,
     mut files: Vec<(String, String)>,
     base: BundleVersion,
     back_to: Option<BundleVersion>,
@@ -158,6 +158,15 @@ async fn make_live(
     let authority = &at.authority;
     let loaded = load(authority, &files)?;
     let world = authority.refresh().await?;
+    // Once more: reading the body took its time.
+    let operator = Operator::permitted(at, "bundle_apply", Right::Apply, None).await?;
+    if let Some(live) = world.bundle()
+        && !operator.is_bootstrap()
+        && let Err(why) = rights::check(operator.identity(), &live.bundle, &loaded.bundle)
+    {
+        let refused = operator.refused(at, "bundle_apply", why.rule(), why.to_string());
+        return Err(refused.await);
+    }
     // It says where secrets go: a right of its own (C4).
     if plan(world.bundle().map(|live| &live.bundle), &loaded.bundle).touches_upstreams() {
         Operator::permitted(at, "bundle_apply_upstreams", Right::Upstreams, None).await?;

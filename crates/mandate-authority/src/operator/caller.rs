@@ -5,19 +5,24 @@ use mandate_model::{OperatorName, Principal};
 use mandate_policy::decl::Right;
 use mandate_policy::{OperatorDenial, OperatorIdentity, Target};
 
+use super::rights::is_user;
 use crate::Authority;
 use crate::listen::{Connection, NO_OPERATOR, Origin};
 use crate::problem::Problem;
-use crate::world::World;
+use crate::world::{LiveBundle, World};
 
 /// An operator that may do what it asked for. The one maker is [`Operator::permitted`] and its
 /// like; a handler that has none cannot act.
 #[derive(Debug, Clone)]
 pub(super) struct Operator {
     name: OperatorName,
+    identity: Identity,
+    /// The server's own user, where no operator is declared.
+    bootstrap: bool,
 }
 
 /// A user of this machine, as the kernel and its user database name it.
+#[derive(Debug, Clone)]
 struct Identity {
     uid: u32,
     user: Option<String>,
@@ -51,11 +56,59 @@ impl Operator {
         let mut denial = OperatorDenial::NoOperator { uid: identity.uid };
         for right in rights {
             match identity.may(&at.authority, &world, *right, target) {
-                Ok(name) => return Ok(Self { name }),
+                Ok((name, bootstrap)) => {
+                    return Ok(Self {
+                        name,
+                        identity,
+                        bootstrap,
+                    });
+                }
                 Err(why) => denial = why,
             }
         }
         Err(refuse(at, &world, operation, &denial).await)
+    }
+
+    /// The user, for questions about declarations.
+    pub(super) fn identity(&self) -> OperatorIdentity<'_> {
+        self.identity.view()
+    }
+
+    /// Whether it is operator `bootstrap`, with every right.
+    pub(super) fn is_bootstrap(&self) -> bool {
+        self.bootstrap
+    }
+
+    /// Whether this user is the one whom a record names as `principal`: by the same name, or by
+    /// another declaration of the same user.
+    pub(super) fn is(&self, at: &Connection, principal: &Principal) -> bool {
+        let Principal::Operator(name) = principal else {
+            return false;
+        };
+        let world = at.authority.world();
+        let declared = world
+            .bundle()
+            .and_then(|live| live.bundle.operators().find(|o| o.name == *name));
+        *name == self.name
+            || match declared {
+                Some(declared) => is_user(&declared.user, self.identity()),
+                None => {
+                    name.as_str() == BOOTSTRAP && self.identity.uid == at.authority.config().own_uid
+                }
+            }
+    }
+
+    /// A refusal of this operator by another rule than those of rights, recorded.
+    pub(super) async fn refused(
+        &self,
+        at: &Connection,
+        operation: &'static str,
+        rule: &'static str,
+        detail: String,
+    ) -> Problem {
+        at.authority.metrics().refused(rule);
+        let world = at.authority.world();
+        record_refusal(at, &world, operation, self.principal(), rule, detail).await
     }
 
     /// Whom records name.
@@ -108,26 +161,32 @@ impl Identity {
         Ok(Self { uid, user })
     }
 
-    /// Where no bundle could say who is an operator, the user that runs the server is: it could
-    /// write the store's files anyway.
+    fn view(&self) -> OperatorIdentity<'_> {
+        OperatorIdentity {
+            uid: self.uid,
+            user: self.user.as_deref(),
+        }
+    }
+
+    /// Where no bundle says who is an operator, the user that runs the server is: it could write
+    /// the store's files anyway. Says whether that is so.
     fn may(
         &self,
         authority: &Authority,
         world: &World,
         right: Right,
         target: Option<&Target>,
-    ) -> Result<OperatorName, OperatorDenial> {
+    ) -> Result<(OperatorName, bool), OperatorDenial> {
         let denial = OperatorDenial::NoOperator { uid: self.uid };
-        match world.bundle() {
+        let declares = |live: &&LiveBundle| live.bundle.operators().next().is_some();
+        match world.bundle().filter(declares) {
             Some(live) => {
-                let identity = OperatorIdentity {
-                    uid: self.uid,
-                    user: self.user.as_deref(),
-                };
-                live.bundle.operator_may(identity, right, target)
+                let may = live.bundle.operator_may(self.view(), right, target);
+                may.map(|name| (name, false))
             }
             None if self.uid == authority.config().own_uid => {
-                OperatorName::parse(BOOTSTRAP).map_err(|_| denial)
+                let name = OperatorName::parse(BOOTSTRAP).map_err(|_| denial)?;
+                Ok((name, true))
             }
             None => Err(denial),
         }
@@ -156,6 +215,17 @@ async fn refuse(
             .count(at.door.as_str(), rule, at.origin.prefix(), now);
         return Problem::forbidden(rule, why.to_string());
     };
+    record_refusal(at, world, operation, principal, rule, why.to_string()).await
+}
+
+async fn record_refusal(
+    at: &Connection,
+    world: &World,
+    operation: &'static str,
+    principal: Principal,
+    rule: &'static str,
+    detail: String,
+) -> Problem {
     let what = What::Refused {
         step: operation.to_owned(),
         error: "forbidden".to_owned(),
@@ -163,13 +233,13 @@ async fn refuse(
     let event = Event {
         principal: Some(principal),
         rule: Some(rule.to_owned()),
-        detail: Some(why.to_string()),
+        detail: Some(detail.clone()),
         bundle: Some(world.live.version()),
         stops: Some(world.stops.version()),
-        ..Event::new(now, what, Decision::Denied)
+        ..Event::new(at.authority.now(), what, Decision::Denied)
     };
     match at.authority.record(event).await {
-        Ok(_receipt) => Problem::forbidden(rule, why.to_string()),
+        Ok(_receipt) => Problem::forbidden(rule, detail),
         Err(why) => why.into(),
     }
 }

@@ -7,6 +7,7 @@ mod keys;
 mod log;
 mod query;
 mod resume;
+mod rights;
 mod status;
 mod suspend;
 mod tasks;

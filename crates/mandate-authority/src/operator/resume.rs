@@ -5,7 +5,7 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use mandate_audit::What;
-use mandate_model::stop::{Subject, Suspension};
+use mandate_model::stop::Subject;
 use mandate_policy::Target;
 use mandate_policy::decl::Right;
 use mandate_ports::{Change, Unit};
@@ -37,13 +37,6 @@ pub(crate) async fn resume(
     let operator = Operator::permitted(&at, "resume", Right::Resume, Some(&target)).await?;
     let authority = &at.authority;
     let world = authority.refresh().await?;
-    let suspension = world
-        .stops
-        .suspensions()
-        .find(|s| s.subject == asked.subject);
-    if let Some(suspension) = suspension {
-        check_second(&world, suspension, &operator)?;
-    }
     let void = breakglass::outstanding(authority, &asked.subject, authority.now()).await?;
     let voided = void.len();
     let mut changes = vec![Change::Resume(asked.subject.clone())];
@@ -64,6 +57,7 @@ pub(crate) async fn resume(
     let committed = {
         // Alone, as a suspension: whoever suspends the same again is wholly before or after.
         let _alone = authority.gate().write().await;
+        check_second(&at, &asked.subject, &operator).await?;
         authority.commit_held(unit).await?
     };
     Ok(body::answer(&serde_json::json!({
@@ -73,21 +67,28 @@ pub(crate) async fn resume(
     })))
 }
 
-/// Where the bundle says so, another operator than the one who suspended resumes.
-fn check_second(
-    world: &World,
-    suspension: &Suspension,
+/// Where the bundle says so, or cannot be read, another operator resumes than those who suspended.
+async fn check_second(
+    at: &Connection,
+    subject: &Subject,
     operator: &Operator,
 ) -> Result<(), Problem> {
-    let Subject::Agent { id } = &suspension.subject else {
+    let world = at.authority.refresh().await?;
+    if !needs_second(&world, subject) {
         return Ok(());
-    };
-    let declared = world.bundle().and_then(|live| live.bundle.agent_by_id(id));
-    let needs_second = declared.is_some_and(|agent| agent.break_glass.resume_needs_second_operator);
-    if needs_second && suspension.operator == operator.principal() {
-        let detail =
-            "the agent type's `breakGlass` asks for a second operator: not the one who suspended";
+    }
+    let suspenders = at.authority.ports().state.suspenders(subject).await?;
+    if suspenders.iter().any(|who| operator.is(at, who)) {
+        let detail = "this agent type is resumed by another operator than those who suspended it: its `breakGlass` says so, or cannot be read";
         return Err(Problem::forbidden("resume.second_operator", detail));
     }
     Ok(())
+}
+
+fn needs_second(world: &World, subject: &Subject) -> bool {
+    let Subject::Agent { id } = subject else {
+        return false;
+    };
+    let declared = world.bundle().and_then(|live| live.bundle.agent_by_id(id));
+    declared.is_none_or(|agent| agent.break_glass.resume_needs_second_operator)
 }

@@ -1,8 +1,8 @@
 //! The steps of each exchange in order, each with what the shell must load for it.
 
 use mandate_decide::exchange::{
-    self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, Open, OpenSubject,
-    ParsedExchange, Person, Resume, Step, TaskSubject, VerifiedSubject,
+    self, AuthenticatedClient, Evident, Fresh, Grant, Open, OpenSubject, ParsedExchange, Person,
+    Resume, Step, TaskSubject, VerifiedSubject,
 };
 use mandate_model::task::Task;
 use mandate_model::{SpiffeId, TaskId, Timestamp};

@@ -208,3 +208,53 @@ async fn a_gateways_suspensions_are_given_back_to_a_store_that_lost_them() {
     let shown = lab.look("/operator/v1/suspensions").await.expect(200);
     assert_eq!(shown["suspensions"][0]["subject"], agent("backlog"));
 }
+
+#[tokio::test]
+async fn nobody_applies_a_right_for_oneself_in_two_steps() {
+    let lab = Lab::new().await;
+    let helper = |rights: &str| format!("{}{}", lab.bundle(), operator("amy", "5151", rights));
+    lab.apply(&helper("rights: [apply]"), 1).await.expect(200);
+    lab.crowd.come_as(Some(5151));
+    let refused = lab.apply(&helper("rights: [apply, upstreams]"), 2).await;
+    assert_eq!(refused.expect(403)["rule"], "operator.gives");
+    lab.crowd.come_as(None);
+    assert_eq!(lab.refused_rules().await, ["operator.gives"]);
+    let more = helper("rights: [apply, upstreams]");
+    lab.apply(&more, 2).await.expect(200);
+    let none = lab.bundle();
+    let none = none.split("\n---\napiVersion: mandate.dev/v1alpha1\nkind: Operator");
+    let refused = lab.apply(none.clone().next().unwrap(), 3).await;
+    assert_eq!(refused.expect(403)["rule"], "operator.nobody_applies");
+}
+
+#[tokio::test]
+async fn a_bundle_without_operators_leaves_the_servers_user_in_charge() {
+    let lab = Lab::empty().await;
+    let text = lab.bundle();
+    let none = text.split("\n---\napiVersion: mandate.dev/v1alpha1\nkind: Operator");
+    lab.apply(none.clone().next().unwrap(), 0).await.expect(200);
+    let shown = lab.look("/operator/v1/status").await.expect(200);
+    assert_eq!(shown["operator"], "bootstrap");
+    lab.apply(&text, 1).await.expect(200);
+}
+
+#[tokio::test]
+async fn whoever_suspended_at_any_time_is_no_second_operator() {
+    let lab = Lab::new().await;
+    let second = "impact: The backlog grows., resume: second-operator}";
+    let text = lab.bundle().replace("impact: The backlog grows.}", second);
+    let amy = operator("amy", "5151", "rights: [suspend]");
+    lab.apply(&format!("{text}{amy}"), 1).await.expect(200);
+    lab.suspend(agent("backlog")).await;
+    lab.crowd.come_as(Some(5151));
+    lab.suspend(agent("backlog")).await;
+    lab.crowd.come_as(None);
+    let body = json!({"subject": agent("backlog"), "reason": "over"});
+    let refused = lab.operator("/operator/v1/resume", &body).await;
+    assert_eq!(refused.expect(403)["rule"], "resume.second_operator");
+    let unknown = json!({"subject": agent("gone"), "reason": "over"});
+    lab.suspend(agent("gone")).await;
+    lab.operator("/operator/v1/resume", &unknown)
+        .await
+        .expect(403);
+}
