@@ -55,6 +55,11 @@ pub enum StartError {
     /// The store cannot be read or written.
     #[error("the store cannot be used: {0}")]
     Store(#[from] StoreError),
+    /// Metadata, keys and endpoints are served from the root of the issuer's host.
+    #[error(
+        "the issuer `{0}` has a path, and the authority serves the root alone: give it a host of its own"
+    )]
+    IssuerPath(String),
     /// The first keys could not be made.
     #[error("the first keys could not be made: {0}")]
     Keys(String),
@@ -75,6 +80,7 @@ impl Authority {
         ports: Ports,
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
+        check_issuer(config.issuer.as_str())?;
         let (now, start) = (ports.clock.now(), ports.clock.boot());
         let world = World::read(ports.state.as_ref(), None, &[], &config, now).await?;
         let records = ports.state.gateways().await?;
@@ -260,5 +266,25 @@ impl Authority {
             log_records: head.map_or(-1, |head| i64::try_from(head.size).unwrap_or(i64::MAX)),
             bundle_version: i64::try_from(world.live.version().get()).unwrap_or(i64::MAX),
         });
+    }
+}
+
+fn check_issuer(issuer: &str) -> Result<(), StartError> {
+    let after_scheme = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+    match after_scheme.split_once('/') {
+        None => Ok(()),
+        Some(_) => Err(StartError::IssuerPath(issuer.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_has_no_path() {
+        assert!(check_issuer("https://a.example:7701").is_ok());
+        assert!(check_issuer("https://a.example/tenant").is_err());
+        assert!(check_issuer("https://a.example/").is_err());
     }
 }

@@ -37,17 +37,15 @@ pub(super) async fn of(authority: &Authority, subject: &Subject, now: Timestamp)
 }
 
 /// The tokens under `subject` that have not expired at `now`, with when they do: what a resumption
-/// leaves void. An error if not all of them can be told.
+/// leaves void. All of them, however many were issued to others.
 pub(crate) async fn outstanding(
     authority: &Authority,
     subject: &Subject,
     now: Timestamp,
 ) -> Result<Vec<(TokenId, Timestamp)>, StoreError> {
-    let tally = tally(authority, subject, now).await?;
-    if tally.impact.at_least {
-        let why = "too many tokens are outstanding to void each; wait until they have expired";
-        return Err(StoreError::Unavailable(why.to_owned()));
-    }
+    let mut tally = Tally::begin(authority, subject, now)?;
+    let mut search = issued_under(authority, subject, now);
+    while tally.read(authority, &mut search).await? {}
     Ok(tally.tokens)
 }
 
@@ -56,40 +54,38 @@ async fn tally(
     subject: &Subject,
     now: Timestamp,
 ) -> Result<Tally, StoreError> {
+    let mut tally = Tally::begin(authority, subject, now)?;
+    let mut search = issued_under(authority, subject, now);
+    for _ in 0..COUNTED / PAGE {
+        if !tally.read(authority, &mut search).await? {
+            return Ok(tally);
+        }
+    }
+    tally.impact.at_least = true;
+    Ok(tally)
+}
+
+/// Issuances of which a token can still be good at `now`. Asked of the store by subject only where
+/// it can tell all that the subject stops: its index of agents knows the latest level alone, and a
+/// suspension matches every level.
+fn issued_under(authority: &Authority, subject: &Subject, now: Timestamp) -> Search {
     let lifetimes = &authority.config().lifetimes;
     let longest = lifetimes
         .svid
         .max(lifetimes.task_token)
         .max(lifetimes.access);
-    let search = Search {
+    let mut search = Search {
         kind: Some("issued".to_owned()),
         since: Some(now.minus(longest)),
-        limit: COUNTED,
+        limit: PAGE,
         ..Search::default()
     };
-    let found = authority.ports().log.search(&search).await?;
-    let config = authority.config();
-    let here = [
-        config.issuer.as_str().to_owned(),
-        config.trust_domain.gateways().to_string(),
-    ];
-    let mut tally = Tally {
-        stops: only(subject)?,
-        now,
-        here,
-        tasks: BTreeSet::new(),
-        tokens: Vec::new(),
-        impact: Impact {
-            at_least: found.len() >= COUNTED,
-            ..Impact::default()
-        },
-    };
-    for (_, bytes) in &found {
-        if let Ok(event) = Event::parse(bytes) {
-            tally.add(&event);
-        }
+    if let Subject::Task { id } = subject {
+        search.under_task = Some(*id);
+    } else if let Subject::Server { name } = subject {
+        search.server = Some(name.clone());
     }
-    Ok(tally)
+    search
 }
 
 struct Tally {
@@ -103,6 +99,37 @@ struct Tally {
 }
 
 impl Tally {
+    fn begin(authority: &Authority, subject: &Subject, now: Timestamp) -> Result<Self, StoreError> {
+        let config = authority.config();
+        Ok(Self {
+            stops: only(subject)?,
+            now,
+            here: [
+                config.issuer.as_str().to_owned(),
+                config.trust_domain.gateways().to_string(),
+            ],
+            tasks: BTreeSet::new(),
+            tokens: Vec::new(),
+            impact: Impact::default(),
+        })
+    }
+
+    /// Reads a page, the latest first; says whether there is another one.
+    async fn read(
+        &mut self,
+        authority: &Authority,
+        search: &mut Search,
+    ) -> Result<bool, StoreError> {
+        let found = authority.ports().log.search(search).await?;
+        for (_, bytes) in &found {
+            if let Ok(event) = Event::parse(bytes) {
+                self.add(&event);
+            }
+        }
+        search.before = found.last().map(|(index, _)| *index);
+        Ok(found.len() >= PAGE && search.before.is_some())
+    }
+
     fn add(&mut self, event: &Event) {
         let What::Issued {
             audience,
@@ -159,4 +186,5 @@ fn only(subject: &Subject) -> Result<StopSet, StoreError> {
     Ok(StopSet::new(StopVersion::default(), [suspension], [], []))
 }
 
+const PAGE: usize = 1000;
 const COUNTED: usize = 10_000;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::{BootTime, OperatorName, Principal, StopVersion, Timestamp};
+use mandate_policy::Bundle;
 use mandate_ports::{Change, Unit};
 
 use crate::Authority;
@@ -19,6 +20,9 @@ pub(crate) struct Proof {
     /// Whom it stops.
     #[schema(value_type = Object)]
     pub(crate) subject: Subject,
+    /// Whether there is such a thing now. A suspension of what is not known acts all the same, and
+    /// a name that is wrong by a letter stops nobody.
+    pub(crate) known: bool,
     /// The version of the stops that names it.
     #[schema(value_type = u64)]
     pub(crate) version: StopVersion,
@@ -80,6 +84,7 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
     let told = impact::of(authority, &order.subject, began_at);
     let proof = Proof {
         subject: order.subject.clone(),
+        known: is_known(authority, &order.subject).await,
         version,
         effective: true,
         durable,
@@ -105,6 +110,42 @@ async fn record_effect(authority: &Authority, order: &Order, proof: &Proof) {
         Ok(Ok(_receipt)) => {}
         Ok(Err(why)) => tracing::error!(%why, "the effect of a suspension is not recorded"),
         Err(_) => tracing::error!("the effect of a suspension is not recorded: the store hangs"),
+    }
+}
+
+/// Whether the live bundle, the store or the key set has the subject. What cannot be told counts as
+/// known.
+async fn is_known(authority: &Authority, subject: &Subject) -> bool {
+    let world = authority.world();
+    match subject {
+        Subject::Agent { .. } | Subject::Server { .. } | Subject::Provider { .. } => {
+            let live = world.bundle();
+            live.is_none_or(|live| declares(&live.bundle, subject))
+        }
+        Subject::Task { id } => {
+            let task = authority.ports().state.task(*id);
+            let found = tokio::time::timeout(LOG_TIMEOUT, task).await;
+            !matches!(found, Ok(Ok(None)))
+        }
+        Subject::Key { id } => world.keys.all.iter().any(|key| key.id == *id),
+        Subject::Instance { .. }
+        | Subject::Principal { .. }
+        | Subject::Gateway { .. }
+        | Subject::Everything => true,
+    }
+}
+
+fn declares(bundle: &Bundle, subject: &Subject) -> bool {
+    match subject {
+        Subject::Agent { id } => bundle.agent_by_id(id).is_some(),
+        Subject::Server { name } => bundle.server(name).is_some(),
+        Subject::Provider { name } => bundle.provider(name).is_some(),
+        Subject::Instance { .. }
+        | Subject::Task { .. }
+        | Subject::Principal { .. }
+        | Subject::Gateway { .. }
+        | Subject::Key { .. }
+        | Subject::Everything => true,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use mandate_decide::exchange;
 use mandate_model::stop::Lineage;
-use mandate_model::{ActorLevel, KeyId, SpiffeId, TaskId, Timestamp, TokenId};
+use mandate_model::task::Task;
+use mandate_model::{ActorLevel, KeyId, ServerName, SpiffeId, TaskId, Timestamp, TokenId};
+use mandate_policy::decl::ServerWorkload;
 use mandate_token::{
     AccessToken, Audience, Expect, JwtSvid, Kind, TaskToken, TokenError, UpstreamToken, Verified,
 };
@@ -165,6 +167,29 @@ impl Identified {
                 world.stops.check(&lineage).is_ok()
             }
         }
+    }
+
+    /// Whether nothing about its task, as the store has it, or about its server is stopped. A token
+    /// for an upstream says less of its task than there is to know.
+    pub(super) fn is_free_in(&self, task: &Task, world: &exchange::World<'_>) -> bool {
+        let path: Vec<TaskId> = task.path.iter().collect();
+        let lineage = Lineage {
+            path: &path,
+            principal: Some(&task.principal),
+            trigger_provider: task.trigger.provider.as_ref(),
+            server: self.server(world),
+            ..Lineage::NONE
+        };
+        world.stops.check(&lineage).is_ok()
+    }
+
+    fn server<'a>(&self, world: &exchange::World<'a>) -> Option<&'a ServerName> {
+        let Identified::Upstream(token) = self else {
+            return None;
+        };
+        let audience = token.claims().audience.as_str();
+        let is_for = |s: &&ServerWorkload| s.upstream_audience.as_deref() == Some(audience);
+        world.bundle.servers().find(is_for).map(|s| &s.name)
     }
 
     fn actors(&self) -> &[ActorLevel] {

@@ -65,7 +65,7 @@ async fn active(
     if let Some(task) = found.task() {
         let task = at.authority.ports().state.task(task).await;
         match task.map_err(|_| Refusal::Unavailable)? {
-            Some(task) if task.is_live(now) => {}
+            Some(task) if task.is_live(now) && found.is_free_in(&task, &view) => {}
             Some(_) | None => return Ok(None),
         }
     }

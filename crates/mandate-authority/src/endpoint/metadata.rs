@@ -1,13 +1,12 @@
 //! Discovery: RFC 8414 and OpenID Connect Discovery, one document in both places.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::Config;
 use crate::body;
 use crate::listen::Connection;
-use crate::problem::Problem;
 
 /// Metadata of the authorization server.
 #[utoipa::path(
@@ -16,27 +15,6 @@ use crate::problem::Problem;
 )]
 pub(crate) async fn metadata(State(at): State<Connection>) -> Response {
     body::answer_with(&document(at.authority.config()), CACHE)
-}
-
-/// The well-known path inserted before the issuer's own path (RFC 8414 §3.1).
-pub(super) async fn inserted(
-    State(at): State<Connection>,
-    Path(path): Path<String>,
-) -> Result<Response, Problem> {
-    let config = at.authority.config();
-    let of_issuer = path_of(config.issuer.as_str());
-    if !path.is_empty() && of_issuer.trim_matches('/') == path.trim_matches('/') {
-        Ok(body::answer_with(&document(config), CACHE))
-    } else {
-        Err(Problem::unknown(
-            "no issuer of this authority has this path",
-        ))
-    }
-}
-
-fn path_of(issuer: &str) -> &str {
-    let after_scheme = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
-    after_scheme.split_once('/').map_or("", |(_, path)| path)
 }
 
 /// What we have, and nothing else. Some members are there because their absence means something:
@@ -74,14 +52,3 @@ fn document(config: &Config) -> Value {
 }
 
 const CACHE: &str = "public, max-age=300";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_issuer_with_a_path_is_found_where_the_standard_inserts_it() {
-        assert_eq!(path_of("https://a.example/tenant/one"), "tenant/one");
-        assert_eq!(path_of("https://a.example"), "");
-    }
-}

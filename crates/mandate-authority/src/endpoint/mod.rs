@@ -31,10 +31,6 @@ pub(crate) fn router() -> Router<Connection> {
             "/.well-known/oauth-authorization-server",
             get(metadata::metadata),
         )
-        .route(
-            "/.well-known/oauth-authorization-server/{*issuer}",
-            get(metadata::inserted),
-        )
         .route("/.well-known/openid-configuration", get(metadata::metadata))
         .route("/jwks", get(keys::jwks))
         .route("/spiffe/bundle", get(keys::spiffe_bundle))

@@ -5,7 +5,7 @@ use axum::response::Response;
 use mandate_audit::What;
 use mandate_model::BundleVersion;
 use mandate_policy::decl::Right;
-use mandate_policy::{Loaded, Plan, plan};
+use mandate_policy::{Loaded, Mistake, Plan, plan};
 use mandate_ports::{BundleRecord, Change, Unit};
 use serde_json::{Value, json};
 
@@ -80,6 +80,16 @@ pub(crate) async fn show(
     })))
 }
 
+/// What a bundle that loads would change.
+#[derive(Debug, serde::Serialize)]
+struct Checked {
+    base: BundleVersion,
+    digest: String,
+    warnings: Vec<Mistake>,
+    changes_upstreams: bool,
+    plan: PlanInWords,
+}
+
 /// Every mistake, and what the bundle would change.
 #[utoipa::path(
     post, path = "/operator/v1/bundle/check", tag = "operators",
@@ -99,13 +109,13 @@ pub(crate) async fn check(
     let loaded = load(&at.authority, &asked.files)?;
     let world = at.authority.world();
     let plan = plan(world.bundle().map(|live| &live.bundle), &loaded.bundle);
-    Ok(body::answer(&json!({
-        "base": world.live.version(),
-        "digest": bundle::digest(&asked.files),
-        "warnings": loaded.warnings,
-        "changes_upstreams": plan.touches_upstreams(),
-        "plan": say(&plan),
-    })))
+    Ok(body::answer(&Checked {
+        base: world.live.version(),
+        digest: bundle::digest(&asked.files),
+        warnings: loaded.warnings,
+        changes_upstreams: plan.touches_upstreams(),
+        plan: say(&plan),
+    }))
 }
 
 /// Makes a bundle live.
@@ -217,14 +227,27 @@ async fn stored(
     found.ok_or_else(|| Problem::unknown("there is no such bundle"))
 }
 
-/// What changes for whom, in words.
-fn say(plan: &Plan) -> Value {
-    let words = |items: Vec<String>| Value::from(items);
-    json!({
-        "upstreams": words(plan.upstreams.iter().map(ToString::to_string).collect()),
-        "gains": words(plan.gains.iter().map(ToString::to_string).collect()),
-        "losses": words(plan.losses.iter().map(ToString::to_string).collect()),
-        "conditions": words(plan.conditions.iter().map(|c| c.row.to_string()).collect()),
-        "others": words(plan.others.iter().map(ToString::to_string).collect()),
-    })
+/// What changes for whom, in words, in the order in which it is to be read: what redirects secrets
+/// comes first (C4).
+#[derive(Debug, serde::Serialize)]
+struct PlanInWords {
+    upstreams: Vec<String>,
+    gains: Vec<String>,
+    losses: Vec<String>,
+    conditions: Vec<String>,
+    others: Vec<String>,
+}
+
+fn say(plan: &Plan) -> PlanInWords {
+    PlanInWords {
+        upstreams: words(&plan.upstreams),
+        gains: words(&plan.gains),
+        losses: words(&plan.losses),
+        conditions: words(plan.conditions.iter().map(|c| &c.row)),
+        others: words(&plan.others),
+    }
+}
+
+fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
 }

@@ -21,6 +21,13 @@ pub(crate) fn refused(error: OauthError, description: &str) -> Response {
         "error_description": printable(description),
     });
     let mut response = plain(status, &body);
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 §15.5.2 wants a challenge. Clients prove themselves in the form.
+        let challenge = HeaderValue::from_static(CHALLENGE);
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, challenge);
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response
             .headers_mut()
@@ -49,6 +56,7 @@ fn printable(text: &str) -> String {
     text.chars().take(MAX_DESCRIPTION).map(allowed).collect()
 }
 
+const CHALLENGE: &str = "SPIFFE-JWT realm=\"mandate\"";
 const MAX_DESCRIPTION: usize = 600;
 
 #[cfg(test)]

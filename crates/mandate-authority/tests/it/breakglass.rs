@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::client::post_json;
 use crate::control::{lease, versions};
-use crate::lab::{LEASE, Lab, agent};
+use crate::lab::{ASSERTION, DOMAIN, LEASE, Lab, agent};
 
 /// A suspension that goes on in the background, as an operator's terminal would wait for it.
 fn suspend(lab: &Lab, name: &str) -> tokio::task::JoinHandle<serde_json::Value> {
@@ -229,4 +229,79 @@ async fn no_issuance_follows_a_suspension_in_the_log() {
             .all(|e| e.what.kind() != "issued"),
         "issued after the stop"
     );
+}
+
+#[tokio::test]
+async fn a_name_that_is_wrong_by_a_letter_is_said_to_be_unknown() {
+    let lab = Lab::new().await;
+    for (subject, known) in [
+        (agent("backlog"), true),
+        (agent("backlogg"), false),
+        (json!({"kind": "server", "name": "records"}), true),
+        (json!({"kind": "server", "name": "recrods"}), false),
+        (json!({"kind": "provider", "name": "logon"}), false),
+        (json!({"kind": "key", "id": "none"}), false),
+        (
+            json!({"kind": "task", "id": "task-019ab000-0000-7000-8000-000000000000"}),
+            false,
+        ),
+    ] {
+        let proof = lab.suspend(subject.clone()).await;
+        assert_eq!(proof["known"], known, "{subject}");
+        assert_eq!(proof["effective"], true);
+    }
+}
+
+/// What a suspension of `subject`, made of the task's id, stops: the agent wherever it asks, or
+/// only its tasks; and whether it still opens another one.
+async fn stops(subject: impl FnOnce(&str) -> serde_json::Value, whoever: bool, opens: bool) {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    let path = lab.events().await.iter().rev().find_map(|e| e.task.clone());
+    let subject = subject(&path.unwrap().leaf().to_string());
+    lab.suspend(subject.clone()).await;
+    for path in ["/task/show", "/task/close", "/introspect", "/revoke"] {
+        let of_task = path.starts_with("/task");
+        let form = [
+            ("client_assertion_type", ASSERTION),
+            ("client_assertion", backlog.as_str()),
+            ("token", if of_task { task.as_str() } else { "x" }),
+        ];
+        let stopped = !lab.form(path, &form).await.status.is_success();
+        assert_eq!(stopped, whoever || of_task, "{subject} {path}");
+    }
+    assert_eq!(lab.renew(&backlog, &task).await.error(), "access_denied");
+    assert_eq!(lab.access(&backlog, &task).await.error(), "access_denied");
+    let opened = lab.open(&backlog, "nightly", &[]).await;
+    assert_eq!(opened.status.is_success(), opens, "{subject}");
+    let attested = lab.attest("backlog", "backlog-1", &[]).await;
+    assert_eq!(attested.status.is_success(), !whoever, "{subject}");
+    let by_name = 4 + 4 * usize::from(whoever) + usize::from(!whoever && !opens);
+    assert_eq!(lab.refused_rules().await.len(), by_name, "{subject}");
+    let body = json!({"subject": subject, "reason": "over"});
+    let resumed = lab.operator("/operator/v1/resume", &body).await.expect(200);
+    assert!(resumed["tokens_void"].as_u64() > Some(0), "{subject}");
+    assert!(!lab.renew(&backlog, &task).await.status.is_success());
+}
+
+#[tokio::test]
+async fn a_suspended_agent_instance_provider_or_everything_stops_wherever_it_asks() {
+    let one = json!({"kind": "instance", "provider": "process", "id": "backlog-1"});
+    let provider = json!({"kind": "provider", "name": "process"});
+    for subject in [
+        agent("backlog"),
+        one,
+        provider,
+        json!({"kind": "everything"}),
+    ] {
+        stops(|_| subject, true, false).await;
+    }
+}
+
+#[tokio::test]
+async fn a_suspended_task_or_principal_stops_what_is_done_for_it() {
+    stops(|task| json!({"kind": "task", "id": task}), false, true).await;
+    let principal = json!({"kind": "principal", "id": format!("{DOMAIN}/agent/backlog")});
+    stops(|_| principal, false, false).await;
 }

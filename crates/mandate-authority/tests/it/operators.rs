@@ -64,6 +64,18 @@ async fn a_bundle_with_mistakes_leaves_the_live_one_alone() {
         (&checked["base"], &checked["changes_upstreams"]),
         (&json!(1), &json!(false))
     );
+    let moved = lab
+        .bundle()
+        .replace("http://127.0.0.1:9000", "http://127.0.0.1:9999");
+    let files = json!({"files": [["bundle.yaml", moved]]});
+    let path = "/operator/v1/bundle/check";
+    let checked = lab.operator(path, &files).await;
+    let upstreams = checked.expect(200)["plan"]["upstreams"].clone();
+    assert!(
+        upstreams[0].as_str().unwrap().contains("9999"),
+        "{upstreams}"
+    );
+    assert!(checked.text.contains("\"plan\":{\"upstreams\""), "first");
 }
 
 #[tokio::test]
