@@ -89,7 +89,43 @@ pub(super) fn best_match(
         return Err(AttestRefusal::Ambiguous.into());
     }
     let best = fitting.into_iter().min_by_key(|rule| rule.weak);
-    best.map(matched).ok_or_else(|| no_rule(nearest).into())
+    let best = best.ok_or_else(|| no_rule(nearest))?;
+    check_apart(best, rules, seen.uid)?;
+    Ok(matched(best))
+}
+
+/// C5: whoever runs as a user can do what else runs as it, so types that share one are told apart
+/// only by units of their own, or say themselves that they are not. Loading a bundle refuses the
+/// same user written twice; that a name and a number are the same user shows only here.
+pub(super) fn check_apart(best: &Rule, rules: &[Rule], uid: u32) -> Result<(), AttestRefusal> {
+    let mut others = rules.iter().filter(|rule| rule.agent != best.agent);
+    let sharing = others.find(|other| {
+        let both_say_so = best.weak && other.weak;
+        let share = is_of(best, uid) && is_of(other, uid);
+        share && !both_say_so && !has_its_own_unit(best, other)
+    });
+    match sharing {
+        None => Ok(()),
+        Some(other) => Err(AttestRefusal::NoRule {
+            nearest: format!(
+                "agent type `{}`, shared user: `{}` has user {uid} too; give each its own user or \
+                 unit, or say `isolation: none` in both rules",
+                best.agent, other.agent
+            ),
+        }),
+    }
+}
+
+fn has_its_own_unit(one: &Rule, other: &Rule) -> bool {
+    one.unit.is_some() && other.unit.is_some() && one.unit != other.unit
+}
+
+fn is_of(rule: &Rule, uid: u32) -> bool {
+    let user = rule.user.as_ref().and_then(|user| match user {
+        UserRule::Uid(uid) => Some(*uid),
+        UserRule::Name(name) => users::uid_of(name),
+    });
+    user == Some(uid)
 }
 
 fn matched(rule: &Rule) -> Match {

@@ -24,6 +24,8 @@ use crate::KernelPeers;
 use crate::fixtures::bundle;
 
 const AGENT: u32 = 4711;
+/// A user that every machine has by name.
+const NOBODY: u32 = 65534;
 
 /// A folder like `/opt/agents`: root's alone, readable by everyone.
 struct Stage {
@@ -381,6 +383,53 @@ fn a_process_that_two_agent_types_fit_is_refused() {
     assert_eq!(attest(&agent.peer, &rules), Err(AttestRefusal::Ambiguous));
     let rules = [rule("one", AGENT), rule("one", AGENT)];
     assert_eq!(attest(&agent.peer, &rules).unwrap().agent.as_str(), "one");
+}
+
+#[test]
+fn types_that_share_a_user_under_two_names_are_told_apart_by_nothing() {
+    let Some(stage) = Stage::set() else { return };
+    let executable = stage.executable("ours");
+    let agent = stage.agent(&executable, NOBODY);
+    let ours = |weak| Rule {
+        path: text(&executable),
+        user: Some(UserRule::Name("nobody".to_owned())),
+        weak,
+        ..rule("one", 0)
+    };
+    let theirs = |uid, weak| Rule {
+        path: Some("/bin/sh".to_owned()),
+        weak,
+        ..rule("two", uid)
+    };
+    let kind = |rules: &[Rule]| attest(&agent.peer, rules).map(|attested| attested.kind);
+    let apart = [ours(false), theirs(NOBODY - 1, false)];
+    assert_eq!(kind(&apart), Ok(AttestationKind::Process));
+    for (a, b) in [(false, false), (true, false), (false, true)] {
+        let shared = attest(&agent.peer, &[theirs(NOBODY, b), ours(a)]);
+        assert_unfit(shared, "shared user");
+    }
+    let said = [ours(true), theirs(NOBODY, true)];
+    assert_eq!(kind(&said), Ok(AttestationKind::ProcessWeak));
+    let in_a_unit = Rule {
+        unit: Some("two.service".to_owned()),
+        ..theirs(NOBODY, false)
+    };
+    let one_has_no_unit = attest(&agent.peer, &[ours(false), in_a_unit]);
+    assert_unfit(one_has_no_unit, "shared user");
+}
+
+#[test]
+fn types_that_share_a_user_are_told_apart_by_their_units() {
+    let unit = |agent: &str, unit: &str| Rule {
+        unit: Some(unit.to_owned()),
+        ..rule(agent, AGENT)
+    };
+    let (one, two) = (unit("one", "one.service"), unit("two", "two.service"));
+    let apart = super::rule::check_apart(&one, &[one.clone(), two], AGENT);
+    assert_eq!(apart, Ok(()));
+    let same = unit("two", "one.service");
+    let shared = super::rule::check_apart(&one, &[one.clone(), same], AGENT);
+    assert!(shared.is_err());
 }
 
 #[test]
