@@ -279,7 +279,9 @@ pub trait StateReader: Send + Sync {
     /// The current versions.
     async fn versions(&self) -> Result<Versions, StoreError>;
 
-    /// All stops in force; ended tasks and revoked tokens that could still matter at `now`.
+    /// All stops in force; of ended tasks and revoked tokens at least those that could still matter
+    /// at `now`. Nothing is left out on the word of `now` alone: a clock that jumped forward and back
+    /// must not bring a revoked token back. A store forgets what has long expired by a time that held.
     async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError>;
 
     /// A bundle: the live one, or an earlier version.

@@ -24,7 +24,7 @@ struct Effects {
 /// are to be put back to where they were.
 pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Committed> {
     if let Some(now) = told(unit) {
-        head.latest = now;
+        head.heard.hear(now);
     }
     // B4: what was decided holds only against what it was decided on.
     if unit.expect.is_some_and(|expected| !head.bears(expected)) {

@@ -52,7 +52,7 @@ fn write(
 
 fn finish(db: &Connection, before: &Head, head: &Head, prune: bool) -> Outcome<()> {
     if prune {
-        stops::prune(db, head.latest)?;
+        stops::prune(db, head.heard.steady)?;
     }
     head.store(db, before)?;
     db.execute_batch("COMMIT")?;

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use crate::column::{get, int, moment, timestamp, uint, word};
 use crate::failure::{Outcome, damaged, store_error};
+use crate::heard::Heard;
 use crate::log;
 
 /// The versions, and the log's right edge.
@@ -16,8 +17,8 @@ pub(crate) struct Head {
     /// The stop version with which a suspension last began or ended.
     pub(crate) suspended: StopVersion,
     pub(crate) tree: Tree,
-    /// The latest moment that the authority told of. The store has no clock.
-    pub(crate) latest: Timestamp,
+    /// What time it is, as far as the authority told.
+    pub(crate) heard: Heard,
 }
 
 impl Head {
@@ -29,8 +30,8 @@ impl Head {
     ) -> Result<(), StoreError> {
         let root = mandate_audit::empty_root();
         db.execute(
-            "INSERT INTO meta (only, epoch, stops, suspended, bundle, keys, log_size, log_root, latest)
-             VALUES (0, ?1, 0, 0, 0, 0, 0, ?2, ?3)",
+            "INSERT INTO meta (only, epoch, stops, suspended, bundle, keys, log_size, log_root, latest,
+             steady, since) VALUES (0, ?1, 0, 0, 0, 0, 0, ?2, ?3, ?3, ?3)",
             params![epoch.to_string(), root, moment(now)],
         )
         .map_err(store_error)?;
@@ -52,7 +53,7 @@ impl Head {
             versions: stored.versions,
             suspended: stored.suspended,
             tree,
-            latest: stored.latest,
+            heard: stored.heard,
         })
     }
 
@@ -73,7 +74,7 @@ impl Head {
         let rows = db
             .prepare_cached(
                 "UPDATE meta SET stops = ?1, bundle = ?2, keys = ?3, log_size = ?4, log_root = ?5,
-                 latest = ?6, suspended = ?7 WHERE log_size = ?8",
+                 latest = ?6, suspended = ?7, steady = ?8, since = ?9 WHERE log_size = ?10",
             )?
             .execute(params![
                 int(self.versions.stops.get()),
@@ -81,8 +82,10 @@ impl Head {
                 int(self.versions.keys.get()),
                 int(self.tree.size()),
                 self.tree.root(),
-                moment(self.latest),
+                moment(self.heard.latest),
                 int(self.suspended.get()),
+                moment(self.heard.steady),
+                moment(self.heard.since),
                 int(before.tree.size()),
             ])?;
         if rows == 1 {
@@ -118,7 +121,7 @@ pub(crate) struct Stored {
     pub(crate) versions: Versions,
     suspended: StopVersion,
     pub(crate) log: LogHead,
-    latest: Timestamp,
+    heard: Heard,
 }
 
 /// The committed head, without the tree.
@@ -144,6 +147,10 @@ fn from_row(row: &rusqlite::Row<'_>) -> Result<Stored, StoreError> {
             size: number("log_size")?,
             root: get(row, "log_root")?,
         },
-        latest: timestamp(get(row, "latest")?),
+        heard: Heard {
+            latest: timestamp(get(row, "latest")?),
+            steady: timestamp(get(row, "steady")?),
+            since: timestamp(get(row, "since")?),
+        },
     })
 }

@@ -144,7 +144,7 @@ pub(crate) fn raise(
     );
     let alarm = Event {
         gateway: Some(spool.gateway.clone()),
-        ..Event::new(head.latest, What::Alarm { message }, Decision::Noted)
+        ..Event::new(head.heard.latest, What::Alarm { message }, Decision::Noted)
     };
     log::append(db, head, &alarm)?;
     Ok(())

@@ -21,6 +21,7 @@ mod folder;
 mod gateways;
 mod group;
 mod head;
+mod heard;
 mod ingest;
 mod keys;
 mod log;

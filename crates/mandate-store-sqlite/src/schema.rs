@@ -61,8 +61,10 @@ const TABLES: &str = "
         keys     INTEGER NOT NULL,
         log_size INTEGER NOT NULL,
         log_root BLOB NOT NULL,
-        -- The latest moment that the authority told of; pruning goes by it.
+        -- What time it is, as far as the authority told; see `heard.rs`.
         latest   INTEGER NOT NULL,
+        steady   INTEGER NOT NULL,
+        since    INTEGER NOT NULL,
         -- Counts reopenings after a failed write; see `writer.rs`.
         scars    INTEGER NOT NULL DEFAULT 0
     ) STRICT;

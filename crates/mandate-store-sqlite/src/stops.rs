@@ -86,18 +86,27 @@ pub(crate) fn use_once(db: &Connection, scope: &str, id: &str, until: Timestamp)
     }
 }
 
-/// Forgets what can matter to nobody at `now`. No version moves: nothing becomes allowed by it.
-pub(crate) fn prune(db: &Connection, now: Timestamp) -> Outcome<()> {
-    let before = moment(now.minus(SLACK));
-    for table in ["used_once", "ended_task", "revoked_token"] {
-        db.prepare_cached(&format!("DELETE FROM {table} WHERE until < ?1"))?
-            .execute([before])?;
+/// Forgets what mattered to nobody any more at `steady`, a moment that is past by every account
+/// ([`Heard`](crate::heard::Heard)). Nothing else forgets: a clock that jumped must not bring a
+/// revoked token back. No version moves, since nothing becomes allowed by it.
+pub(crate) fn prune(db: &Connection, steady: Timestamp) -> Outcome<()> {
+    let before = moment(steady.minus(SLACK));
+    for (table, key) in [
+        ("used_once", "scope, id"),
+        ("ended_task", "task"),
+        ("revoked_token", "token"),
+    ] {
+        db.prepare_cached(&format!(
+            "DELETE FROM {table} WHERE ({key}) IN
+             (SELECT {key} FROM {table} WHERE until < ?1 LIMIT {AT_ONCE})"
+        ))?
+        .execute([before])?;
     }
     Ok(())
 }
 
-/// All stops that could matter at `now`.
-pub(crate) fn stops(db: &Connection, now: Timestamp) -> Result<StopSet, StoreError> {
+/// All stops that are not forgotten.
+pub(crate) fn stops(db: &Connection) -> Result<StopSet, StoreError> {
     let versions = crate::head::read(db)?.versions;
     let mut suspensions = Vec::new();
     let mut statement = db
@@ -108,26 +117,14 @@ pub(crate) fn stops(db: &Connection, now: Timestamp) -> Result<StopSet, StoreErr
         let body: String = row.get(0).map_err(store_error)?;
         suspensions.push(parse::<Suspension>("a suspension", &body)?);
     }
-    let ended: Vec<(TaskId, _)> = voided(
-        db,
-        "SELECT task, until FROM ended_task WHERE until > ?1",
-        now,
-    )?;
-    let revoked: Vec<(TokenId, _)> = voided(
-        db,
-        "SELECT token, until FROM revoked_token WHERE until > ?1",
-        now,
-    )?;
+    let ended: Vec<(TaskId, _)> = voided(db, "SELECT task, until FROM ended_task")?;
+    let revoked: Vec<(TokenId, _)> = voided(db, "SELECT token, until FROM revoked_token")?;
     Ok(StopSet::new(versions.stops, suspensions, ended, revoked))
 }
 
-fn voided<T: FromUuid>(
-    db: &Connection,
-    sql: &str,
-    now: Timestamp,
-) -> Result<Vec<(T, Timestamp)>, StoreError> {
+fn voided<T: FromUuid>(db: &Connection, sql: &str) -> Result<Vec<(T, Timestamp)>, StoreError> {
     let mut statement = db.prepare_cached(sql).map_err(store_error)?;
-    let mut rows = statement.query([moment(now)]).map_err(store_error)?;
+    let mut rows = statement.query([]).map_err(store_error)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
         let bytes: [u8; 16] = row.get(0).map_err(store_error)?;
@@ -136,5 +133,7 @@ fn voided<T: FromUuid>(
     Ok(found)
 }
 
-/// A wall clock that was set forward by less than this and back again opens nothing.
+/// With every commit a little, more than one usually adds: no commit waits for a great clearing.
+const AT_ONCE: usize = 1_000;
+/// What expired no longer ago than this is kept: the authority's clock and a gateway's differ.
 const SLACK: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -44,7 +44,7 @@ impl SqliteStore {
         let db = connect(&folder)?;
         create_tables(&db, StoreEpoch::from_random(epoch_random), now)?;
         let mut head = Head::load(&db)?;
-        head.latest = now;
+        head.heard.hear(now);
         let published = Published::new(&head);
         let log = LogFile::open_read_only(&folder.database())?;
         let writer = Writer::new(folder, db, head, Arc::clone(&published));
@@ -127,8 +127,8 @@ impl StateReader for SqliteStore {
         Ok(self.published.read().0)
     }
 
-    async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError> {
-        self.log.read(move |db| stops::stops(db, now)).await
+    async fn stops(&self, _: Timestamp) -> Result<StopSet, StoreError> {
+        self.log.read(stops::stops).await
     }
 
     async fn bundle(

@@ -6,7 +6,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mandate_audit::What;
-use mandate_model::Timestamp;
 use mandate_ports::{
     Change, CheckpointRefusal, CommitError, Committed, KeyState, LogHead, StoreError, Unit,
     Versions,
@@ -67,7 +66,6 @@ pub(crate) struct Writer {
     head: Head,
     published: Arc<Published>,
     reserve: Reserve,
-    pruned: Timestamp,
     /// A retired key's private part is still in old pages of the write-ahead log.
     wipe: bool,
 }
@@ -80,14 +78,12 @@ impl Writer {
         published: Arc<Published>,
     ) -> Self {
         let reserve = Reserve::at(folder.reserve());
-        let pruned = head.latest;
         Self {
             folder,
             db: Some(db),
             head,
             published,
             reserve,
-            pruned,
             wipe: true,
         }
     }
@@ -167,13 +163,10 @@ impl Writer {
         let Some(db) = &self.db else {
             return Err(StoreError::Unavailable("there is no connection".to_owned()));
         };
-        let prune =
-            self.head.latest.since(self.pruned) >= PRUNE_EVERY || self.head.latest < self.pruned;
+        // What is kept for a suspension is not spent on forgetting.
+        let prune = !units.iter().any(|unit| is_urgent(unit));
         match group::commit(db, &self.head, units, prune) {
             Ok((head, answers)) => {
-                if prune {
-                    self.pruned = head.latest;
-                }
                 self.wipe |= units.iter().any(|unit| retires_key(unit));
                 self.published.replace(&head);
                 self.head = head;
@@ -283,4 +276,3 @@ fn retires_key(unit: &Unit) -> bool {
 
 /// More in one transaction make each one wait longer than a sync of its own would.
 const MAX_GROUP: usize = 256;
-const PRUNE_EVERY: std::time::Duration = std::time::Duration::from_secs(60);

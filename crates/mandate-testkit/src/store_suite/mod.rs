@@ -4,6 +4,7 @@
 mod budgets;
 mod expect;
 mod fixture;
+mod forget;
 mod ingest;
 mod log;
 mod state;
@@ -37,6 +38,7 @@ pub async fn run<F: StoreFactory>(factory: &F) {
     tasks::run(factory).await;
     budgets::run(factory).await;
     state::run(factory).await;
+    forget::run(factory).await;
     ingest::run(factory).await;
     log::run(factory).await;
 }

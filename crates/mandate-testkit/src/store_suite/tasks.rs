@@ -120,8 +120,8 @@ async fn a_task_ends_with_all_below_and_nothing_beside(store: &impl Store) {
     );
     assert_eq!(
         store.stops(after(600)).await.unwrap().check(&lineage),
-        Ok(()),
-        "forgotten with its tokens"
+        Err(Stopped::TaskEnded(middle.record.id)),
+        "whatever a clock says"
     );
     let again = conflict(store, end(&middle, TaskState::Cancelled)).await;
     assert_eq!(again, Conflict::TaskNotLive(middle.record.id));
