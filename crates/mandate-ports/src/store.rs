@@ -99,7 +99,9 @@ pub enum Change {
         /// When it may be forgotten.
         until: Timestamp,
     },
-    /// A suspension begins. `version` in it is replaced by the one that it gets.
+    /// A suspension begins. `version` in it is replaced by the one that it gets. Of a subject that is
+    /// suspended already, the first suspension stays as it is; the operator counts as one who
+    /// suspended it too ([`StateReader::suspenders`]), and the stop version moves.
     Suspend(Suspension),
     /// A suspension ends; if there is none, [`Conflict::NotSuspended`].
     Resume(Subject),
@@ -283,6 +285,15 @@ pub trait StateReader: Send + Sync {
     /// at `now`. Nothing is left out on the word of `now` alone: a clock that jumped forward and back
     /// must not bring a revoked token back. A store forgets what has long expired by a time that held.
     async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError>;
+
+    /// Every operator who suspended exactly `subject` since it was last resumed, the first one first;
+    /// none if it is not suspended. A store that remembers only the first one must not be used where
+    /// a second operator is asked for.
+    async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
+        let stops = self.stops(Timestamp::from_secs(0)).await?;
+        let first = stops.suspension(subject).map(|s| s.operator.clone());
+        Ok(first.into_iter().collect())
+    }
 
     /// A bundle: the live one, or an earlier version.
     async fn bundle(

@@ -87,6 +87,13 @@ const TABLES: &str = "
     CREATE INDEX task_parent ON task (parent);
 
     CREATE TABLE suspension (subject TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    -- Everyone who suspended a subject that is suspended, in order.
+    CREATE TABLE suspender (
+        no       INTEGER PRIMARY KEY,
+        subject  TEXT NOT NULL REFERENCES suspension (subject) DEFERRABLE INITIALLY DEFERRED,
+        operator TEXT NOT NULL,
+        UNIQUE (subject, operator)
+    ) STRICT;
     CREATE TABLE ended_task (task BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX ended_task_until ON ended_task (until);
     CREATE TABLE revoked_token (token BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;

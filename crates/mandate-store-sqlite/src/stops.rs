@@ -1,7 +1,7 @@
 //! Suspensions, ended tasks, revoked tokens, and identifiers that are good for one use.
 
 use mandate_model::stop::{StopSet, Subject, Suspension};
-use mandate_model::{StopVersion, TaskId, Timestamp, TokenId};
+use mandate_model::{Principal, StopVersion, TaskId, Timestamp, TokenId};
 use mandate_ports::{Conflict, StoreError};
 use rusqlite::{Connection, params};
 
@@ -9,7 +9,8 @@ use crate::column::{FromUuid, id, json, moment, parse, timestamp};
 use crate::failure::{Outcome, store_error};
 use crate::head::Head;
 
-/// A suspension begins, or one of the same subject is said again with a version of its own.
+/// A suspension begins. One of a subject that is suspended already gets a version too, but the
+/// first one stays: else the second operator would take it over, and with it who may lift it.
 pub(crate) fn suspend(
     db: &Connection,
     head: &mut Head,
@@ -20,19 +21,30 @@ pub(crate) fn suspend(
         version,
         ..suspension.clone()
     };
-    db.prepare_cached("INSERT OR REPLACE INTO suspension (subject, body) VALUES (?1, ?2)")?
-        .execute(params![json(&suspension.subject)?, json(&suspension)?])?;
+    let subject = json(&suspension.subject)?;
+    db.prepare_cached(
+        "INSERT INTO suspension (subject, body) VALUES (?1, ?2) ON CONFLICT (subject) DO NOTHING",
+    )?
+    .execute(params![subject, json(&suspension)?])?;
+    db.prepare_cached(
+        "INSERT INTO suspender (subject, operator) VALUES (?1, ?2)
+         ON CONFLICT (subject, operator) DO NOTHING",
+    )?
+    .execute(params![subject, json(&suspension.operator)?])?;
     Ok(version)
 }
 
 /// A suspension ends.
 pub(crate) fn resume(db: &Connection, head: &mut Head, subject: &Subject) -> Outcome<StopVersion> {
+    let text = json(subject)?;
     let rows = db
         .prepare_cached("DELETE FROM suspension WHERE subject = ?1")?
-        .execute([json(subject)?])?;
+        .execute([&text])?;
     if rows == 0 {
         return Err(Conflict::NotSuspended(subject.clone()).into());
     }
+    db.prepare_cached("DELETE FROM suspender WHERE subject = ?1")?
+        .execute([&text])?;
     Ok(head.move_suspensions())
 }
 
@@ -103,6 +115,20 @@ pub(crate) fn prune(db: &Connection, steady: Timestamp) -> Outcome<()> {
         .execute([before])?;
     }
     Ok(())
+}
+
+/// Everyone who suspended `subject` since it was last resumed, the first one first.
+pub(crate) fn suspenders(db: &Connection, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT operator FROM suspender WHERE subject = ?1 ORDER BY no")
+        .map_err(store_error)?;
+    let mut rows = statement.query([json(subject)?]).map_err(store_error)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let operator: String = row.get(0).map_err(store_error)?;
+        found.push(parse("an operator", &operator)?);
+    }
+    Ok(found)
 }
 
 /// All stops that are not forgotten.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mandate_audit::NodeId;
-use mandate_model::stop::StopSet;
+use mandate_model::stop::{StopSet, Subject};
 use mandate_model::task::Task;
-use mandate_model::{BundleVersion, StoreEpoch, TaskId, Timestamp};
+use mandate_model::{BundleVersion, Principal, StoreEpoch, TaskId, Timestamp};
 use mandate_ports::{
     BundleRecord, CheckpointRefusal, CheckpointStore, CommitError, Committed, EntryRange,
     GatewayRecord, KeyRecord, LogHead, LogReader, Search, StateReader, StoreError, Unit, Versions,
@@ -129,6 +129,13 @@ impl StateReader for SqliteStore {
 
     async fn stops(&self, _: Timestamp) -> Result<StopSet, StoreError> {
         self.log.read(stops::stops).await
+    }
+
+    async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
+        let subject = subject.clone();
+        self.log
+            .read(move |db| stops::suspenders(db, &subject))
+            .await
     }
 
     async fn bundle(

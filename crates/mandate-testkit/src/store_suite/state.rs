@@ -4,7 +4,8 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Lineage, StopSet, Stopped, Subject, Suspension};
 use mandate_model::task::TaskState;
 use mandate_model::{
-    BundleVersion, GatewayId, KeyId, KeysVersion, Secret, ServerName, StopVersion, Timestamp,
+    BundleVersion, GatewayId, KeyId, KeysVersion, Principal, Secret, ServerName, StopVersion,
+    Timestamp,
 };
 use mandate_ports::{
     BundleRecord, Change, Conflict, GatewayRecord, KeyPurpose, KeyRecord, KeyState, LogReader,
@@ -19,6 +20,7 @@ use super::{Store, StoreFactory};
 
 pub(super) async fn run<F: StoreFactory>(factory: &F) {
     a_suspension_gets_its_version_from_the_store(&factory.fresh().await).await;
+    the_first_suspension_stays_and_everyone_who_suspended_is_known(factory).await;
     a_resumption_needs_a_suspension(&factory.fresh().await).await;
     a_revoked_token_is_void_whatever_a_clock_says(&factory.fresh().await).await;
     an_identifier_is_used_once_per_scope(&factory.fresh().await).await;
@@ -89,6 +91,40 @@ async fn a_suspension_gets_its_version_from_the_store(store: &impl Store) {
         StopVersion::new(2),
         "the record tells the version that it got"
     );
+}
+
+async fn the_first_suspension_stays_and_everyone_who_suspended_is_known<F: StoreFactory>(
+    factory: &F,
+) {
+    let store = factory.fresh().await;
+    assert!(store.suspenders(&retriever()).await.unwrap().is_empty());
+    let of = |name: &str| Principal::parse(&format!("operator:{name}")).unwrap();
+    let suspend = |name: &str| {
+        unit([Change::Suspend(Suspension {
+            operator: of(name),
+            ..suspension(retriever(), name)
+        })])
+    };
+    let by = |names: [&str; 3]| names.map(of).to_vec();
+    for name in ["zoe", "bob", "zoe", "amy"] {
+        commit(&store, suspend(name)).await;
+    }
+    let everyone = by(["zoe", "bob", "amy"]);
+    assert_eq!(store.suspenders(&retriever()).await.unwrap(), everyone);
+    let stops = store.stops(NOW).await.unwrap();
+    assert_eq!(stops.version(), StopVersion::new(4), "each is a version");
+    let first = stops.suspension(&retriever()).unwrap();
+    assert_eq!((&first.operator, &*first.reason), (&of("zoe"), "zoe"));
+    assert_eq!(first.version, StopVersion::new(1));
+
+    let other = Subject::Everything;
+    commit(&store, unit([Change::Suspend(suspension(other, "INC-2"))])).await;
+    let store = factory.reopened(store).await;
+    assert_eq!(store.suspenders(&retriever()).await.unwrap(), everyone);
+    commit(&store, unit([Change::Resume(retriever())])).await;
+    assert!(store.suspenders(&retriever()).await.unwrap().is_empty());
+    commit(&store, suspend("bob")).await;
+    assert_eq!(store.suspenders(&retriever()).await.unwrap(), [of("bob")]);
 }
 
 async fn a_resumption_needs_a_suspension(store: &impl Store) {
