@@ -1,8 +1,7 @@
 //! The request's attributes, read from its body where the action declares some there.
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
-use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use mandate_decide::enforce::{Classified, Denial, Pending};
@@ -14,7 +13,7 @@ use crate::listener::Limits;
 /// Completes a classification. The body that goes on is, byte for byte, the one that was read.
 pub(super) async fn read_attributes(
     pending: Pending<'_>,
-    head: &Parts,
+    headers: &HeaderMap,
     body: Incoming,
     limits: &Limits,
 ) -> Result<(Classified, AnyBody), Refusal> {
@@ -30,7 +29,7 @@ pub(super) async fn read_attributes(
             detail: "the body that is decided on did not come in time",
         }))?;
     let classified = pending
-        .with_body(&head.headers, &bytes)
+        .with_body(headers, &bytes)
         .map_err(|why| Refusal::Denied(Denial::Unclassifiable(why)))?;
     Ok((classified, full(bytes)))
 }

@@ -6,10 +6,51 @@
 use std::collections::BTreeSet;
 
 use http::header::{self, HeaderMap, HeaderName};
+use mandate_policy::decl::{Credential, ServerWorkload};
+
+/// A request's fields as they go out, but for those that this gateway sets itself. Whatever is
+/// decided on must be read from these: a field that is decided on and not sent, or sent and not
+/// decided on, would let an agent say one thing here and another thing there.
+pub(super) fn as_sent(received: &HeaderMap, server: &ServerWorkload) -> HeaderMap {
+    let mut headers = received.clone();
+    let http = &server.http;
+    strip_request(&mut headers, &http.strip_headers, http.traceparent);
+    headers.remove(header::HOST);
+    for own in [
+        credential_header(&server.credential),
+        http.pass_task_id.as_deref(),
+    ] {
+        own.and_then(|name| headers.remove(name));
+    }
+    headers
+}
+
+fn credential_header(credential: &Credential) -> Option<&str> {
+    match credential {
+        Credential::Header { name, .. } => Some(name),
+        Credential::Basic { .. } | Credential::MandateToken => Some("authorization"),
+        Credential::Query { .. } | Credential::None => None,
+    }
+}
+
+/// Whether `connection` says only what concerns the connection. Any other name would have fields of
+/// the request vanish on the way (RFC 9110 §7.6.1), and nobody needs that.
+pub(super) fn connection_is_plain(headers: &HeaderMap) -> bool {
+    let plain = |option: &str| {
+        let option = option.trim();
+        ["", "close", "keep-alive", "te"]
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known))
+    };
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .all(|value| value.to_str().is_ok_and(|text| text.split(',').all(plain)))
+}
 
 /// Takes from a request's fields what must not reach an upstream; `declared` are further names of
 /// the server workload. Trace context passes only if `trace`.
-pub(super) fn strip_request(headers: &mut HeaderMap, declared: &BTreeSet<String>, trace: bool) {
+fn strip_request(headers: &mut HeaderMap, declared: &BTreeSet<String>, trace: bool) {
     let named = named_by_connection(headers);
     retain(headers, |name| {
         !named.contains(name)
