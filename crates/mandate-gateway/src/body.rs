@@ -170,11 +170,40 @@ where
     Box::pin(body.map_err(|why| BodyError::Source(Box::new(why))))
 }
 
-/// `body`, which breaks off where it is longer than `limit`.
-pub(crate) fn limited(body: AnyBody, limit: u64) -> AnyBody {
+/// A request's body as it goes on: it breaks off where it is longer than `limit`, and has no
+/// trailers, which nobody looked at and some servers take for header fields (RFC 9110 §6.5.1).
+pub(crate) fn of_request(body: AnyBody, limit: u64) -> AnyBody {
     use http_body_util::{BodyExt, Limited};
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    Box::pin(Limited::new(body, limit).map_err(BodyError::Source))
+    let body = Limited::new(body, limit).map_err(BodyError::Source);
+    Box::pin(WithoutTrailers(Box::pin(body)))
+}
+
+struct WithoutTrailers(AnyBody);
+
+impl Body for WithoutTrailers {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match std::task::ready!(self.0.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) if !frame.is_data() => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 /// Bytes that are there already.

@@ -32,7 +32,7 @@ pub use route::Routing;
 pub(crate) use upstream_token::UpstreamTokens;
 
 use crate::admission::{Admission, Admitted};
-use crate::body::{AnyBody, limited};
+use crate::body::{AnyBody, of_request};
 use crate::egress::End;
 use crate::upstream::Lent;
 use outcome::Decided;
@@ -237,7 +237,7 @@ async fn inject_and_forward(
     let outgoing = inject::outgoing(&*front.credentials, server, sent, target, token);
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
-    let body = limited(body, server.http.max_body_bytes);
+    let body = of_request(body, server.http.max_body_bytes);
     let forwarding = forward::forward(front, access, server, head, &outgoing, body, reply);
     let answered = forward::unless_cut(access, forwarding).await?;
     Ok((answered, outgoing.needles))

@@ -255,6 +255,40 @@ async fn an_upload_streams_through_and_is_whole() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_reach_no_upstream() {
+    let world = tls_world().await;
+    let mut config = (*world.trust).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("records.acme.example").unwrap();
+    let stream = TcpStream::connect(world.tls_address).await.unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let (mut agent, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-customer", "globex".parse().unwrap());
+    let frames = [
+        Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"body"))),
+        Ok(Frame::trailers(trailers)),
+    ];
+    let request = Request::put("https://records.acme.example/customers/acme/files")
+        .header("authorization", format!("Bearer {}", upload_token(&world)))
+        .header("trailer", "x-customer")
+        .body(StreamBody::new(futures_util::stream::iter(frames)))
+        .unwrap();
+    let response = agent.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let arrived = world.upstream.arrived();
+    assert_eq!(arrived[0].body, "body");
+    assert!(arrived[0].trailers.is_none() && !arrived[0].headers.contains_key("trailer"));
+}
+
+#[tokio::test]
 async fn suspension_cuts_an_open_upload() {
     let world = World::new().await;
     let (chunks, answer) = upload(&world, &upload_token(&world)).await;

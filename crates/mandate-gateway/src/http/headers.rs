@@ -55,6 +55,8 @@ fn strip_request(headers: &mut HeaderMap, declared: &BTreeSet<String>, trace: bo
     retain(headers, |name| {
         // Many servers take `_` for `-`, so such a name is a second spelling of another field.
         !name.contains('_')
+            // Trailers are dropped, so none is announced.
+            && name != "trailer"
             && !named.contains(name)
             && !is_hop_by_hop(name)
             && !is_identity(name)
@@ -107,13 +109,19 @@ fn is_hop_by_hop(name: &str) -> bool {
     ) || name.starts_with("proxy-")
 }
 
-/// Fields by which some server, proxy or framework lets a caller say who it is.
+/// Fields by which some server, proxy or framework lets a caller say who it is, or that the request
+/// is another one than this gateway sees. A cookie is a credential, and credentials for upstreams
+/// are the gateway's: none passes.
 fn is_identity(name: &str) -> bool {
-    const EXACT: [&str; 20] = [
+    const EXACT: [&str; 23] = [
         "authorization",
+        "b3",
+        "cf-connecting-ip",
         "client-cert",
         "client-cert-chain",
         "client-ip",
+        "cookie",
+        "cookie2",
         "dpop",
         "forwarded",
         "from",
@@ -126,15 +134,17 @@ fn is_identity(name: &str) -> bool {
         "workload-proof-token",
         "x-client-cert",
         "x-client-ip",
-        "x-original-url",
+        "x-method-override",
         "x-real-ip",
-        "x-rewrite-url",
         "x-user",
     ];
-    const PREFIXES: [&str; 12] = [
+    const PREFIXES: [&str; 19] = [
+        "impersonate-",
         "x-amzn-oidc-",
         "x-auth-",
         "x-authenticated-",
+        "x-b3-",
+        "x-consumer-",
         "x-envoy-",
         "x-forwarded",
         "x-goog-authenticated-user-",
@@ -142,8 +152,12 @@ fn is_identity(name: &str) -> bool {
         "x-http-method",
         "x-mandate-",
         "x-ms-client-principal",
+        "x-original-",
         "x-remote-",
+        "x-rewrite-",
         "x-ssl-",
+        "x-user-",
+        "x-webauth-",
     ];
     EXACT.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -168,6 +182,19 @@ mod tests {
         let mut headers = fields(&[
             ("accept", "*/*"),
             ("cookie", "a=b"),
+            ("x-method-override", "DELETE"),
+            ("x-original-uri", "/admin"),
+            ("x-original-method", "DELETE"),
+            ("x-original-host", "evil"),
+            ("x-rewrite-url", "/admin"),
+            ("impersonate-user", "root"),
+            ("x-webauth-user", "root"),
+            ("x-user-id", "0"),
+            ("x-consumer-username", "root"),
+            ("cf-connecting-ip", "1.1.1.1"),
+            ("true-client-ip", "1.1.1.1"),
+            ("x-b3-traceid", "1"),
+            ("trailer", "x-user"),
             ("authorization", "Bearer x"),
             ("x-forwarded-for", "1.1.1.1"),
             ("x_forwarded_host", "evil"),
@@ -187,7 +214,7 @@ mod tests {
         strip_request(&mut headers, &["x-tenant".to_owned()].into(), false);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["accept", "cookie"]);
+        assert_eq!(left, ["accept"]);
     }
 
     #[test]
