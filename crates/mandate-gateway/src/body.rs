@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::admission::{Admission, Go};
-use crate::egress::{Egress, End, EndOnDrop, Passing};
+use crate::egress::{Egress, End, Message, Passing};
 
 /// Any body that brings bytes.
 pub(crate) type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
@@ -31,21 +31,19 @@ pub(crate) struct Checked {
     egress: Arc<Egress>,
     inner: Option<AnyBody>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _end: EndOnDrop,
+    message: Message,
 }
 
 impl Checked {
     /// `inner` on its way through `egress`, one of the admission's two.
     pub(crate) fn new(admission: &Arc<Admission>, egress: &Arc<Egress>, inner: AnyBody) -> Self {
-        if inner.is_end_stream() {
-            egress.finish(End::Whole);
-        }
+        let message = Message::new(egress, inner.is_end_stream());
         Self {
             admission: Arc::clone(admission),
             egress: Arc::clone(egress),
             inner: Some(inner),
             cut: Box::pin(admission.cancelled_owned()),
-            _end: EndOnDrop(Arc::clone(egress)),
+            message,
         }
     }
 
@@ -107,8 +105,11 @@ impl Body for Checked {
         }
     }
 
+    /// hyper asks this right before it queues the head. Of what was cut nothing may pass for whole.
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(|body| body.is_end_stream())
+        self.message.take();
+        let cut = self.inner.is_some() && self.admission.cut().is_some();
+        !cut && self.inner.as_ref().is_none_or(|body| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
