@@ -94,7 +94,10 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &head, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
-    let read = attributes::read_attributes(pending, &sent, body, &front.limits).await;
+    // No longer than a body may stand still, and never beyond the token.
+    let left = token.claims().expires_at.since(front.now());
+    let within = server.http.idle_timeout.min(left);
+    let read = attributes::read_attributes(pending, &sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
     // Decide: pure, over one snapshot.

@@ -1,5 +1,7 @@
 //! The request's attributes, read from its body where the action declares some there.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
@@ -10,19 +12,20 @@ use super::refusal::Refusal;
 use crate::body::{AnyBody, full, incoming};
 use crate::listener::Limits;
 
-/// Completes a classification. The body that goes on is, byte for byte, the one that was read.
+/// Completes a classification, waiting `within` for the body. The body that goes on is, byte for byte, the one that was read.
 pub(super) async fn read_attributes(
     pending: Pending<'_>,
     headers: &HeaderMap,
     body: Incoming,
     limits: &Limits,
+    within: Duration,
 ) -> Result<(Classified, AnyBody), Refusal> {
     let pending = match pending.without_body() {
         Ok(classified) => return Ok((classified, incoming(body))),
         Err(pending) => pending,
     };
     let reading = read(body, limits.decided_body_bytes);
-    let bytes = tokio::time::timeout(limits.header_timeout, reading)
+    let bytes = tokio::time::timeout(within.min(limits.header_timeout), reading)
         .await
         .unwrap_or(Err(Refusal::Body {
             status: StatusCode::REQUEST_TIMEOUT,
