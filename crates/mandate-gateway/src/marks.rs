@@ -1,6 +1,7 @@
 //! What this gateway has seen of the store, on disk: a store that goes back is refused (B4).
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use mandate_model::stop::{StopSet, Suspension};
@@ -103,7 +104,10 @@ impl Marks {
         let mut name = path.as_os_str().to_owned();
         name.push(".new");
         let new = PathBuf::from(name);
-        let mut file = std::fs::File::create(&new)?;
+        // Suspensions name agents and say why: nobody but the gateway's user reads them.
+        let mut options = std::fs::File::options();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&new)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
         // A crash before this line leaves the old marks, after it the new ones.
