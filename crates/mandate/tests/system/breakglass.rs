@@ -36,7 +36,7 @@ fn revoked_tokens_and_suspended_agents_stay_so_across_a_restart() {
         lab.access("/records/items/1", &kept).expect(200);
         let clerk = Agent::new(lab.server.authority(), clerk.svid.clone());
         assert!(clerk.access(&child, "records").is_refused());
-        let ran = lab.run(&["token", "--svid", &lab.server.issuer()]);
+        let ran = lab.run(&["token", "--identity", &lab.server.issuer()]);
         assert_eq!(ran.code, 1, "no attestation either: {}", ran.value);
     }
 }

@@ -175,6 +175,71 @@ fn every_access_token_is_for_one_server_one_agent_one_task() {
 }
 
 #[test]
+fn tokens_of_two_children_do_not_combine() {
+    let lab = Lab::start();
+    let (worker, clerk) = (lab.worker(), lab.clerk());
+    let root = token(worker.open());
+    let of_clerk = token(worker.delegate(&root, "clerk", &json!([entry("records", "read")])));
+    let of_worker = token(worker.delegate(&root, "worker", &json!([entry("inner", "read")])));
+    token(clerk.access(&of_clerk, "records"));
+    token(worker.access(&of_worker, "inner"));
+    assert!(
+        clerk.access(&of_worker, "inner").is_refused(),
+        "a sibling's token"
+    );
+    assert!(
+        clerk.access(&of_clerk, "inner").is_refused(),
+        "a sibling's mandate"
+    );
+    // The subject of one chain, with the actor of another.
+    let resource = resource("records");
+    let spliced = [
+        access_form(&of_clerk, &resource).as_slice(),
+        &[
+            ("actor_token", &worker.svid),
+            ("actor_token_type", agent::JWT),
+        ],
+    ]
+    .concat();
+    assert!(clerk.exchange(&spliced).is_refused());
+    let own = [
+        access_form(&of_clerk, &resource).as_slice(),
+        &[
+            ("actor_token", &clerk.svid),
+            ("actor_token_type", agent::JWT),
+        ],
+    ]
+    .concat();
+    clerk.exchange(&own).expect(200);
+}
+
+#[test]
+fn login_scopes_neither_grant_nor_take() {
+    let lab = Lab::start();
+    let worker = lab.worker();
+    let mandate_of = |claims: Value| {
+        let login = json!({"user": "alice", "claims": claims});
+        let answer = lab.server.dev_issuer().json("/login", &login);
+        let id_token = answer.expect(200).text("id_token");
+        worker.open_for(&id_token).expect(200).json()["authorization_details"].clone()
+    };
+    let without = mandate_of(json!({}));
+    assert_eq!(
+        without.as_array().unwrap().len(),
+        5,
+        "the policy's ceiling: {without}"
+    );
+    for scope in [
+        "",
+        "openid",
+        "records:read",
+        "admin records:write everything",
+    ] {
+        assert_eq!(mandate_of(json!({ "scope": scope })), without, "`{scope}`");
+    }
+}
+
+#[test]
 fn an_assertion_for_another_audience_is_refused_with_the_mend() {
     let lab = Lab::start();
     let endpoint = format!("{}/token", lab.server.issuer());

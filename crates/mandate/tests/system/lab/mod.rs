@@ -166,7 +166,7 @@ impl Lab {
     }
 
     pub(crate) fn clerk_svid(&self, audience: &str) -> String {
-        let ran = self.run(&["token", "--svid", audience]);
+        let ran = self.run(&["token", "--identity", audience]);
         assert_eq!(ran.code, 0, "{}", ran.value);
         ran.value["token"].as_str().unwrap().to_owned()
     }

@@ -126,13 +126,14 @@ impl Upstream {
 fn read_head(reader: &mut impl BufRead) -> Option<String> {
     let mut head = String::new();
     loop {
-        let start = head.len();
-        if reader.read_line(&mut head).ok()? == 0 {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
             return None;
         }
-        if head[start..].trim().is_empty() {
+        if line.trim().is_empty() {
             return Some(head);
         }
+        head.push_str(&line);
     }
 }
 
