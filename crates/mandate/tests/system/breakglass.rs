@@ -117,6 +117,7 @@ fn suspension_cuts_an_open_upload() {
     let lab = Lab::start();
     let worker = lab.worker();
     let root = token(worker.open());
+    lab.until_writes_are_admitted(&worker, &root);
     let access = token(worker.access(&root, "records"));
     let length = format!("content-length: {}\r\n", 8 << 20);
     let mut upload = begin(&lab, "POST", "/records/items/up", &access, &length);

@@ -19,3 +19,4 @@ mod kinds;
 mod lab;
 mod operations;
 mod secrecy;
+mod smuggling;

@@ -185,6 +185,21 @@ impl Lab {
         self.server.gateway().get(target, &field)
     }
 
+    /// Waits until single-use tokens are good: those of the second in which the gateway started might be from
+    /// before it, and it cannot know whether they were spent.
+    pub(crate) fn until_writes_are_admitted(&self, worker: &Agent, task: &str) {
+        wait::until("a write is admitted", || {
+            let token = agent::token(worker.access(task, "records"));
+            let bearer = format!("Bearer {token}");
+            let field = [("authorization", bearer.as_str())];
+            let answer = self
+                .server
+                .gateway()
+                .call("POST", "/records/items/first", &field, b"");
+            (answer.status == 200).then_some(())
+        });
+    }
+
     pub(crate) fn data(&self) -> &Path {
         &self.data
     }
