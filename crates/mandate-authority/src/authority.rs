@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mandate_model::stop::Suspension;
-use mandate_model::{BootTime, Timestamp};
+use mandate_model::{BootTime, GatewayId, StopVersion, Timestamp};
 use mandate_ports::{StoreError, Versions};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, RwLock, watch};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Ports};
 use crate::gateways::Gateways;
 use crate::metrics::{Metrics, Standing};
+use crate::names::Names;
 use crate::refusals::Refusals;
 use crate::world::World;
 use crate::writable::Writable;
@@ -38,6 +40,7 @@ struct Inner {
     undurable: Mutex<Vec<Suspension>>,
     gateways: Gateways,
     refusals: Refusals,
+    names: Names,
     writable: Writable,
     serial: AtomicU64,
     /// Something was committed that no checkpoint covers.
@@ -84,6 +87,7 @@ impl Authority {
             reading: tokio::sync::Mutex::new(()),
             undurable: Mutex::new(Vec::new()),
             refusals: Refusals::new(),
+            names: Names::new(),
             writable: Writable::new(),
             serial: AtomicU64::new(1),
             uncovered: Notify::new(),
@@ -161,6 +165,18 @@ impl Authority {
         new
     }
 
+    /// Counts a lease as granted, unless a suspension came to memory that the store does not know
+    /// (C3). One lock makes it wholly before such a suspension, which then waits for this gateway,
+    /// or wholly after, and then it is none.
+    pub(crate) fn granted(&self, id: &GatewayId, lease: Duration, stops: StopVersion) -> bool {
+        let undurable = self.undurable();
+        if !undurable.is_empty() {
+            return false;
+        }
+        self.gateways().granted(id, lease, stops, self.boot());
+        true
+    }
+
     pub(crate) fn world(&self) -> Arc<World> {
         self.0.world.load_full()
     }
@@ -179,6 +195,10 @@ impl Authority {
 
     pub(crate) fn gateways(&self) -> &Gateways {
         &self.0.gateways
+    }
+
+    pub(crate) fn names(&self) -> &Names {
+        &self.0.names
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {

@@ -93,7 +93,8 @@ impl Authority {
         result
     }
 
-    fn is_waiting_to_store(&self) -> bool {
+    /// Whether a suspension acts that is not stored yet.
+    pub(crate) fn is_waiting_to_store(&self) -> bool {
         !self.undurable().is_empty()
     }
 }

@@ -38,6 +38,7 @@ mod health;
 mod keys;
 mod listen;
 mod metrics;
+mod names;
 mod openapi;
 mod operator;
 mod problem;

@@ -66,11 +66,18 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
             (world.stops.version(), false)
         }
     };
+    if matches!(order.subject, Subject::Key { .. }) {
+        // Without waiting: nothing is issued until another key signs. Failing, it is tried again
+        // each second.
+        let authority = authority.clone();
+        tokio::spawn(async move { crate::keys::drive(&authority).await });
+    }
     let began = authority.boot();
     let holders = authority.gateways().holders(began);
     let progress = wait(authority, &holders, version, began).await;
     let after = authority.boot().since(began);
     authority.metrics().suspended(after);
+    let told = impact::of(authority, &order.subject, began_at);
     let proof = Proof {
         subject: order.subject.clone(),
         version,
@@ -82,16 +89,23 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
         lease_bounded: progress.holders - progress.acknowledged,
         cut: progress.figures.cut,
         unknown: progress.figures.unknown,
-        impact: impact::of(authority, &order.subject, began_at).await,
+        // The figures are for people: the answer does not wait for a log that hangs.
+        impact: tokio::time::timeout(LOG_TIMEOUT, told).await.ok().flatten(),
     };
-    if durable
-        && let Err(why) = authority
-            .record(order.effective(authority.now(), &proof))
-            .await
-    {
-        tracing::error!(%why, "the effect of a suspension could not be recorded");
+    if durable {
+        record_effect(authority, &order, &proof).await;
     }
     proof
+}
+
+/// Records that a suspension is effective, if that can be done in time. That it came is recorded.
+async fn record_effect(authority: &Authority, order: &Order, proof: &Proof) {
+    let recorded = authority.record(order.effective(authority.now(), proof));
+    match tokio::time::timeout(LOG_TIMEOUT, recorded).await {
+        Ok(Ok(_receipt)) => {}
+        Ok(Err(why)) => tracing::error!(%why, "the effect of a suspension is not recorded"),
+        Err(_) => tracing::error!("the effect of a suspension is not recorded: the store hangs"),
+    }
 }
 
 /// Commits the suspension with the exclusive lock held; `None` if that is not possible in time.
@@ -219,4 +233,6 @@ impl Order {
 }
 
 const STORE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the answer waits for what it could do without.
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

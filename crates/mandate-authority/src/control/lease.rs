@@ -24,8 +24,15 @@ pub(super) async fn lease(
 /// Grants under the shared lock, so that a suspension is wholly before or wholly after it (B2).
 /// The lock is held until the grant is known to [`Gateways`](crate::gateways::Gateways): a
 /// suspension that gets the lock next waits for this gateway.
+///
+/// A suspension does not wait for a disk that hangs: it acts in memory, without that lock. So a
+/// grant that the disk gives back late is asked once more whether one came meanwhile.
 async fn grant(authority: &Authority, asked: &LeaseRequest) -> Result<LeaseGrant, Problem> {
     let _shared = authority.gate().read().await;
+    if authority.is_waiting_to_store() {
+        // Before the versions are compared: gateways are told more than the store knows yet.
+        return Err(Problem::unavailable());
+    }
     refuse_ahead(asked, authority.ports().state.versions().await?)?;
     let lease = authority.config().lease;
     let on_record = authority.gateways().lease_on_record(&asked.gateway, lease);
@@ -41,10 +48,9 @@ async fn grant(authority: &Authority, asked: &LeaseRequest) -> Result<LeaseGrant
         ..Unit::default()
     };
     let committed = authority.commit_held(unit).await?;
-    let now = authority.boot();
-    authority
-        .gateways()
-        .granted(&asked.gateway, lease, asked.stops, now);
+    if !authority.granted(&asked.gateway, lease, asked.stops) {
+        return Err(Problem::unavailable());
+    }
     Ok(LeaseGrant {
         lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
         versions: committed.versions(),

@@ -210,7 +210,7 @@ impl Shown<'_> {
         let (authority, claims) = (self.authority, self.token.claims());
         let signer = &authority.ports().signer;
         let current = signer.current(KeyPurpose::Oauth).ok();
-        let Some(key) = current.filter(|key| self.world.keys.is_signing(key)) else {
+        let Some(key) = current.filter(|key| self.world.may_sign(key)) else {
             return Ok(None);
         };
         let ours = |why: &dyn std::fmt::Display| {
@@ -252,7 +252,8 @@ impl Shown<'_> {
         };
         let unit = Unit {
             expect: Some(self.world.versions),
-            live_tasks: vec![(self.task(), self.now)],
+            live_tasks: vec![(self.task(), authority.now())],
+            shown_tokens: vec![claims.id],
             events: vec![event],
             ..Unit::default()
         };
@@ -261,10 +262,10 @@ impl Shown<'_> {
                 token: checked.expose_text().to_owned(),
                 expires_at: token.expires_at.floor_to_secs(),
             })),
-            // A task that ended in between is found to be over in the next round.
-            Err(CommitError::Conflict(Conflict::Versions(_) | Conflict::TaskNotLive(_))) => {
-                Ok(None)
-            }
+            // What ended or was revoked in between is found to be so in the next round.
+            Err(CommitError::Conflict(
+                Conflict::Versions(_) | Conflict::TaskNotLive(_) | Conflict::TokenRevoked(_),
+            )) => Ok(None),
             Err(why) => Err(Problem::from(why).into()),
         }
     }

@@ -70,8 +70,7 @@ impl Authenticated {
         let assertion =
             take(&mut form, "client_assertion").filter(|_| kind.as_deref() == Some(SPIFFE));
         let view = exchange_world(&at.authority, world, live, at.authority.now());
-        let client = authenticate(step, assertion.as_deref(), &view, world)?;
-        let caller = Caller::client(step, &client, world);
+        let (client, caller) = authenticate(step, assertion.as_deref(), &view, world)?;
         Ok(Self {
             client,
             caller,

@@ -4,11 +4,12 @@ mod steps;
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::{KeyId, Principal, Timestamp};
-use mandate_ports::{Change, CommitError, KeyPurpose, KeyRecord, KeyState, Unit};
+use mandate_ports::{Change, CommitError, KeyPurpose, KeyRecord, KeyState, StoreError, Unit};
 
 use crate::Authority;
 use crate::authority::StartError;
 use crate::problem::Problem;
+use crate::world::PublicKey;
 pub(crate) use steps::{Ages, Step, next_steps};
 
 /// The purposes, each with a key of its own.
@@ -57,8 +58,10 @@ pub(crate) async fn rotate(
     operator: Principal,
 ) -> Result<(KeyId, Timestamp), Problem> {
     let world = authority.refresh().await?;
-    let is_announced =
-        |key: &crate::world::PublicKey| key.purpose == purpose && key.state == KeyState::Announced;
+    let is_announced = |key: &PublicKey| {
+        let is_announced = key.purpose == purpose && key.state == KeyState::Announced;
+        is_announced && !world.is_suspended(&key.id)
+    };
     if let Some(under_way) = world.keys.all.iter().find(|key| is_announced(key)) {
         let detail = format!("key `{}` is announced and will sign soon", under_way.id);
         return Err(Problem::conflict("keys.rotating", detail));
@@ -85,8 +88,13 @@ pub(crate) async fn rotate(
 
 /// Takes the steps that are due.
 pub(crate) async fn drive(authority: &Authority) -> Result<(), CommitError> {
+    replace_suspended(authority).await?;
     let (world, now) = (authority.world(), authority.now());
-    let due = next_steps(&world.keys.all, now, &ages(authority));
+    // A suspended one never begins to sign; one that signed is retired all the same.
+    let counts =
+        |key: &&PublicKey| key.state != KeyState::Announced || !world.is_suspended(&key.id);
+    let keys: Vec<PublicKey> = world.keys.all.iter().filter(counts).cloned().collect();
+    let due = next_steps(&keys, now, &ages(authority));
     if due.is_empty() {
         return Ok(());
     }
@@ -101,6 +109,40 @@ pub(crate) async fn drive(authority: &Authority) -> Result<(), CommitError> {
             state: to,
             since: now,
         });
+    }
+    authority.commit(unit).await.map(|_receipt| ())
+}
+
+/// Brings in a new key where the one that signs is suspended. It signs at once: verifiers that keep
+/// an older key set refuse its tokens until they fetch it again, and without it nothing would be
+/// issued at all.
+async fn replace_suspended(authority: &Authority) -> Result<(), CommitError> {
+    let (world, now) = (authority.world(), authority.now());
+    let mut unit = Unit {
+        expect: Some(world.versions),
+        ..Unit::default()
+    };
+    let signing = world
+        .keys
+        .all
+        .iter()
+        .filter(|key| key.state == KeyState::Signing);
+    for old in signing.filter(|key| world.is_suspended(&key.id)) {
+        let new = make(authority, old.purpose, KeyState::Signing, now);
+        let (record, id) = new.map_err(|why| StoreError::Unavailable(why.to_string()))?;
+        unit.events
+            .push(changed(&old.id, old.purpose, KeyState::Verifying, now));
+        unit.changes.push(Change::SetKeyState {
+            key: old.id.clone(),
+            state: KeyState::Verifying,
+            since: now,
+        });
+        unit.events
+            .push(changed(&id, old.purpose, KeyState::Signing, now));
+        unit.changes.push(Change::AddKey(record));
+    }
+    if unit.changes.is_empty() {
+        return Ok(());
     }
     authority.commit(unit).await.map(|_receipt| ())
 }

@@ -1,5 +1,6 @@
 //! Doors: sockets on which the authority is asked, and what is known of who asks.
 
+mod places;
 mod serve;
 mod unix;
 
@@ -11,7 +12,7 @@ use mandate_ports::PeerProcess;
 use crate::Authority;
 
 pub use serve::Door;
-pub(crate) use serve::{Socket, serve};
+pub(crate) use serve::{NO_OPERATOR, Socket, serve};
 pub use unix::Access;
 pub(crate) use unix::bind;
 

@@ -9,14 +9,19 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use mandate_policy::decl::Right;
+use mandate_policy::{OperatorDenial, OperatorIdentity};
+use mandate_ports::PeerProcess;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::places::{Guest, Place, Places};
 use super::{Connection, Origin};
 use crate::Authority;
+use crate::problem::Problem;
 
 /// What a socket is for. Each has its own routes; none has another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +50,11 @@ impl Door {
         }
     }
 
+    /// At most so many connections over the network; Unix sockets have [`Places`].
     fn connections(self) -> usize {
         match self {
-            Door::Public | Door::Agents => 4096,
-            Door::Operators | Door::Observe => 64,
-            Door::Control => 512,
+            Door::Observe => 64,
+            Door::Public | Door::Agents | Door::Operators | Door::Control => 4096,
         }
     }
 }
@@ -71,72 +76,232 @@ pub(crate) async fn serve(
     router: Router<Connection>,
     stop: CancellationToken,
 ) {
-    let permits = Arc::new(Semaphore::new(door.connections()));
-    let (tracker, kill) = (TaskTracker::new(), CancellationToken::new());
-    loop {
-        let permit = tokio::select! {
-            () = stop.cancelled() => break,
-            permit = Arc::clone(&permits).acquire_owned() => match permit {
-                Ok(permit) => permit,
-                Err(_) => break,
+    let hall = Hall {
+        authority,
+        door,
+        router,
+        tracker: TaskTracker::new(),
+        stop: stop.clone(),
+        kill: CancellationToken::new(),
+    };
+    let accepting = async {
+        match socket {
+            Socket::Tcp(listener) => hall.network(&listener).await,
+            Socket::Unix(listener) => hall.machine(&listener).await,
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = accepting => {}
+    }
+    hall.close().await;
+}
+
+#[derive(Clone)]
+struct Hall {
+    authority: Authority,
+    door: Door,
+    router: Router<Connection>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    kill: CancellationToken,
+}
+
+impl Hall {
+    /// A network address proves nothing, so all share the places.
+    async fn network(&self, listener: &TcpListener) {
+        let permits = Arc::new(Semaphore::new(self.door.connections()));
+        while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    // What it saves is a moment; what the system says about it matters to nobody.
+                    let _ = stream.set_nodelay(true);
+                    let origin = Origin::Network(address);
+                    self.receive(Box::new(stream), origin, permit, Patience::LONG);
+                }
+                Err(why) => self.pause(&why).await,
+            }
+        }
+    }
+
+    /// Each user of the machine has places of its own. One that finds none is not waited for: the
+    /// next one in the queue can be an operator.
+    async fn machine(&self, listener: &UnixListener) {
+        let places = Places::default();
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.welcome(stream, &places),
+                Err(why) => self.pause(&why).await,
+            }
+        }
+    }
+
+    fn welcome(&self, stream: UnixStream, places: &Places) {
+        let peer = match self.authority.ports().peers.peer(stream.as_fd()) {
+            Ok(peer) => Arc::new(peer),
+            // It has gone already, say.
+            Err(why) => return tracing::debug!(%why, "the kernel names no peer"),
+        };
+        let (uid, stream) = (peer.uid, Box::new(stream));
+        match self.guest(uid) {
+            Guest::Stranger => self.refuse(stream, uid, places.take(Guest::Stranger, uid)),
+            Guest::Unknown => self.look_up(stream, peer, places),
+            guest @ (Guest::Own | Guest::Operator | Guest::Agent | Guest::Gateway) => {
+                if let Some(place) = places.take(guest, uid) {
+                    let origin = Origin::Process(peer);
+                    self.receive(stream, origin, place, Patience::of(guest));
+                }
+            }
+        }
+    }
+
+    /// As what the peer comes, as far as that is known without asking anybody.
+    fn guest(&self, uid: u32) -> Guest {
+        match self.door {
+            Door::Control => Guest::Gateway,
+            Door::Operators if uid == self.authority.config().own_uid => Guest::Own,
+            Door::Operators => match self.authority.names().known(uid) {
+                Some(name) => operator(&self.authority, uid, name.as_deref()),
+                None if operator(&self.authority, uid, None) == Guest::Operator => Guest::Operator,
+                None => Guest::Unknown,
             },
+            Door::Agents | Door::Public | Door::Observe => Guest::Agent,
+        }
+    }
+
+    /// Finds out whether the user's name is an operator's.
+    fn look_up(&self, stream: Stream, peer: Arc<PeerProcess>, places: &Places) {
+        let Some(unknown) = places.take(Guest::Unknown, peer.uid) else {
+            return;
         };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&authority, &socket) => accepted,
-        };
-        let (stream, origin) = match accepted {
-            Ok(accepted) => accepted,
-            Err(why) => {
-                tracing::warn!(door = door.as_str(), %why, "a connection was not accepted");
-                // Out of descriptors, say: another try at once would spin.
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+        let (hall, places) = (self.clone(), places.clone());
+        self.tracker.spawn(async move {
+            let (uid, users) = (peer.uid, hall.authority.ports().users.clone());
+            let name = hall.authority.names().of(uid, users).await;
+            drop(unknown);
+            let guest = operator(&hall.authority, uid, name.as_deref());
+            match (guest, places.take(guest, uid)) {
+                (Guest::Operator, Some(place)) => {
+                    let origin = Origin::Process(peer);
+                    hall.receive(stream, origin, place, Patience::of(guest));
+                }
+                (_, place) => hall.refuse(stream, uid, place),
             }
-        };
-        let connection = Connection {
-            authority: authority.clone(),
-            origin,
-            door,
-        };
-        let service = router.clone().with_state(connection);
-        let (stop, kill) = (stop.clone(), kill.clone());
-        tracker.spawn(async move {
-            tokio::select! {
-                () = kill.cancelled() => {}
-                () = converse(stream, service, stop) => {}
-            }
-            drop(permit);
         });
     }
-    tracker.close();
-    if tokio::time::timeout(GRACE, tracker.wait()).await.is_err() {
-        kill.cancel();
-        tracker.wait().await;
+
+    /// Tells a user that it is no operator, if there is a place to do it from.
+    fn refuse(&self, stream: Stream, uid: u32, place: Option<Place>) {
+        let (authority, why) = (&self.authority, OperatorDenial::NoOperator { uid });
+        authority.metrics().refused(NO_OPERATOR);
+        let (door, now) = (self.door.as_str(), authority.now());
+        let prefix = format!("uid {uid}");
+        authority.refusals().count(door, NO_OPERATOR, prefix, now);
+        let Some(place) = place else { return };
+        let no = move || async move { Problem::forbidden(NO_OPERATOR, why.to_string()) };
+        let service = Router::new().fallback(no);
+        let stop = self.stop.clone();
+        self.tracker.spawn(async move {
+            let told = converse(stream, service, Patience::SHORT, stop);
+            // Whoever does not listen is not told.
+            let _ = tokio::time::timeout(Patience::SHORT.head * 2, told).await;
+            drop(place);
+        });
+    }
+
+    /// Talks with a peer that has a place until either ends it.
+    fn receive<T: Send + 'static>(
+        &self,
+        stream: Stream,
+        origin: Origin,
+        place: T,
+        patience: Patience,
+    ) {
+        let connection = Connection {
+            authority: self.authority.clone(),
+            origin,
+            door: self.door,
+        };
+        let service = self.router.clone().with_state(connection);
+        let (stop, kill) = (self.stop.clone(), self.kill.clone());
+        self.tracker.spawn(async move {
+            tokio::select! {
+                () = kill.cancelled() => {}
+                () = converse(stream, service, patience, stop) => {}
+            }
+            drop(place);
+        });
+    }
+
+    /// Out of descriptors, say: another try at once would spin.
+    async fn pause(&self, why: &io::Error) {
+        tracing::warn!(door = self.door.as_str(), %why, "a connection was not accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+
+    async fn close(&self) {
+        self.tracker.close();
+        if tokio::time::timeout(GRACE, self.tracker.wait())
+            .await
+            .is_err()
+        {
+            self.kill.cancel();
+            self.tracker.wait().await;
+        }
     }
 }
 
-async fn accept(authority: &Authority, socket: &Socket) -> io::Result<(Stream, Origin)> {
-    match socket {
-        Socket::Tcp(listener) => {
-            let (stream, address) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            Ok((Box::new(stream), Origin::Network(address)))
-        }
-        Socket::Unix(listener) => {
-            let (stream, _) = listener.accept().await?;
-            let peer = authority.ports().peers.peer(stream.as_fd())?;
-            Ok((Box::new(stream), Origin::Process(Arc::new(peer))))
+/// Whether the user is an operator of the live bundle, of whatever rights.
+fn operator(authority: &Authority, uid: u32, user: Option<&str>) -> Guest {
+    let world = authority.world();
+    let identity = OperatorIdentity { uid, user };
+    let may = world.bundle().map(|live| {
+        // Any right would do: what is told apart is whether it is declared at all.
+        live.bundle.operator_may(identity, Right::Inspect, None)
+    });
+    match may {
+        Some(Ok(_) | Err(OperatorDenial::NoRight { .. })) => Guest::Operator,
+        Some(Err(OperatorDenial::NoOperator { .. })) | None => Guest::Stranger,
+    }
+}
+
+/// How long a peer may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Until the head of its next request is whole.
+    head: Duration,
+    /// Whether there is a next request.
+    keep_alive: bool,
+}
+
+impl Patience {
+    const LONG: Self = Self {
+        head: Duration::from_secs(30),
+        keep_alive: true,
+    };
+    const SHORT: Self = Self {
+        head: Duration::from_secs(1),
+        keep_alive: false,
+    };
+
+    fn of(guest: Guest) -> Self {
+        match guest {
+            Guest::Own | Guest::Operator => Self {
+                head: Duration::from_secs(10),
+                keep_alive: true,
+            },
+            Guest::Agent | Guest::Gateway => Self::LONG,
+            Guest::Unknown | Guest::Stranger => Self::SHORT,
         }
     }
 }
 
-async fn converse(stream: Stream, service: Router, stop: CancellationToken) {
+async fn converse(stream: Stream, service: Router, patience: Patience, stop: CancellationToken) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        .header_read_timeout(patience.head)
         .max_buf_size(MAX_HEAD)
-        .keep_alive(true);
+        .keep_alive(patience.keep_alive);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -155,7 +320,8 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 type Stream = Box<dyn Duplex>;
 
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The rule in records and metrics.
+pub(crate) const NO_OPERATOR: &str = "operator.none";
 const MAX_HEAD: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(10);

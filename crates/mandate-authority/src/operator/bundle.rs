@@ -92,8 +92,8 @@ pub(crate) async fn check(
     State(at): State<Connection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let asked: Files = body::json(request, MAX_BODY).await?;
     let operator = Operator::any(&at, "bundle_check").await?;
+    let asked: Files = body::json(request, MAX_BODY).await?;
     operator.looks(&at, "bundle_check").await?;
     let loaded = load(&at.authority, &asked.files)?;
     let world = at.authority.world();
@@ -121,8 +121,9 @@ pub(crate) async fn apply(
     State(at): State<Connection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    let operator = Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
     let asked: Apply = body::json(request, MAX_BODY).await?;
-    make_live(&at, asked.files, asked.base, None).await
+    make_live(&at, &operator, asked.files, asked.base, None).await
 }
 
 /// Makes an earlier bundle live again, as a new version.
@@ -139,20 +140,21 @@ pub(crate) async fn back(
     State(at): State<Connection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let asked: Back = body::json(request, MAX_BODY).await?;
     // Whoever may not apply learns nothing of which versions there are.
-    Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
+    let operator = Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
+    let asked: Back = body::json(request, 4096).await?;
     let (_, record) = stored(&at.authority, Some(asked.version)).await?;
-    make_live(&at, record.files, asked.base, Some(asked.version)).await
+    let back_to = Some(asked.version);
+    make_live(&at, &operator, record.files, asked.base, back_to).await
 }
 
 async fn make_live(
     at: &Connection,
+    operator: &Operator,
     mut files: Vec<(String, String)>,
     base: BundleVersion,
     back_to: Option<BundleVersion>,
 ) -> Result<Response, Problem> {
-    let operator = Operator::permitted(at, "bundle_apply", Right::Apply, None).await?;
     let authority = &at.authority;
     let loaded = load(authority, &files)?;
     let world = authority.refresh().await?;

@@ -6,7 +6,7 @@ use mandate_policy::decl::Right;
 use mandate_policy::{OperatorDenial, OperatorIdentity, Target};
 
 use crate::Authority;
-use crate::listen::{Connection, Origin};
+use crate::listen::{Connection, NO_OPERATOR, Origin};
 use crate::problem::Problem;
 use crate::world::World;
 
@@ -104,9 +104,7 @@ impl Identity {
             return Err(Problem::peer("operators come over the Unix socket"));
         };
         let (uid, users) = (peer.uid, at.authority.ports().users.clone());
-        // The user database can be far away.
-        let user = tokio::task::spawn_blocking(move || users.name(uid)).await;
-        let user = user.ok().and_then(Result::ok).flatten();
+        let user = at.authority.names().of(uid, users).await;
         Ok(Self { uid, user })
     }
 
@@ -143,7 +141,7 @@ async fn refuse(
     why: &OperatorDenial,
 ) -> Problem {
     let (rule, principal) = match why {
-        OperatorDenial::NoOperator { .. } => ("operator.none", None),
+        OperatorDenial::NoOperator { .. } => (NO_OPERATOR, None),
         OperatorDenial::NoRight { operator, .. } => (
             "operator.no_right",
             Some(Principal::Operator(operator.clone())),

@@ -41,6 +41,8 @@ pub(crate) async fn accept_epoch(
     State(at): State<Connection>,
     request: Request,
 ) -> Result<Response, Problem> {
+    // Before a byte of a large body is read.
+    Operator::any(&at, "accept_epoch").await?;
     let asked: Accept = body::json(request, MAX_BODY).await?;
     let target = Target::from(&Subject::Gateway {
         id: asked.gateway.clone(),

@@ -4,7 +4,6 @@ use mandate_decide::exchange::{
     self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, Open, OpenSubject,
     ParsedExchange, Person, Resume, Step, TaskSubject, VerifiedSubject,
 };
-use mandate_model::stop::StopSet;
 use mandate_model::task::Task;
 use mandate_model::{SpiffeId, TaskId, Timestamp};
 use mandate_ports::{Evidence, PeerProcess};
@@ -43,38 +42,34 @@ pub(crate) fn exchange_world<'a>(
     }
 }
 
-/// Authenticates a client. One that is stopped has proved what it is all the same: its refusal is
-/// recorded under its name and not among those of nobody.
+/// Authenticates a client. One that is stopped or not declared any more has proved what it is all
+/// the same: its refusal is recorded under its name and not among those of nobody (C3).
 pub(crate) fn authenticate(
     step: &'static str,
     assertion: Option<&str>,
     view: &exchange::World<'_>,
     world: &World,
-) -> Result<AuthenticatedClient, Refused> {
-    let why = match exchange::authenticate(assertion, view) {
-        Ok(client) => return Ok(client),
-        Err(why) => why,
-    };
-    if let ExchangeError::Stopped(_) = &why {
-        let stops = &StopSet::default();
-        let unstopped = exchange::World { stops, ..*view };
-        if let Ok(stopped) = exchange::authenticate(assertion, &unstopped) {
-            return Err(Caller::client(step, &stopped, world).refused(why.into()));
-        }
+) -> Result<(AuthenticatedClient, Caller), Refused> {
+    let identified = exchange::identify(assertion, view).map_err(Refused::early)?;
+    let caller = Caller::client(step, &identified, world);
+    match identified.admit(view) {
+        Ok(client) => Ok((client, caller)),
+        Err(why) => Err(caller.refused(why.into())),
     }
-    Err(Refused::early(why))
 }
 
 impl Chain<'_> {
     /// Grants, or names the rule and who broke it.
-    pub(super) async fn decide(&self, parsed: &ParsedExchange) -> Result<(Grant, Caller), Refused> {
+    pub(super) async fn decide(
+        &mut self,
+        parsed: &ParsedExchange,
+    ) -> Result<(Grant, Caller), Refused> {
         let step = super::name_of(&parsed.step);
         if let Step::Attest { audience, claimed } = &parsed.step {
             return self.attest(audience.as_deref(), claimed.as_ref()).await;
         }
         let assertion = parsed.client_assertion.as_deref();
-        let client = authenticate(step, assertion, &self.view(), self.world)?;
-        let mut caller = Caller::client(step, &client, self.world);
+        let (client, mut caller) = authenticate(step, assertion, &self.view(), self.world)?;
         match self.step(&client, &parsed.step, &mut caller).await {
             Ok(grant) => Ok((grant, caller)),
             Err(why) => Err(caller.refused(why)),
@@ -138,7 +133,7 @@ impl Chain<'_> {
     }
 
     async fn attest(
-        &self,
+        &mut self,
         audience: Option<&str>,
         claimed: Option<&SpiffeId>,
     ) -> Result<(Grant, Caller), Refused> {
@@ -151,6 +146,8 @@ impl Chain<'_> {
             .attest(evidence, &self.live.bundle)
             .await
             .map_err(|why| Refused::early(Refusal::Evidence(why)))?;
+        // Reading executables takes its time.
+        self.now = self.at.authority.now();
         let evident = Evident {
             agent: attested.agent,
             provider: attested.provider,
@@ -189,7 +186,9 @@ impl Chain<'_> {
         if let Some(task) = line.iter().find(|task| task.record.id == token.task()) {
             caller.in_task(task);
         }
-        Ok(token.confirm(line, &view)?)
+        let subject = token.confirm(line, &view)?;
+        caller.shows(subject.token());
+        Ok(subject)
     }
 
     async fn resume(

@@ -14,6 +14,7 @@ mod reply;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use mandate_decide::exchange::{Fresh, ParsedExchange, Step, parse};
+use mandate_model::stop::Subject;
 use mandate_model::{TaskId, TokenId};
 use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, KeyState, SignerError, Unit};
 
@@ -77,7 +78,7 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
         task: TaskId::new(now, authority.random()),
         token: TokenId::new(now, authority.random()),
     };
-    let chain = chain::Chain {
+    let mut chain = chain::Chain {
         at,
         world: &world,
         live,
@@ -85,6 +86,7 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
         fresh,
     };
     let (grant, caller) = chain.decide(parsed).await?;
+    let now = chain.now;
     let purpose = if grant.is_svid() {
         KeyPurpose::Svid
     } else {
@@ -94,7 +96,7 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
     let Some(key) = signer
         .current(purpose)
         .ok()
-        .filter(|key| world.keys.is_signing(key))
+        .filter(|key| world.may_sign(key))
     else {
         return Ok(None);
     };
@@ -108,13 +110,19 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
     };
     let mut sealed = sealed;
     let parts = sealed.take_parts();
+    // What was loaded for the decision can have taken long, and things expire.
+    let at_commit = authority.now();
+    if at_commit.since(now) > STALE {
+        return Ok(None);
+    }
     let unit = Unit {
         expect: Some(world.versions),
         live_tasks: parts
             .live_tasks
             .into_iter()
-            .map(|task| (task, now))
+            .map(|task| (task, at_commit))
             .collect(),
+        shown_tokens: caller.shown().to_vec(),
         changes: parts.effects.into_iter().map(change).collect(),
         events: parts.events,
         ..Unit::default()
@@ -163,15 +171,23 @@ fn kind_of(step: &Step) -> &'static str {
     }
 }
 
-impl crate::world::Keys {
-    /// Whether the snapshot knows `key` as one that signs.
-    pub(crate) fn is_signing(&self, key: &mandate_model::KeyId) -> bool {
-        self.all
-            .iter()
-            .any(|known| known.id == *key && known.state == KeyState::Signing)
+impl crate::world::World {
+    /// Whether the snapshot knows `key` as one that signs, and nobody has suspended it.
+    pub(crate) fn may_sign(&self, key: &mandate_model::KeyId) -> bool {
+        let is_signing = |known: &crate::world::PublicKey| known.state == KeyState::Signing;
+        let known = self.keys.all.iter().find(|known| known.id == *key);
+        known.is_some_and(is_signing) && !self.is_suspended(key)
+    }
+
+    /// Whether somebody has suspended `key`.
+    pub(crate) fn is_suspended(&self, key: &mandate_model::KeyId) -> bool {
+        let subject = Subject::Key { id: key.clone() };
+        self.stops.suspension(&subject).is_some()
     }
 }
 
 /// How often an exchange begins again because the world moved.
 const ROUNDS: usize = 12;
+/// A decision that took longer than this is made again before it is committed.
+const STALE: std::time::Duration = std::time::Duration::from_secs(1);
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);

@@ -3,12 +3,12 @@
 use axum::response::Response;
 use mandate_audit::{Decision, Event, What};
 use mandate_decide::exchange::{
-    ActorError, AuthenticatedClient, Evident, ExchangeError, FormError, OauthError, SubjectError,
+    ActorError, Evident, ExchangeError, FormError, IdentifiedClient, OauthError, SubjectError,
 };
 use mandate_model::mandate::Budget;
 use mandate_model::stop::Stopped;
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, BundleVersion, SpiffeId, StopVersion, Timestamp};
+use mandate_model::{ActorLevel, BundleVersion, SpiffeId, StopVersion, Timestamp, TokenId};
 use mandate_ports::{AttestRefusal, Conflict, PersonRefusal};
 
 use super::reply;
@@ -138,12 +138,25 @@ pub(crate) struct Caller {
     agent: SpiffeId,
     step: &'static str,
     template: Event,
+    shown: Vec<TokenId>,
 }
 
 impl Caller {
     /// A client that authenticated with its JWT-SVID.
-    pub(crate) fn client(step: &'static str, client: &AuthenticatedClient, world: &World) -> Self {
-        Self::new(step, client.actor().clone(), world)
+    pub(crate) fn client(step: &'static str, client: &IdentifiedClient, world: &World) -> Self {
+        let mut caller = Self::new(step, client.actor().clone(), world);
+        caller.shows(client.token());
+        caller
+    }
+
+    /// A token was shown beside the request.
+    pub(super) fn shows(&mut self, token: TokenId) {
+        self.shown.push(token);
+    }
+
+    /// The tokens that were shown: what is decided rests on them.
+    pub(super) fn shown(&self) -> &[TokenId] {
+        &self.shown
     }
 
     /// A process whose evidence held.
@@ -174,6 +187,7 @@ impl Caller {
             agent: actor.sub,
             step,
             template,
+            shown: Vec::new(),
         }
     }
 

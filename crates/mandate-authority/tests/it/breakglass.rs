@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mandate_ports::{Change, Unit};
 use serde_json::json;
 
 use crate::client::post_json;
@@ -125,6 +126,63 @@ async fn after_a_restart_every_gateway_counts_as_holding_a_lease() {
         (&proof["gateways"], &proof["lease_bounded"]),
         (&json!(1), &json!(1))
     );
+}
+
+#[tokio::test]
+async fn a_suspension_between_the_decision_and_its_commit_is_noticed() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    let suspension = serde_json::from_value(json!({
+        "subject": agent("backlog"), "reason": "INC-1", "operator": "operator:root",
+        "version": 0, "at": 0}));
+    lab.disk.get_ahead(Unit {
+        changes: vec![Change::Suspend(suspension.unwrap())],
+        ..Unit::default()
+    });
+    assert_eq!(lab.renew(&backlog, &task).await.error(), "access_denied");
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_between_the_decision_and_its_commit_is_noticed() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    let events = lab.events().await;
+    let token = events.iter().rev().find_map(|e| e.token).unwrap();
+    let until = lab.now().plus(LEASE);
+    lab.disk.get_ahead(Unit {
+        changes: vec![Change::RevokeToken { token, until }],
+        ..Unit::default()
+    });
+    assert!(!lab.renew(&backlog, &task).await.status.is_success());
+    let rules = lab.refused_rules().await;
+    assert_eq!(rules.len(), 1, "{rules:?}");
+}
+
+#[tokio::test]
+async fn a_suspended_signing_key_signs_nothing_more_and_another_takes_its_place() {
+    let lab = Lab::new().await;
+    let old = lab.svid("backlog").await;
+    let keys = lab.look("/operator/v1/keys").await.expect(200);
+    let signing = |k: &&serde_json::Value| k["purpose"] == "svid" && k["state"] == "signing";
+    let all = keys["keys"].as_array().unwrap().clone();
+    let key = all.iter().find(signing).unwrap()["id"].clone();
+    lab.suspend(json!({"kind": "key", "id": key})).await;
+    assert!(!lab.open(&old, "nightly", &[]).await.status.is_success());
+    let mut fresh = lab.attest("backlog", "b", &[]).await;
+    while fresh.status == 503 {
+        fresh = lab.attest("backlog", "b", &[]).await;
+    }
+    lab.open(&fresh.token(), "nightly", &[]).await.expect(200);
+    let keys = lab.look("/operator/v1/keys").await.expect(200);
+    let all = keys["keys"].as_array().unwrap().clone();
+    let now: Vec<_> = all
+        .iter()
+        .filter(signing)
+        .map(|k| k["id"].clone())
+        .collect();
+    assert!(now.len() == 1 && now[0] != key, "{now:?}");
 }
 
 #[tokio::test]

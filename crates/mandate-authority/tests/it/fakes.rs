@@ -1,15 +1,19 @@
 //! What the test decides in place of the machine: evidence, and whether the disk is full.
 
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use mandate_attest::KernelPeers;
 use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName};
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, StoreError, Unit, Writer,
+    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, PeerProcess, Peers,
+    StoreError, Unit, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
+use tokio::sync::watch;
 
 /// Says what the test says: which agent type the next evidence is of.
 #[derive(Default)]
@@ -38,16 +42,60 @@ impl Attestor for SaidSo {
     }
 }
 
-/// The store's writer, and whether its disk is full.
+/// The kernel's word on peers, but for their user: a test has no other users of the machine.
+#[derive(Default)]
+pub(crate) struct Crowd(Mutex<Option<u32>>);
+
+impl Crowd {
+    /// From now on peers are of this user; of their own if it is `None`.
+    pub(crate) fn come_as(&self, uid: Option<u32>) {
+        *self.0.lock().unwrap() = uid;
+    }
+}
+
+impl Peers for Crowd {
+    fn peer(&self, socket: BorrowedFd<'_>) -> std::io::Result<PeerProcess> {
+        let peer = KernelPeers.peer(socket)?;
+        let uid = self.0.lock().unwrap().unwrap_or(peer.uid);
+        Ok(PeerProcess { uid, ..peer })
+    }
+}
+
+/// The store's writer, and whether its disk is full or hangs.
 pub(crate) struct Disk {
     store: Arc<SqliteStore>,
     full: AtomicBool,
+    hangs: watch::Sender<bool>,
+    waiting: watch::Sender<usize>,
+    first: Mutex<Option<Unit>>,
 }
 
 impl Disk {
     pub(crate) fn of(store: Arc<SqliteStore>) -> Self {
-        let full = AtomicBool::new(false);
-        Self { store, full }
+        Self {
+            store,
+            full: AtomicBool::new(false),
+            hangs: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
+            first: Mutex::new(None),
+        }
+    }
+
+    /// From now on nothing is written, until it goes on.
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.hangs.send_replace(hangs);
+    }
+
+    /// Until so many writes have begun to hang.
+    pub(crate) async fn until_waiting(&self, count: usize) {
+        let mut waiting = self.waiting.subscribe();
+        waiting.wait_for(|seen| *seen >= count).await.unwrap();
+    }
+
+    /// Commits `unit` between the next decision to issue and its commit, as another authority at
+    /// the same store would.
+    pub(crate) fn get_ahead(&self, unit: Unit) {
+        *self.first.lock().unwrap() = Some(unit);
     }
 
     pub(crate) fn fill(&self, full: bool) {
@@ -60,6 +108,17 @@ impl Writer for Disk {
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(CommitError::Store(StoreError::Full));
+        }
+        if *self.hangs.borrow() {
+            self.waiting.send_modify(|count| *count += 1);
+            let mut hangs = self.hangs.subscribe();
+            hangs.wait_for(|hangs| !hangs).await.unwrap();
+        }
+        if unit.expect.is_some() {
+            let first = self.first.lock().unwrap().take();
+            if let Some(first) = first {
+                self.store.commit(first).await?;
+            }
         }
         self.store.commit(unit).await
     }

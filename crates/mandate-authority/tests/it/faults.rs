@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::client::{Lines, get_tcp};
+use crate::client::{Lines, get_tcp, post_json};
 use crate::control::{lease, versions};
-use crate::lab::{Lab, agent};
+use crate::lab::{LEASE, Lab, agent};
 
 #[tokio::test]
 async fn a_full_disk_denies_says_so_and_is_recovered_from_without_help() {
@@ -82,6 +82,51 @@ async fn a_suspension_acts_when_nothing_can_be_written_and_is_stored_when_it_can
         lab.attest("backlog", "b", &[]).await.error(),
         "access_denied"
     );
+}
+
+#[tokio::test]
+async fn a_lease_that_a_hung_disk_gives_back_after_a_suspension_is_no_lease() {
+    let lab = Lab::new().await;
+    let asked = lease("g-1", &versions(&lab).await);
+    let control = lab.socket("control.sock");
+    lab.disk.hang(true);
+    let renewing =
+        tokio::spawn(async move { post_json(&control, "/control/v1/lease", &asked).await });
+    lab.disk.until_waiting(1).await;
+    let proof = lab.suspend(agent("backlog")).await;
+    assert_eq!(
+        (&proof["effective"], &proof["durable"], &proof["gateways"]),
+        (&json!(true), &json!(false), &json!(0))
+    );
+    lab.disk.hang(false);
+    renewing.await.unwrap().expect(503);
+    until_ready(&lab).await;
+    let now = versions(&lab).await;
+    lab.control("/control/v1/lease", &lease("g-1", &now))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_after_the_suspension_does_not_hold_back_the_word() {
+    let lab = Lab::new().await;
+    lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
+        .await
+        .expect(200);
+    let socket = lab.socket("operator.sock");
+    let body = json!({"subject": agent("backlog"), "reason": "INC-1"});
+    let waiting =
+        tokio::spawn(async move { post_json(&socket, "/operator/v1/suspend", &body).await });
+    let mut moved = lab.authority.versions();
+    moved.wait_for(|v| v.stops.get() > 0).await.unwrap();
+    lab.disk.hang(true);
+    lab.pass(LEASE * 2);
+    let proof = waiting.await.unwrap().expect(200);
+    assert_eq!(
+        (&proof["effective"], &proof["durable"]),
+        (&json!(true), &json!(true))
+    );
+    lab.disk.hang(false);
 }
 
 /// The authority looks at its store once a second, by itself.

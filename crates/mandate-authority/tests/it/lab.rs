@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_attest::{KernelPeers, OidcOptions, OidcPersonVerifier, PasswdUsers};
+use mandate_attest::{OidcOptions, OidcPersonVerifier, PasswdUsers};
 use mandate_audit::Event;
 use mandate_authority::{Authority, Config, Door, Doors, Ports};
 use mandate_decide::Lifetimes;
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, get, post_form, post_json};
-use crate::fakes::{Disk, SaidSo};
+use crate::fakes::{Crowd, Disk, SaidSo};
 
 pub(crate) const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -54,6 +54,7 @@ pub(crate) struct Lab {
     pub(crate) public: SocketAddr,
     pub(crate) observe: SocketAddr,
     pub(crate) disk: Arc<Disk>,
+    pub(crate) crowd: Arc<Crowd>,
     said: Arc<SaidSo>,
     stop: CancellationToken,
     served: JoinHandle<()>,
@@ -87,6 +88,7 @@ impl Lab {
         let disk = Arc::new(Disk::of(store.clone()));
         let keys = Arc::new(TestKeys::default());
         let said = Arc::new(SaidSo::default());
+        let crowd = Arc::new(Crowd::default());
         let people = OidcPersonVerifier::new(OidcOptions::default(), clock.clone()).unwrap();
         let ports = Ports {
             writer: disk.clone(),
@@ -96,7 +98,7 @@ impl Lab {
             signer: keys.clone(),
             key_source: keys.clone(),
             attestor: said.clone(),
-            peers: Arc::new(KernelPeers),
+            peers: crowd.clone(),
             people: Arc::new(people),
             users: Arc::new(PasswdUsers),
             clock: clock.clone(),
@@ -131,6 +133,7 @@ impl Lab {
             public,
             observe,
             disk,
+            crowd,
             said,
             stop,
             served,

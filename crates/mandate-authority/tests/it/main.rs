@@ -11,6 +11,7 @@
 mod breakglass;
 mod client;
 mod control;
+mod doors;
 mod exchanges;
 mod fakes;
 mod faults;
