@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::admission::{Admission, Go};
-use crate::egress::{Egress, End, EndOnDrop, Passing};
+use crate::egress::{Egress, End, Message, Passing};
 
 /// Any body that brings bytes.
 pub(crate) type AnyBody = Pin<Box<dyn Body<Data = Bytes, Error = BodyError> + Send>>;
@@ -31,21 +31,19 @@ pub(crate) struct Checked {
     egress: Arc<Egress>,
     inner: Option<AnyBody>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    _end: EndOnDrop,
+    message: Message,
 }
 
 impl Checked {
     /// `inner` on its way through `egress`, one of the admission's two.
     pub(crate) fn new(admission: &Arc<Admission>, egress: &Arc<Egress>, inner: AnyBody) -> Self {
-        if inner.is_end_stream() {
-            egress.finish(End::Whole);
-        }
+        let message = Message::new(egress, inner.is_end_stream());
         Self {
             admission: Arc::clone(admission),
             egress: Arc::clone(egress),
             inner: Some(inner),
             cut: Box::pin(admission.cancelled_owned()),
-            _end: EndOnDrop(Arc::clone(egress)),
+            message,
         }
     }
 
@@ -107,8 +105,11 @@ impl Body for Checked {
         }
     }
 
+    /// hyper asks this right before it queues the head. Of what was cut nothing may pass for whole.
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(|body| body.is_end_stream())
+        self.message.take();
+        let cut = self.inner.is_some() && self.admission.cut().is_some();
+        !cut && self.inner.as_ref().is_none_or(|body| body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -170,11 +171,40 @@ where
     Box::pin(body.map_err(|why| BodyError::Source(Box::new(why))))
 }
 
-/// `body`, which breaks off where it is longer than `limit`.
-pub(crate) fn limited(body: AnyBody, limit: u64) -> AnyBody {
+/// A request's body as it goes on: it breaks off where it is longer than `limit`, and has no
+/// trailers, which nobody looked at and some servers take for header fields (RFC 9110 §6.5.1).
+pub(crate) fn of_request(body: AnyBody, limit: u64) -> AnyBody {
     use http_body_util::{BodyExt, Limited};
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    Box::pin(Limited::new(body, limit).map_err(BodyError::Source))
+    let body = Limited::new(body, limit).map_err(BodyError::Source);
+    Box::pin(WithoutTrailers(Box::pin(body)))
+}
+
+struct WithoutTrailers(AnyBody);
+
+impl Body for WithoutTrailers {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match std::task::ready!(self.0.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) if !frame.is_data() => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
 }
 
 /// Bytes that are there already.

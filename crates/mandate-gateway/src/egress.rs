@@ -2,11 +2,11 @@
 //!
 //! An admission may be forgotten only when nothing of it waits in a buffer of hyper, h2 or rustls;
 //! otherwise a suspension would find no admission and the buffer would leave after it was called
-//! effective (B1). So every chunk is counted until whoever buffers it lets go of it, and then one
+//! effective (B1). So the head and every chunk are counted until whoever buffers them lets go of them, and then one
 //! complete flush of the socket must follow.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -21,7 +21,7 @@ pub(crate) struct Egress {
     socket: ArcSwapOption<Socket>,
     bytes: AtomicU64,
     end: AtomicU8,
-    /// Chunks that were handed to hyper and not let go of.
+    /// Heads and chunks that were handed to hyper and not let go of.
     pending: AtomicUsize,
     /// The socket's flush count when the last chunk was let go of.
     mark: AtomicU64,
@@ -128,10 +128,22 @@ impl Egress {
             if self.is_clear() {
                 return;
             }
+            self.hurry();
             tokio::select! {
                 () = changed => {}
                 () = flushed => {}
             }
+        }
+    }
+
+    /// Has the connection flush again if that alone is missing: over HTTP/2 the last thing can be let
+    /// go of by another task than the one that flushes, after it has flushed.
+    fn hurry(&self) {
+        if let (0, Some(socket)) = (
+            self.pending.load(Ordering::SeqCst),
+            self.socket.load().as_ref(),
+        ) {
+            socket.hurry();
         }
     }
 
@@ -199,14 +211,43 @@ impl Drop for Passing {
     }
 }
 
-/// Ends a direction if nothing else ended it: held by whoever could be dropped half-way.
+/// A message under way, from before its head can be handed on until whoever sends it lets go of it.
+///
+/// hyper queues the head before it drops the body, so while this lives the head may still come.
 #[derive(Debug)]
-pub(crate) struct EndOnDrop(pub(crate) Arc<Egress>);
+pub(crate) struct Message {
+    egress: Arc<Egress>,
+    /// There is no body, so nothing but the drop tells the end.
+    empty: bool,
+    /// Whoever sends it has looked whether a body follows: it is at the head.
+    taken: AtomicBool,
+}
 
-impl Drop for EndOnDrop {
-    /// Marks only.
+impl Message {
+    /// A message that is to leave by `egress`.
+    pub(crate) fn new(egress: &Arc<Egress>, empty: bool) -> Self {
+        egress.pending.fetch_add(1, Ordering::SeqCst);
+        Self {
+            egress: Arc::clone(egress),
+            empty,
+            taken: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that its head is being handed on.
+    pub(crate) fn take(&self) {
+        self.taken.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Message {
+    /// Marks only. Ends the direction if nothing else ended it.
     fn drop(&mut self) {
-        self.0.finish(End::Dropped);
+        let whole = self.empty && self.taken.load(Ordering::SeqCst);
+        self.egress
+            .finish(if whole { End::Whole } else { End::Dropped });
+        self.egress.pending.fetch_sub(1, Ordering::SeqCst);
+        self.egress.changed.notify_waiters();
     }
 }
 
@@ -214,3 +255,33 @@ const OPEN: u8 = 0;
 const WHOLE: u8 = 1;
 const BROKEN: u8 = 2;
 const DROPPED: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_under_way_until_it_is_let_go_of() {
+        let egress = Arc::new(Egress::default());
+        let message = Message::new(&egress, true);
+        assert_eq!(egress.pending.load(Ordering::SeqCst), 1);
+        assert_eq!(egress.ended(), None);
+        message.take();
+        drop(message);
+        assert_eq!(egress.ended(), Some(End::Whole));
+        assert_eq!(egress.pending.load(Ordering::SeqCst), 0);
+    }
+
+    #[test]
+    fn a_message_that_nobody_took_or_that_has_a_body_to_come_was_dropped() {
+        for (empty, taken) in [(true, false), (false, true)] {
+            let egress = Arc::new(Egress::default());
+            let message = Message::new(&egress, empty);
+            if taken {
+                message.take();
+            }
+            drop(message);
+            assert_eq!(egress.ended(), Some(End::Dropped));
+        }
+    }
+}

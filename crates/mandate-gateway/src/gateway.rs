@@ -139,12 +139,7 @@ impl Gateway {
             marks,
             lease_grace: config.lease_grace,
         });
-        let shipping = ship(
-            client,
-            config.id,
-            ports.spool,
-            Arc::clone(&front.recorder.appended),
-        );
+        let shipping = ship(client, config.id, front.recorder.clone());
         let tasks = [
             tokio::spawn(control.run()),
             tokio::spawn(shipping),
@@ -278,7 +273,7 @@ async fn keep_house(front: Arc<Front>) {
 /// A gateway that is not ready gets no requests, so it finds out by itself whether it can record
 /// again; the record that shows it tells of the gap.
 async fn try_recording_again(recorder: &Recorder) {
-    if recorder.trouble().is_some() {
+    if recorder.may_have_passed() {
         let message =
             "this gateway could not write records for a time; what it refused meanwhile has none";
         let what = What::Alarm {

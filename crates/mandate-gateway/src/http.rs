@@ -18,7 +18,7 @@ mod upstream_token;
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{Request, StatusCode, Version};
+use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_decide::enforce::{
     Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
@@ -32,7 +32,7 @@ pub use route::Routing;
 pub(crate) use upstream_token::UpstreamTokens;
 
 use crate::admission::{Admission, Admitted};
-use crate::body::{AnyBody, limited};
+use crate::body::{AnyBody, of_request};
 use crate::egress::End;
 use crate::upstream::Lent;
 use outcome::Decided;
@@ -72,8 +72,11 @@ async fn pass(
     check_size(server, &request)?;
     let (head, body) = request.into_parts();
 
-    // Classify: what will be sent, byte for byte. The result is kept until it is known who asks.
-    let pending = classify(server, &request_head(&head, &routed.target));
+    // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
+    // is kept until it is known who asks.
+    let sent = headers::as_sent(&head.headers, server);
+    let target = inject::target_as_sent(routed.target, server);
+    let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.
     let token =
@@ -91,7 +94,10 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &head, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
-    let read = attributes::read_attributes(pending, &head, body, &front.limits).await;
+    // No longer than a body may stand still, and never beyond the token.
+    let left = token.claims().expires_at.since(front.now());
+    let within = server.http.idle_timeout.min(left);
+    let read = attributes::read_attributes(pending, &sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
     // Decide: pure, over one snapshot.
@@ -125,8 +131,12 @@ async fn pass(
     let concurrent = server.internal && classified.effect() == Effect::Read;
     let (receipt, answered) = {
         let recording = front.recorder.append(record.clone());
-        let forwarding =
-            inject_and_forward(front, &access, server, &head, &routed.target, body, reply);
+        let outgoing = Unaddressed {
+            head: &head,
+            sent,
+            target: &target,
+        };
+        let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
         if concurrent {
             tokio::join!(recording, forwarding)
         } else {
@@ -205,6 +215,13 @@ async fn finish(
     refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
 }
 
+/// A request that is admitted and lacks what this gateway puts in.
+struct Unaddressed<'a> {
+    head: &'a Parts,
+    sent: HeaderMap,
+    target: &'a str,
+}
+
 type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
 
 /// Inject, then forward. The credential is fetched after the decision and after nothing else.
@@ -212,24 +229,18 @@ async fn inject_and_forward(
     front: &Arc<Front>,
     access: &Arc<Admission>,
     server: &ServerWorkload,
-    head: &Parts,
-    target: &str,
+    request: Unaddressed<'_>,
     body: AnyBody,
     reply: &mut Reply,
 ) -> Forwarded {
+    let Unaddressed { head, sent, target } = request;
     let shown = authenticate::bearer(&head.headers)?;
     let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
-    let outgoing = inject::outgoing(
-        &*front.credentials,
-        server,
-        head.headers.clone(),
-        target,
-        token,
-    );
+    let outgoing = inject::outgoing(&*front.credentials, server, sent, target, token);
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
-    let body = limited(body, server.http.max_body_bytes);
+    let body = of_request(body, server.http.max_body_bytes);
     let forwarding = forward::forward(front, access, server, head, &outgoing, body, reply);
     let answered = forward::unless_cut(access, forwarding).await?;
     Ok((answered, outgoing.needles))
@@ -252,11 +263,11 @@ async fn unrecorded(
     Refused::after_admission(Refusal::Unrecorded(why))
 }
 
-fn request_head<'a>(head: &'a Parts, target: &'a str) -> RequestHead<'a> {
+fn request_head<'a>(head: &'a Parts, target: &'a str, sent: &'a HeaderMap) -> RequestHead<'a> {
     RequestHead {
         method: head.method.as_str(),
         path_and_query: target,
-        headers: &head.headers,
+        headers: sent,
     }
 }
 

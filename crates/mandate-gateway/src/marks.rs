@@ -1,6 +1,7 @@
 //! What this gateway has seen of the store, on disk: a store that goes back is refused (B4).
 
 use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use mandate_model::stop::{StopSet, Suspension};
@@ -93,22 +94,47 @@ impl Marks {
             })
     }
 
+    /// Moves damaged marks at `path` aside, so that a gateway can start without them; tells where they
+    /// are then. For an operator who accepts the store's state as it is: which suspensions this gateway
+    /// knew cannot be told any more. `None` where the marks are not damaged; nothing is moved then.
+    ///
+    /// # Errors
+    /// If the file cannot be read or renamed.
+    pub fn set_aside_damaged(path: &Path) -> Result<Option<PathBuf>, MarksError> {
+        match Self::read(path) {
+            Err(MarksError::Damaged { .. }) => {}
+            Ok(_) => return Ok(None),
+            Err(why) => return Err(why),
+        }
+        let moved = (0_u32..).map(|n| suffixed(path, &format!(".damaged-{n}")));
+        let aside = moved.into_iter().find(|to| !to.exists());
+        let aside = aside.unwrap_or_else(|| suffixed(path, ".damaged"));
+        std::fs::rename(path, &aside)
+            .and_then(|()| sync_folder_of(path))
+            .map_err(|why| io_error(path, why))?;
+        Ok(Some(aside))
+    }
+
     /// Replaces the marks at `path`, durably, whole or not at all.
     pub fn write(&self, path: &Path) -> Result<(), MarksError> {
         self.replace(path).map_err(|why| io_error(path, why))
     }
 
     fn replace(&self, path: &Path) -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut name = path.as_os_str().to_owned();
-        name.push(".new");
-        let new = PathBuf::from(name);
-        let mut file = std::fs::File::create(&new)?;
+        let new = suffixed(path, ".new");
+        let mut file = std::fs::File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)?;
+        // One that an earlier crash left keeps its mode otherwise.
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
         // A crash before this line leaves the old marks, after it the new ones.
         std::fs::rename(&new, path)?;
-        std::fs::File::open(folder)?.sync_all()
+        sync_folder_of(path)
     }
 
     /// The marks after `versions` with `stops` were applied.
@@ -159,6 +185,19 @@ impl Marks {
     }
 }
 
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
 fn io_error(path: &Path, why: std::io::Error) -> MarksError {
     MarksError::Io {
         path: path.to_owned(),
@@ -187,11 +226,26 @@ mod tests {
         assert_eq!(Marks::read(&path).unwrap(), None);
         marks().write(&path).unwrap();
         assert_eq!(Marks::read(&path).unwrap(), Some(marks()));
-        std::fs::write(&path, b"{}").unwrap();
-        assert!(matches!(
-            Marks::read(&path),
-            Err(MarksError::Damaged { .. })
-        ));
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn only_damaged_marks_are_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("marks.json");
+        assert_eq!(Marks::set_aside_damaged(&path).unwrap(), None);
+        marks().write(&path).unwrap();
+        assert_eq!(Marks::set_aside_damaged(&path).unwrap(), None);
+        for n in 0..2 {
+            std::fs::write(&path, b"{}").unwrap();
+            let read = Marks::read(&path);
+            assert!(matches!(read, Err(MarksError::Damaged { .. })));
+            let aside = Marks::set_aside_damaged(&path).unwrap().unwrap();
+            assert!(aside.ends_with(format!("marks.json.damaged-{n}")));
+            assert_eq!(std::fs::read(aside).unwrap(), b"{}");
+            assert_eq!(Marks::read(&path).unwrap(), None);
+        }
     }
 
     #[test]

@@ -18,8 +18,16 @@ pub(crate) struct Recorder {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) appended: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
-    /// Why the last append failed, if it did.
-    pub(crate) failed: Arc<ArcSwapOption<SpoolError>>,
+    /// The last failure that stands in the way of every admission.
+    pub(crate) failed: Arc<ArcSwapOption<Failure>>,
+}
+
+/// Why no admission can be recorded.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    why: SpoolError,
+    /// How far shipping was then.
+    shipped: (String, u64),
 }
 
 impl Recorder {
@@ -32,13 +40,30 @@ impl Recorder {
         match &receipt {
             Ok(_) => {
                 self.appended.notify_one();
-                if self.failed.load().is_some() {
+                if self.may_have_passed() {
                     self.failed.store(None);
                 }
             }
-            Err(why) => self.failed.store(Some(Arc::new(why.clone()))),
+            // The fault of this one record, not of the spool.
+            Err(SpoolError::Encoding(_)) => {}
+            Err(why) => self.failed.store(Some(Arc::new(Failure {
+                why: why.clone(),
+                shipped: self.shipped(),
+            }))),
         }
         receipt
+    }
+
+    fn shipped(&self) -> (String, u64) {
+        (self.spool.head().spool, self.spool.unshipped_from())
+    }
+
+    /// Whether it makes sense to try again what failed. Where too much waits, other records than
+    /// admissions show nothing; only shipping helps.
+    pub(crate) fn may_have_passed(&self) -> bool {
+        self.failed.load().as_ref().is_some_and(|failed| {
+            failed.why != SpoolError::Unshipped || failed.shipped != self.shipped()
+        })
     }
 
     /// Writes `event` for whom nobody waits. A failure is logged: the access that it tells of has
@@ -60,7 +85,7 @@ impl Recorder {
     /// Why records cannot be written, as far as the last one showed.
     pub(crate) fn trouble(&self) -> Option<String> {
         let failed = self.failed.load_full()?;
-        Some(format!("records cannot be written: {failed}"))
+        Some(format!("records cannot be written: {}", failed.why))
     }
 
     /// Where the spool stands.
@@ -68,11 +93,12 @@ impl Recorder {
         self.spool.head()
     }
 
-    /// How many records wait to be shipped.
+    /// How many records wait to be shipped, in this spool and in those that were closed.
     pub(crate) fn unshipped(&self) -> u64 {
-        self.spool
-            .head()
-            .next
-            .saturating_sub(self.spool.unshipped_from())
+        let waiting = |spool: &dyn Spool| spool.head().next.saturating_sub(spool.unshipped_from());
+        let retired = self.spool.retired();
+        retired.iter().fold(waiting(&*self.spool), |sum, former| {
+            sum.saturating_add(waiting(&**former))
+        })
     }
 }

@@ -102,6 +102,12 @@ impl Socket {
         self.changed.notified()
     }
 
+    /// Has whoever drives the connection look at it again, and so flush it.
+    pub(crate) fn hurry(&self) {
+        self.reader.wake();
+        self.writer.wake();
+    }
+
     /// From here on the socket writes only under a lease.
     pub(crate) fn hold(&self) {
         self.holds.fetch_add(1, Ordering::SeqCst);

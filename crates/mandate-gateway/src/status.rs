@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     trouble: Mutex<Option<String>>,
+    /// Why what was seen of the store is not on disk, if it is not.
+    forgetful: Mutex<Option<String>>,
 }
 
 impl Status {
@@ -19,11 +21,21 @@ impl Status {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// What was seen of the store is durable, or not: a gateway that went on after a crash would then
+    /// not notice a store that went back.
+    pub(crate) fn marks(&self, failed: Option<String>) {
+        *self
+            .forgetful
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = failed;
+    }
+
     /// The last trouble.
     pub(crate) fn what(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let of = |what: &Mutex<Option<String>>| {
+            let what = what.lock().unwrap_or_else(PoisonError::into_inner);
+            what.clone()
+        };
+        of(&self.forgetful).or_else(|| of(&self.trouble))
     }
 }

@@ -194,13 +194,16 @@ async fn read_exactly(body: &mut hyper::body::Incoming, bytes: usize) -> Result<
 }
 
 /// An upload whose chunks a test sends.
-async fn upload(
-    world: &World,
-    token: &str,
-) -> (
+async fn upload(world: &World, token: &str) -> Uploading {
+    begin(world, token, Request::put("/records/customers/acme/files")).await
+}
+
+type Uploading = (
     mpsc::UnboundedSender<Bytes>,
     tokio::task::JoinHandle<Result<http::Response<hyper::body::Incoming>, hyper::Error>>,
-) {
+);
+
+async fn begin(world: &World, token: &str, request: http::request::Builder) -> Uploading {
     let (chunks, receiver) = mpsc::unbounded_channel::<Bytes>();
     let frames = futures_util::stream::unfold(receiver, |mut receiver| async move {
         let chunk = receiver.recv().await?;
@@ -209,8 +212,9 @@ async fn upload(
             receiver,
         ))
     });
-    let request = Request::put("/records/customers/acme/files")
+    let request = request
         .header("host", "gateway")
+        .header("content-type", "application/json")
         .header("authorization", format!("Bearer {token}"))
         .body(StreamBody::new(Box::pin(frames)))
         .unwrap();
@@ -255,6 +259,40 @@ async fn an_upload_streams_through_and_is_whole() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_reach_no_upstream() {
+    let world = tls_world().await;
+    let mut config = (*world.trust).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let name = ServerName::try_from("records.acme.example").unwrap();
+    let stream = TcpStream::connect(world.tls_address).await.unwrap();
+    let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let (mut agent, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-customer", "globex".parse().unwrap());
+    let frames = [
+        Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"body"))),
+        Ok(Frame::trailers(trailers)),
+    ];
+    let request = Request::put("https://records.acme.example/customers/acme/files")
+        .header("authorization", format!("Bearer {}", upload_token(&world)))
+        .header("trailer", "x-customer")
+        .body(StreamBody::new(futures_util::stream::iter(frames)))
+        .unwrap();
+    let response = agent.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let arrived = world.upstream.arrived();
+    assert_eq!(arrived[0].body, "body");
+    assert!(arrived[0].trailers.is_none() && !arrived[0].headers.contains_key("trailer"));
+}
+
+#[tokio::test]
 async fn suspension_cuts_an_open_upload() {
     let world = World::new().await;
     let (chunks, answer) = upload(&world, &upload_token(&world)).await;
@@ -270,6 +308,28 @@ async fn suspension_cuts_an_open_upload() {
     world.until(|w| w.gateway.status().open_accesses == 0).await;
     let arrived = world.upstream.arrived();
     assert!(arrived.iter().all(|a| !a.body.ends_with(b"second")));
+}
+
+#[tokio::test]
+async fn a_body_that_is_decided_on_must_come_in_time_and_before_its_token_ends() {
+    for (idle, lives) in [("1s", 60), ("60s", 2)] {
+        let world = World::with(Options {
+            server: format!("http: {{idleTimeout: {idle}}}"),
+            ..Options::default()
+        })
+        .await;
+        let mut claims = claims("executor", "refund", world.clocks.now());
+        claims.expires_at = world.clocks.now().plus(Duration::from_secs(lives));
+        let token = world.authority.keys.sign(claims);
+        let request = Request::post("/records/customers/acme/refunds");
+        let (chunks, answer) = begin(&world, &token, request).await;
+        chunks.send(Bytes::from_static(b"{")).unwrap();
+        let answer = tokio::time::timeout(Duration::from_secs(10), answer).await;
+        let refused = refusal(answer.unwrap().unwrap().unwrap()).await;
+        let late = (StatusCode::REQUEST_TIMEOUT, "request.body".to_owned());
+        assert_eq!(refused, late);
+        assert!(world.upstream.arrived().is_empty());
+    }
 }
 
 #[tokio::test]

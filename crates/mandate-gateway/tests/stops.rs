@@ -310,6 +310,26 @@ async fn a_store_that_an_operator_accepts_is_good_again() {
 }
 
 #[tokio::test]
+async fn marks_that_could_not_be_written_are_told_of_and_written_later() {
+    let world = World::new().await;
+    let path = world.folder.path().join("marks.json");
+    std::fs::remove_file(&path).unwrap();
+    // Nothing can be renamed over a folder.
+    std::fs::create_dir(&path).unwrap();
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    let trouble = world.gateway.status().trouble.unwrap();
+    assert!(trouble.contains("not on disk"), "{trouble}");
+    world.record(|r| matches!(r.what, What::Alarm { .. })).await;
+    std::fs::remove_dir(&path).unwrap();
+    world.until(|w| w.gateway.status().trouble.is_none()).await;
+    let marks = mandate_gateway::Marks::read(&path).unwrap().unwrap();
+    assert_eq!((marks.stops, marks.suspensions.len()), (version, 1));
+}
+
+#[tokio::test]
 async fn suspend_works_without_a_writable_disk() {
     let world = World::new().await;
     let mut body = open_stream(&world).await;

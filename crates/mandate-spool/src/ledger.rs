@@ -61,6 +61,17 @@ pub(crate) struct Waiting {
     pub(crate) oldest: Option<Timestamp>,
 }
 
+impl Waiting {
+    /// Both together.
+    pub(crate) fn and(self, other: Waiting) -> Waiting {
+        Waiting {
+            records: self.records.saturating_add(other.records),
+            bytes: self.bytes.saturating_add(other.bytes),
+            oldest: [self.oldest, other.oldest].into_iter().flatten().min(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     next: u64,
@@ -232,6 +243,10 @@ impl Ledger {
 
 fn write_marker(path: &Path, next: u64) -> io::Result<()> {
     let aside = path.with_extension("shipped-tmp");
-    std::fs::write(&aside, next.to_string())?;
+    let mut file = crate::private::file_options()
+        .create(true)
+        .truncate(true)
+        .open(&aside)?;
+    io::Write::write_all(&mut file, next.to_string().as_bytes())?;
     std::fs::rename(&aside, path)
 }

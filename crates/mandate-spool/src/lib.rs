@@ -27,6 +27,7 @@ mod format;
 mod group;
 mod ledger;
 mod options;
+mod private;
 mod recover;
 mod segment;
 mod spool;

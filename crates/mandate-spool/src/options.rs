@@ -8,7 +8,7 @@ use mandate_model::GatewayId;
 /// Where a spool is and how it behaves.
 #[derive(Debug, Clone)]
 pub struct SpoolOptions {
-    /// The folder; made if it is missing. One process at a time.
+    /// The folder; made if it is missing, for the gateway's user alone. One process at a time.
     pub directory: PathBuf,
     /// The gateway instance, part of every record's key.
     pub gateway: GatewayId,
@@ -19,6 +19,11 @@ pub struct SpoolOptions {
 }
 
 /// Sizes of a spool. Each has a sane default.
+///
+/// What may wait to be shipped is said for records on whose account something is let happen:
+/// admissions and the progress of what was admitted. Twice as much may wait of all records together,
+/// however old, so that cuts, ends, refusals and alarms are not lost while the disk has room. What
+/// waits in spools that were closed counts as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpoolLimits {
     /// A segment file's size, in bytes; at least 512 KiB.
@@ -69,6 +74,19 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         reason: String,
+    },
+    /// Others than the gateway's user own the folder or a file in it, or can open it.
+    #[error(
+        "`{}` must belong to the gateway's user and to nobody else: `chown {user} {} && chmod {mode} {}`",
+        .path.display(), .path.display(), .path.display()
+    )]
+    Exposed {
+        /// The folder or file.
+        path: PathBuf,
+        /// The gateway's user.
+        user: u32,
+        /// The mode that it must have.
+        mode: &'static str,
     },
     /// Acknowledged records are damaged.
     #[error(

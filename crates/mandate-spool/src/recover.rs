@@ -15,6 +15,7 @@ use mandate_model::Timestamp;
 use crate::OpenError;
 use crate::format::{self, BLOCK, GroupHeader, usize_of};
 use crate::ledger::{GroupPlace, Ledger};
+use crate::private;
 use crate::segment::{Segment, sync_directory};
 
 /// A spool as it was found, whole up to `end`.
@@ -68,7 +69,7 @@ fn spool_of(path: &Path) -> String {
 /// Moves files to `damaged-<spool>`.
 pub(crate) fn set_aside(directory: &Path, spool: &str, files: &[PathBuf]) -> io::Result<()> {
     let aside = directory.join(format!("damaged-{spool}"));
-    std::fs::create_dir_all(&aside)?;
+    private::make(&aside)?;
     for file in files {
         std::fs::rename(file, aside.join(file.file_name().unwrap_or_default()))?;
     }
@@ -89,9 +90,9 @@ pub(crate) fn recover(directory: &Path, files: &[PathBuf]) -> Result<Recovered, 
 
 fn open(path: &Path) -> Result<Arc<Segment>, OpenError> {
     let segment = Segment::open(path).map_err(|e| OpenError::unusable(path, &e))?;
-    segment
-        .map(Arc::new)
-        .ok_or_else(|| damaged(path, 0, "its header is not whole"))
+    let segment = segment.ok_or_else(|| damaged(path, 0, "its header is not whole"))?;
+    private::check(path, &segment.file)?;
+    Ok(Arc::new(segment))
 }
 
 fn damaged(path: &Path, offset: u64, reason: &'static str) -> OpenError {

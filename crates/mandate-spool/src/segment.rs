@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FallocateFlags;
 
 use crate::format::{BLOCK, SegmentHeader, usize_of};
+use crate::private;
 
 /// A segment file and what its header says. Shared by the writer and by readers; only the writer
 /// writes, and never where a reader was told to look.
@@ -39,7 +40,10 @@ impl Segment {
     }
 
     fn write_header(aside: &Path, header: &SegmentHeader) -> io::Result<File> {
-        let file = open_options().create(true).truncate(true).open(aside)?;
+        let file = private::file_options()
+            .create(true)
+            .truncate(true)
+            .open(aside)?;
         file.write_all_at(&header.encode(), 0)?;
         file.sync_all()?;
         Ok(file)
@@ -47,7 +51,7 @@ impl Segment {
 
     /// Opens an existing segment; `None` if its header is damaged or names another file.
     pub(crate) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = open_options().open(path)?;
+        let file = private::file_options().open(path)?;
         let mut block = vec![0; usize_of(BLOCK)];
         let whole = match file.read_exact_at(&mut block, 0) {
             Ok(()) => SegmentHeader::decode(&block),
@@ -88,12 +92,4 @@ fn file_name(header: &SegmentHeader) -> String {
 /// Makes names in `directory` durable.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
-}
-
-/// Records may name people: nobody but the gateway's user reads them.
-fn open_options() -> std::fs::OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = File::options();
-    options.read(true).write(true).mode(0o600);
-    options
 }

@@ -12,6 +12,7 @@ use mandate_ports::{Entropy, LocalReceipt, Spool, SpoolError, SpoolHead, Spooled
 use tokio::sync::oneshot;
 
 use crate::ledger::Ledger;
+use crate::private;
 use crate::recover::{self, Recovered};
 use crate::writer::{Append, Position, Shelf, SyncFile, Writer, begin};
 use crate::{OnDamage, OpenError, SpoolOptions};
@@ -166,14 +167,14 @@ async fn blocking<T: Send + 'static>(
 
 /// One process per folder: the lock ends with the process, however it ends.
 fn lock(directory: &Path) -> Result<File, OpenError> {
-    std::fs::create_dir_all(directory).map_err(|e| OpenError::unusable(directory, &e))?;
+    private::make_folder(directory)?;
     let path = directory.join("lock");
-    let file = File::options()
+    let file = private::file_options()
         .create(true)
         .truncate(false)
-        .write(true)
         .open(&path)
         .map_err(|e| OpenError::unusable(&path, &e))?;
+    private::check(&path, &file)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),

@@ -36,6 +36,15 @@ const SMALL: SpoolLimits = SpoolLimits {
     max_unshipped_age: Duration::MAX,
 };
 
+fn private_folder() -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let private = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new()
+        .permissions(private)
+        .tempdir()
+        .unwrap()
+}
+
 fn options(directory: &Path) -> SpoolOptions {
     SpoolOptions {
         directory: directory.to_owned(),
@@ -76,7 +85,7 @@ async fn append_all(spool: &FileSpool, sizes: &[usize]) {
 async fn keeps_the_contract_of_spools() {
     let mut folders = Vec::new();
     spool_suite::run(|| {
-        let folder = TempDir::new().unwrap();
+        let folder = private_folder();
         let spool = open(folder.path()).unwrap();
         folders.push(folder);
         spool
@@ -86,13 +95,13 @@ async fn keeps_the_contract_of_spools() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn goes_on_after_reopening() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     spool_suite::reopening(|| open(folder.path()).unwrap(), FileSpool::close).await;
 }
 
 #[test]
 fn a_second_opener_of_the_folder_is_refused() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let first = open(folder.path()).unwrap();
     let refused = open(folder.path()).err();
     assert_eq!(refused, Some(OpenError::InUse(folder.path().to_owned())));
@@ -102,7 +111,7 @@ fn a_second_opener_of_the_folder_is_refused() {
 
 #[test]
 fn a_folder_that_another_process_has_is_refused() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     open(folder.path()).unwrap().close();
     let mut other = std::process::Command::new("flock")
         .arg(folder.path().join("lock"))
@@ -122,7 +131,7 @@ fn a_folder_that_another_process_has_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rotates_and_deletes_segments_that_are_wholly_shipped() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let spool = open(folder.path()).unwrap();
     append_all(&spool, &[60_000; 30]).await;
     let full = segments(folder.path()).len();
@@ -140,7 +149,7 @@ async fn rotates_and_deletes_segments_that_are_wholly_shipped() {
 }
 
 fn limited(limits: SpoolLimits) -> (TempDir, FileSpool) {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let options = SpoolOptions {
         limits,
         ..options(folder.path())
@@ -157,11 +166,44 @@ async fn refuses_when_too_many_records_wait_and_recovers_when_they_are_shipped()
     });
     append_all(&spool, &[1, 1]).await;
     assert_eq!(
-        spool.append(event("third")).await,
+        spool.append(admission("third")).await,
         Err(SpoolError::Unshipped)
     );
     spool.shipped(1).await.unwrap();
-    assert_eq!(spool.append(event("third")).await.unwrap().key.seq, 2);
+    assert_eq!(spool.append(admission("third")).await.unwrap().key.seq, 2);
+}
+
+/// A record on whose account something is let happen.
+fn admission(label: &str) -> Event {
+    Event {
+        decision: mandate_audit::Decision::Allowed,
+        ..event(label)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_accesses_is_still_recorded_when_no_more_are_admitted() {
+    let (_folder, spool) = limited(SpoolLimits {
+        max_unshipped_records: 2,
+        max_unshipped_age: Duration::from_secs(60),
+        ..SMALL
+    });
+    append_all(&spool, &[1, 1]).await;
+    let refused = spool.append(admission("third")).await;
+    assert_eq!(refused, Err(SpoolError::Unshipped));
+    let late = Event {
+        at: event("x").at.plus(Duration::from_secs(600)),
+        ..event("late")
+    };
+    assert_eq!(spool.append(late).await.unwrap().key.seq, 2);
+    let denied = Event {
+        decision: mandate_audit::Decision::Denied,
+        ..event("denied")
+    };
+    assert_eq!(spool.append(denied).await.unwrap().key.seq, 3);
+    // The headroom ends, too.
+    let refused = spool.append(event("fifth")).await;
+    assert_eq!(refused, Err(SpoolError::Unshipped));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,11 +214,11 @@ async fn refuses_when_too_many_bytes_wait() {
     });
     append_all(&spool, &[1000]).await;
     assert_eq!(
-        spool.append(event("second")).await,
+        spool.append(admission("second")).await,
         Err(SpoolError::Unshipped)
     );
     spool.shipped(1).await.unwrap();
-    spool.append(event("second")).await.unwrap();
+    spool.append(admission("second")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,10 +228,10 @@ async fn refuses_when_a_record_waits_too_long() {
         max_unshipped_age: minute,
         ..SMALL
     });
-    let first = event("first");
+    let first = admission("first");
     let later = |span: Duration| Event {
         at: first.at.plus(span),
-        ..event("later")
+        ..admission("later")
     };
     spool.append(first.clone()).await.unwrap();
     spool.append(later(minute)).await.unwrap();
@@ -217,7 +259,7 @@ fn faulty(directory: &Path) -> (FileSpool, Arc<AtomicBool>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_sync_fails_the_append_and_begins_a_new_spool() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let (spool, broken) = faulty(folder.path());
     append_all(&spool, &[1, 1]).await;
     let former = spool.head();
@@ -247,7 +289,7 @@ async fn a_failed_sync_fails_the_append_and_begins_a_new_spool() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_spool_is_still_there_after_reopening() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let (spool, broken) = faulty(folder.path());
     append_all(&spool, &[1]).await;
     let former = spool.head().spool;
@@ -268,7 +310,7 @@ async fn a_retired_spool_is_still_there_after_reopening() {
 #[tokio::test(flavor = "multi_thread")]
 async fn recovers_without_help_when_the_disk_has_space_again() {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let size = std::ffi::CString::new("size=3m").unwrap();
     let flags = MountFlags::empty();
     if let Err(error) = mount("mandate", folder.path(), "tmpfs", flags, size.as_c_str()) {
@@ -312,7 +354,7 @@ fn fill(path: &Path) {
 
 #[test]
 fn a_header_that_is_not_whole_is_damage_and_the_file_is_named() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     open(folder.path()).unwrap().close();
     let file = segments(folder.path()).remove(0);
     File::options()
@@ -330,7 +372,7 @@ fn a_header_that_is_not_whole_is_damage_and_the_file_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_shipped_and_is_missing_is_damage() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let spool = open(folder.path()).unwrap();
     append_all(&spool, &[1, 1, 1]).await;
     spool.shipped(3).await.unwrap();
@@ -350,7 +392,7 @@ async fn what_was_shipped_and_is_missing_is_damage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_segment_is_damage() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let spool = open(folder.path()).unwrap();
     append_all(&spool, &[60_000; 20]).await;
     spool.close();
@@ -363,7 +405,7 @@ async fn a_missing_segment_is_damage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_can_set_damage_aside() {
-    let folder = TempDir::new().unwrap();
+    let folder = private_folder();
     let (spool, _) = written(folder.path(), &[10, 10, 10]).await;
     let former = spool.head().spool;
     spool.close();
@@ -457,8 +499,8 @@ proptest! {
         point in any::<prop::sample::Index>(),
         tail in prop_oneof![Just(Tail::Cut), Just(Tail::Zeros), Just(Tail::Noise)],
     ) {
-        let folder = TempDir::new().unwrap();
-        let after = TempDir::new().unwrap();
+        let folder = private_folder();
+        let after = private_folder();
         block_on(async {
             let (spool, places) = written(folder.path(), &sizes).await;
             let spool_name = spool.head().spool;
@@ -486,7 +528,7 @@ proptest! {
         sizes in prop::collection::vec(0_usize..2000, 2..8),
         point in any::<prop::sample::Index>(),
     ) {
-        let folder = TempDir::new().unwrap();
+        let folder = private_folder();
         block_on(async {
             let (spool, places) = written(folder.path(), &sizes).await;
             spool.close();
@@ -496,5 +538,51 @@ proptest! {
             let refused = open(folder.path());
             assert!(matches!(refused, Err(OpenError::Damaged { .. })));
         });
+    }
+}
+
+fn mode_of(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_gets_at_a_spool() {
+    let folder = private_folder();
+    let directory = folder.path().join("a/spool");
+    let spool = open(&directory).unwrap();
+    append_all(&spool, &[1]).await;
+    spool.shipped(1).await.unwrap();
+    spool.close();
+    assert_eq!(mode_of(&directory), 0o700);
+    let files = std::fs::read_dir(&directory).unwrap();
+    let files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 3);
+    assert!(files.iter().all(|file| mode_of(file) == 0o600), "{files:?}");
+}
+
+#[test]
+fn a_folder_or_file_that_others_can_open_is_refused_with_the_mend() {
+    let folder = private_folder();
+    let directory = folder.path().join("spool");
+    open(&directory).unwrap().close();
+    let lock = directory.join("lock");
+    let segment = segments(&directory).remove(0);
+    for (path, right, wrong) in [
+        (&directory, 0o700, 0o755),
+        (&lock, 0o600, 0o644),
+        (&segment, 0o600, 0o640),
+    ] {
+        set_mode(path, wrong);
+        let refused = open(&directory).err().unwrap().to_string();
+        let mend = format!("chmod 0{right:o} {}", path.display());
+        assert!(refused.contains(&mend), "{refused}");
+        set_mode(path, right);
+        open(&directory).unwrap().close();
     }
 }

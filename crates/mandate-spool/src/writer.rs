@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mandate_audit::{Event, SpoolChain};
+use mandate_audit::{Decision, Event, SpoolChain, What};
 use mandate_model::GatewayId;
 use mandate_ports::{Entropy, LocalReceipt, SpoolError};
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::SpoolLimits;
 use crate::format::{BLOCK, SegmentHeader};
 use crate::group::{Group, MAX_RECORDS};
-use crate::ledger::{GroupPlace, Ledger};
+use crate::ledger::{GroupPlace, Ledger, Waiting};
 use crate::recover::Recovered;
 use crate::segment::Segment;
 
@@ -52,6 +52,16 @@ impl Shelf {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.retain(|ledger| !(ledger.is_shipped() && ledger.delete().is_ok()));
         retired.clone()
+    }
+
+    /// What waits in all of them.
+    fn waiting(&self) -> Waiting {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired
+            .iter()
+            .fold(self.current().waiting(), |sum, ledger| {
+                sum.and(ledger.waiting())
+            })
     }
 
     fn replace(&self, next: Arc<Ledger>) {
@@ -168,13 +178,23 @@ impl Writer {
         (group, replies)
     }
 
+    /// What begins or prolongs an access is refused where too much waits. What tells of the rest
+    /// (ends, refusals, alarms) is no exposure but the account of one, and has a headroom.
     fn check_unshipped(&self, event: &Event, group: &Group) -> Result<(), SpoolError> {
-        let waiting = self.at.ledger.waiting();
+        let waiting = self.shelf.waiting();
         let staged = u64::try_from(group.len()).unwrap_or(u64::MAX);
-        let age = waiting.oldest.map(|oldest| event.at.since(oldest));
-        let fits = waiting.records.saturating_add(staged) < self.limits.max_unshipped_records
-            && waiting.bytes.saturating_add(group.bytes()) < self.limits.max_unshipped_bytes
-            && age.is_none_or(|age| age <= self.limits.max_unshipped_age);
+        let records = waiting.records.saturating_add(staged);
+        let bytes = waiting.bytes.saturating_add(group.bytes());
+        let limits = &self.limits;
+        let fits = if is_exposure(event) {
+            let age = waiting.oldest.map(|oldest| event.at.since(oldest));
+            records < limits.max_unshipped_records
+                && bytes < limits.max_unshipped_bytes
+                && age.is_none_or(|age| age <= limits.max_unshipped_age)
+        } else {
+            records < limits.max_unshipped_records.saturating_mul(HEADROOM)
+                && bytes < limits.max_unshipped_bytes.saturating_mul(HEADROOM)
+        };
         if fits {
             Ok(())
         } else {
@@ -300,6 +320,14 @@ pub(crate) fn begin(
     })
 }
 
+/// Whether something is let happen on account of `event`.
+fn is_exposure(event: &Event) -> bool {
+    match event.what {
+        What::AccessProgress { .. } => true,
+        _ => matches!(event.decision, Decision::Allowed | Decision::WouldDeny),
+    }
+}
+
 fn refuse(replies: Vec<Reply>, error: &SpoolError) {
     replies
         .into_iter()
@@ -320,5 +348,7 @@ fn spool_error(error: &io::Error) -> SpoolError {
     }
 }
 
+/// How many times as much as admissions leave may wait of everything else.
+const HEADROOM: u64 = 2;
 /// How far ahead zeros are written.
 const FILL: u64 = 1 << 20;

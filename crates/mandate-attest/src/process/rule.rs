@@ -100,10 +100,9 @@ pub(super) fn best_match(
 pub(super) fn check_apart(best: &Rule, rules: &[Rule], uid: u32) -> Result<(), AttestRefusal> {
     let mut others = rules.iter().filter(|rule| rule.agent != best.agent);
     let sharing = others.find(|other| {
-        !has_its_own_unit(best, other)
-            && !(best.weak && other.weak)
-            && is_of(best, uid)
-            && is_of(other, uid)
+        let both_say_so = best.weak && other.weak;
+        let share = is_of(best, uid) && is_of(other, uid);
+        share && !both_say_so && !has_its_own_unit(best, other)
     });
     match sharing {
         None => Ok(()),

@@ -44,6 +44,8 @@ pub(crate) struct Control {
     lease: Duration,
     last_heard: BootTime,
     lost_at: Option<BootTime>,
+    /// Marks that could not be written yet.
+    unwritten: bool,
 }
 
 type Renewed = (Sent, Result<LeaseGrant, ControlError>);
@@ -70,6 +72,7 @@ impl Control {
             lease: DEFAULT_LEASE,
             last_heard: now,
             lost_at: None,
+            unwritten: false,
             parts,
         }
     }
@@ -107,6 +110,10 @@ impl Control {
     /// An operator accepts a store that went back by rewriting the marks (B4). What was known of
     /// the former store is then forgotten.
     fn look_for_acceptance(&mut self) {
+        if self.unwritten {
+            // What is on disk is older because nothing newer could be written, not by anybody's will.
+            return;
+        }
         let on_disk = match Marks::read(&self.parts.marks_path) {
             Ok(Some(marks)) => marks,
             Ok(None) | Err(_) => return,
@@ -117,6 +124,8 @@ impl Control {
             self.drop_lease();
             self.draft.forget();
             self.parts.marks = Some(on_disk);
+            self.unwritten = false;
+            self.parts.status.marks(None);
         }
     }
 
@@ -131,6 +140,7 @@ impl Control {
             }
             tokio::time::sleep(left.min(self.tick())).await;
             self.look_at_clocks().await;
+            self.write_again().await;
         }
     }
 
@@ -175,10 +185,18 @@ impl Control {
         let stops_before = self.parts.gate.snapshots.load().map(|s| s.versions.stops);
         self.parts.gate.snapshots.publish(Arc::clone(&snapshot));
         let now = self.parts.gate.clock.now();
-        let (cuts, ()) = tokio::join!(
-            self.parts.registry.decide_again(&snapshot, now),
-            remember(&mut self.parts.marks, &self.parts.marks_path, &snapshot),
-        );
+        let new = Marks::of(&snapshot.versions, &snapshot.stops);
+        let known = self.parts.marks.replace(new.clone());
+        let writing = async {
+            if self.unwritten || known.as_ref() != Some(&new) {
+                Some(write(new, self.parts.marks_path.clone()).await)
+            } else {
+                None
+            }
+        };
+        let deciding = self.parts.registry.decide_again(&snapshot, now);
+        let (cuts, written) = tokio::join!(deciding, writing);
+        written.into_iter().for_each(|written| self.wrote(written));
         self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
         if stops_before != Some(snapshot.versions.stops) {
             self.acks.applied(snapshot.versions.stops, cuts);
@@ -192,6 +210,27 @@ impl Control {
         }
     }
 
+    /// What was seen is persisted before it is acknowledged (B4). A disk that cannot be written does
+    /// not keep a suspension from acting: it is told of, and tried again each tick.
+    fn wrote(&mut self, written: Result<(), String>) {
+        let failed = written.err().map(|why| {
+            format!("what this gateway has seen of the authority's store is not on disk: {why}")
+        });
+        if let (Some(why), false) = (&failed, self.unwritten) {
+            tracing::error!(%why, "the marks cannot be written");
+            self.parts.recorder.alarm(why.clone());
+        }
+        self.unwritten = failed.is_some();
+        self.parts.status.marks(failed);
+    }
+
+    async fn write_again(&mut self) {
+        if let (true, Some(marks)) = (self.unwritten, self.parts.marks.clone()) {
+            let written = write(marks, self.parts.marks_path.clone()).await;
+            self.wrote(written);
+        }
+    }
+
     fn leased(&mut self) {
         self.lost_at = None;
         self.parts.status.well();
@@ -199,6 +238,7 @@ impl Control {
 
     async fn ticked(&mut self) -> Result<(), Ended> {
         self.look_at_clocks().await;
+        self.write_again().await;
         let silent = self.parts.gate.clock.boot().since(self.last_heard);
         if silent > self.lease {
             return Err(ControlError::NoAnswer("nothing came for a whole lease".to_owned()).into());
@@ -305,21 +345,12 @@ async fn finished(renewal: &mut Option<AbortOnDropHandle<Renewed>>) -> Option<Re
     }
 }
 
-/// Persists what was seen before it is acknowledged (B4). A disk that cannot be written does not
-/// keep a suspension from acting: it is logged, and the next state is written again.
-async fn remember(marks: &mut Option<Marks>, path: &std::path::Path, snapshot: &Snapshot) {
-    let new = Marks::of(&snapshot.versions, &snapshot.stops);
-    if marks.as_ref() == Some(&new) {
-        return;
-    }
-    let (writing, path) = (new.clone(), path.to_owned());
-    let written = tokio::task::spawn_blocking(move || writing.write(&path)).await;
+async fn write(marks: Marks, path: PathBuf) -> Result<(), String> {
+    let written = tokio::task::spawn_blocking(move || marks.write(&path)).await;
     match written {
-        Ok(Ok(())) => {}
-        Ok(Err(why)) => tracing::error!(%why, "what was seen of the store is not durable"),
-        Err(why) => tracing::error!(%why, "what was seen of the store is not durable"),
+        Ok(written) => written.map_err(|why| why.to_string()),
+        Err(why) => Err(why.to_string()),
     }
-    *marks = Some(new);
 }
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);

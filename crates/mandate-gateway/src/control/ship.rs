@@ -1,39 +1,45 @@
 //! Shipping the spool: at least once on the wire, exactly once by key (C2).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_model::GatewayId;
 use mandate_ports::control::{Shipment, Shipped};
 use mandate_ports::{Spool, SpooledRecord};
-use tokio::sync::Notify;
 
 use super::{Client, ControlError};
+use crate::record::Recorder;
 
-/// Ships whatever `spool` holds, for ever. `appended` wakes it; without that it looks once a second.
-pub(crate) async fn ship(
-    client: Client,
-    gateway: GatewayId,
-    spool: Arc<dyn Spool>,
-    appended: Arc<Notify>,
-) {
+/// Ships whatever the spool holds, for ever. An append wakes it; without that it looks once a second.
+///
+/// Spools that were closed are shipped first, since they are older; none keeps another back.
+pub(crate) async fn ship(client: Client, gateway: GatewayId, recorder: Recorder) {
+    let mut broken = HashSet::new();
     loop {
-        let woken = appended.notified();
-        let shipped = async {
-            // What was written first is shipped first.
-            for former in spool.retired() {
-                ship_all(&client, &gateway, &*former).await?;
+        let woken = recorder.appended.notified();
+        let mut failed = false;
+        let mut spools = recorder.spool.retired();
+        spools.push(Arc::clone(&recorder.spool));
+        for spool in spools {
+            let name = spool.head().spool;
+            match ship_all(&client, &gateway, &*spool).await {
+                Ok(()) => {
+                    broken.remove(&name);
+                }
+                Err(why) => {
+                    failed = true;
+                    tracing::warn!(%why, spool = name, "records of the spool are not shipped");
+                    if why.is_for_people() && broken.insert(name.clone()) {
+                        recorder.alarm(format!("records of spool {name} cannot be shipped: {why}"));
+                    }
+                }
             }
-            ship_all(&client, &gateway, &*spool).await
-        };
-        match shipped.await {
-            Ok(()) => {
-                let _ = tokio::time::timeout(IDLE, woken).await;
-            }
-            Err(why) => {
-                tracing::warn!(%why, "records of the spool are not shipped");
-                tokio::time::sleep(IDLE).await;
-            }
+        }
+        if failed {
+            tokio::time::sleep(IDLE).await;
+        } else {
+            let _ = tokio::time::timeout(IDLE, woken).await;
         }
     }
 }
@@ -108,6 +114,18 @@ enum ShipError {
     Gone { wanted: u64, first: u64 },
     #[error("{0}")]
     Spool(#[from] mandate_ports::SpoolError),
+}
+
+impl ShipError {
+    /// Whether it will not pass by itself.
+    fn is_for_people(&self) -> bool {
+        match self {
+            ShipError::Gone { .. } | ShipError::Spool(_) => true,
+            ShipError::Control(why) => {
+                matches!(why, ControlError::Refused { name, .. } if name == "gap")
+            }
+        }
+    }
 }
 
 const MAX_RECORDS: usize = 512;

@@ -1,8 +1,9 @@
 //! The request's attributes, read from its body where the action declares some there.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
-use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use mandate_decide::enforce::{Classified, Denial, Pending};
@@ -11,26 +12,27 @@ use super::refusal::Refusal;
 use crate::body::{AnyBody, full, incoming};
 use crate::listener::Limits;
 
-/// Completes a classification. The body that goes on is, byte for byte, the one that was read.
+/// Completes a classification, waiting `within` for the body. The body that goes on is, byte for byte, the one that was read.
 pub(super) async fn read_attributes(
     pending: Pending<'_>,
-    head: &Parts,
+    headers: &HeaderMap,
     body: Incoming,
     limits: &Limits,
+    within: Duration,
 ) -> Result<(Classified, AnyBody), Refusal> {
     let pending = match pending.without_body() {
         Ok(classified) => return Ok((classified, incoming(body))),
         Err(pending) => pending,
     };
     let reading = read(body, limits.decided_body_bytes);
-    let bytes = tokio::time::timeout(limits.header_timeout, reading)
+    let bytes = tokio::time::timeout(within.min(limits.header_timeout), reading)
         .await
         .unwrap_or(Err(Refusal::Body {
             status: StatusCode::REQUEST_TIMEOUT,
             detail: "the body that is decided on did not come in time",
         }))?;
     let classified = pending
-        .with_body(&head.headers, &bytes)
+        .with_body(headers, &bytes)
         .map_err(|why| Refusal::Denied(Denial::Unclassifiable(why)))?;
     Ok((classified, full(bytes)))
 }

@@ -6,13 +6,58 @@
 use std::collections::BTreeSet;
 
 use http::header::{self, HeaderMap, HeaderName};
+use mandate_policy::decl::{Credential, ServerWorkload};
+
+/// A request's fields as they go out, but for those that this gateway sets itself. Whatever is
+/// decided on must be read from these: a field that is decided on and not sent, or sent and not
+/// decided on, would let an agent say one thing here and another thing there.
+pub(super) fn as_sent(received: &HeaderMap, server: &ServerWorkload) -> HeaderMap {
+    let mut headers = received.clone();
+    let http = &server.http;
+    strip_request(&mut headers, &http.strip_headers, http.traceparent);
+    headers.remove(header::HOST);
+    for own in [
+        credential_header(&server.credential),
+        http.pass_task_id.as_deref(),
+    ] {
+        own.and_then(|name| headers.remove(name));
+    }
+    headers
+}
+
+fn credential_header(credential: &Credential) -> Option<&str> {
+    match credential {
+        Credential::Header { name, .. } => Some(name),
+        Credential::Basic { .. } | Credential::MandateToken => Some("authorization"),
+        Credential::Query { .. } | Credential::None => None,
+    }
+}
+
+/// Whether `connection` says only what concerns the connection. Any other name would have fields of
+/// the request vanish on the way (RFC 9110 §7.6.1), and nobody needs that.
+pub(super) fn connection_is_plain(headers: &HeaderMap) -> bool {
+    let plain = |option: &str| {
+        let option = option.trim();
+        ["", "close", "keep-alive", "te"]
+            .iter()
+            .any(|known| option.eq_ignore_ascii_case(known))
+    };
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .all(|value| value.to_str().is_ok_and(|text| text.split(',').all(plain)))
+}
 
 /// Takes from a request's fields what must not reach an upstream; `declared` are further names of
 /// the server workload. Trace context passes only if `trace`.
-pub(super) fn strip_request(headers: &mut HeaderMap, declared: &BTreeSet<String>, trace: bool) {
+fn strip_request(headers: &mut HeaderMap, declared: &BTreeSet<String>, trace: bool) {
     let named = named_by_connection(headers);
     retain(headers, |name| {
-        !named.contains(name)
+        // Many servers take `_` for `-`, so such a name is a second spelling of another field.
+        !name.contains('_')
+            // Trailers are dropped, so none is announced.
+            && name != "trailer"
+            && !named.contains(name)
             && !is_hop_by_hop(name)
             && !is_identity(name)
             && !declared.contains(name)
@@ -29,11 +74,10 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
     });
 }
 
-/// `keep` sees each name with `_` as `-`: many servers take the two for the same field.
 fn retain(headers: &mut HeaderMap, keep: impl Fn(&str) -> bool) {
     let dropped: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| !keep(&name.as_str().replace('_', "-")) || !keep(name.as_str()))
+        .filter(|name| !keep(name.as_str()))
         .cloned()
         .collect();
     for name in dropped {
@@ -65,13 +109,19 @@ fn is_hop_by_hop(name: &str) -> bool {
     ) || name.starts_with("proxy-")
 }
 
-/// Fields by which some server, proxy or framework lets a caller say who it is.
+/// Fields by which some server, proxy or framework lets a caller say who it is, or that the request
+/// is another one than this gateway sees. A cookie is a credential, and credentials for upstreams
+/// are the gateway's: none passes.
 fn is_identity(name: &str) -> bool {
-    const EXACT: [&str; 20] = [
+    const EXACT: [&str; 23] = [
         "authorization",
+        "b3",
+        "cf-connecting-ip",
         "client-cert",
         "client-cert-chain",
         "client-ip",
+        "cookie",
+        "cookie2",
         "dpop",
         "forwarded",
         "from",
@@ -84,15 +134,17 @@ fn is_identity(name: &str) -> bool {
         "workload-proof-token",
         "x-client-cert",
         "x-client-ip",
-        "x-original-url",
+        "x-method-override",
         "x-real-ip",
-        "x-rewrite-url",
         "x-user",
     ];
-    const PREFIXES: [&str; 12] = [
+    const PREFIXES: [&str; 19] = [
+        "impersonate-",
         "x-amzn-oidc-",
         "x-auth-",
         "x-authenticated-",
+        "x-b3-",
+        "x-consumer-",
         "x-envoy-",
         "x-forwarded",
         "x-goog-authenticated-user-",
@@ -100,8 +152,12 @@ fn is_identity(name: &str) -> bool {
         "x-http-method",
         "x-mandate-",
         "x-ms-client-principal",
+        "x-original-",
         "x-remote-",
+        "x-rewrite-",
         "x-ssl-",
+        "x-user-",
+        "x-webauth-",
     ];
     EXACT.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -126,9 +182,23 @@ mod tests {
         let mut headers = fields(&[
             ("accept", "*/*"),
             ("cookie", "a=b"),
+            ("x-method-override", "DELETE"),
+            ("x-original-uri", "/admin"),
+            ("x-original-method", "DELETE"),
+            ("x-original-host", "evil"),
+            ("x-rewrite-url", "/admin"),
+            ("impersonate-user", "root"),
+            ("x-webauth-user", "root"),
+            ("x-user-id", "0"),
+            ("x-consumer-username", "root"),
+            ("cf-connecting-ip", "1.1.1.1"),
+            ("true-client-ip", "1.1.1.1"),
+            ("x-b3-traceid", "1"),
+            ("trailer", "x-user"),
             ("authorization", "Bearer x"),
             ("x-forwarded-for", "1.1.1.1"),
             ("x_forwarded_host", "evil"),
+            ("x_customer", "globex"),
             ("x-remote-user", "root"),
             ("forwarded", "for=1"),
             ("proxy-authorization", "x"),
@@ -144,7 +214,7 @@ mod tests {
         strip_request(&mut headers, &["x-tenant".to_owned()].into(), false);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["accept", "cookie"]);
+        assert_eq!(left, ["accept"]);
     }
 
     #[test]

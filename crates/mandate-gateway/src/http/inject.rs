@@ -9,7 +9,6 @@ use mandate_ports::{Credentials, Origin};
 use zeroize::Zeroizing;
 
 use super::echo::Needles;
-use super::headers::strip_request;
 use super::refusal::Refusal;
 
 /// What goes out instead of what came in.
@@ -36,7 +35,8 @@ pub(super) fn origin_of(upstream: &Upstream) -> Origin {
     }
 }
 
-/// Builds the outgoing head. `upstream_token` is there where the credential is a Mandate token.
+/// Builds the outgoing head from `headers`, which were stripped before the request was classified.
+/// `upstream_token` is there where the credential is a Mandate token.
 pub(super) async fn outgoing(
     credentials: &dyn Credentials,
     server: &ServerWorkload,
@@ -45,12 +45,6 @@ pub(super) async fn outgoing(
     upstream_token: Option<&str>,
 ) -> Result<Outgoing, Refusal> {
     let origin = origin_of(&server.upstream);
-    strip_request(
-        &mut headers,
-        &server.http.strip_headers,
-        server.http.traceparent,
-    );
-    headers.remove(header::HOST);
     let (injected, needles) = match upstream_token {
         Some(token) => with_token(token),
         None => with_secret(credentials, &server.credential, &origin).await?,
@@ -152,10 +146,22 @@ fn unusable() -> Refusal {
     }
 }
 
-/// The parameter stands once: an agent's own of that name is taken out, so that no upstream can
-/// prefer it.
-fn with_parameter(target: &str, name: &str, value: &str) -> String {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+/// The target as it goes out, but for the credential: where that is a parameter, an agent's own of
+/// that name is taken out, so that no upstream can prefer it and no decision is made on it.
+pub(super) fn target_as_sent(target: String, server: &ServerWorkload) -> String {
+    match &server.credential {
+        Credential::Query { name, .. } => without_parameter(&target, name),
+        Credential::Header { .. }
+        | Credential::Basic { .. }
+        | Credential::MandateToken
+        | Credential::None => target,
+    }
+}
+
+fn without_parameter(target: &str, name: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else {
+        return target.to_owned();
+    };
     let is_another = |pair: &&str| {
         let key = pair
             .split(['=', ';'])
@@ -165,10 +171,20 @@ fn with_parameter(target: &str, name: &str, value: &str) -> String {
         let key = percent_encoding::percent_decode_str(&key).decode_utf8_lossy();
         !pair.is_empty() && !key.eq_ignore_ascii_case(name)
     };
-    let mut pairs: Vec<&str> = query.split('&').filter(is_another).collect();
-    let own = format!("{}={value}", percent_encode(name.as_bytes()));
-    pairs.push(&own);
-    format!("{path}?{}", pairs.join("&"))
+    let pairs: Vec<&str> = query.split('&').filter(is_another).collect();
+    if pairs.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", pairs.join("&"))
+    }
+}
+
+fn with_parameter(target: &str, name: &str, value: &str) -> String {
+    let before = if target.contains('?') { '&' } else { '?' };
+    format!(
+        "{target}{before}{}={value}",
+        percent_encode(name.as_bytes())
+    )
 }
 
 /// Percent-encodes everything that is not unreserved (RFC 3986 §2.3).
@@ -190,8 +206,12 @@ mod tests {
 
     #[test]
     fn a_query_credential_replaces_the_agents_own_parameter() {
+        let others = without_parameter("/a?x=1&KEY=mine&%6bey=2&k=3", "key");
+        assert_eq!(others, "/a?x=1&k=3");
+        assert_eq!(without_parameter("/a?key=1", "key"), "/a");
+        assert_eq!(without_parameter("/a", "key"), "/a");
         assert_eq!(
-            with_parameter("/a?x=1&KEY=mine&%6bey=2&k=3", "key", "s%2F"),
+            with_parameter(&others, "key", "s%2F"),
             "/a?x=1&k=3&key=s%2F"
         );
         assert_eq!(with_parameter("/a", "key", "s"), "/a?key=s");

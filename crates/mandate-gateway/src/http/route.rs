@@ -48,6 +48,10 @@ pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Refusal> {
             "tunnels and upgrades are not forwarded",
         );
     }
+    if !super::headers::connection_is_plain(headers) {
+        let detail = "`connection` may name `close`, `keep-alive` and `te` only";
+        return refused(StatusCode::BAD_REQUEST, "http.connection", detail);
+    }
     let doubled = [
         header::CONTENT_LENGTH,
         header::HOST,

@@ -42,12 +42,20 @@ spec:
       effect: write
       match: "POST /customers/{{customer}}/refunds"
       attributes: {{amount_cents: {{body: /amount_cents, type: integer}}}}
+    list:
+      effect: read
+      match: "GET /lists/{{list}}"
+      attributes: {{customer: {{query: customer}}}}
+    show:
+      effect: read
+      match: "GET /shows/{{show}}"
+      attributes: {{customer: {{header: x-customer}}}}
     upload: {{effect: write, match: "PUT /customers/{{customer}}/files"}}
 ---
 apiVersion: mandate.dev/v1alpha1
 kind: AccessPolicy
 metadata: {{name: reading}}
-spec: {{agents: [retriever], server: records, actions: [read], taskMustFix: [customer]}}
+spec: {{agents: [retriever], server: records, actions: [read, list, show], taskMustFix: [customer]}}
 ---
 apiVersion: mandate.dev/v1alpha1
 kind: AccessPolicy
@@ -65,7 +73,7 @@ metadata: {{name: nightly}}
 spec:
   opener: orchestrator
   trigger: {{schedule: {{name: nightly, itemId: required, unverified: allow}}}}
-  ceiling: [{{server: records, actions: [read, refund, upload]}}]
+  ceiling: [{{server: records, actions: [read, list, show, refund, upload]}}]
   maxDuration: 2h
 "##
     )

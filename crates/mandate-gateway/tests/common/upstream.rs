@@ -23,6 +23,7 @@ pub struct Arrived {
     pub target: String,
     pub version: http::Version,
     pub headers: HeaderMap,
+    pub trailers: Option<HeaderMap>,
     pub body: Bytes,
 }
 
@@ -95,16 +96,15 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = body
-        .collect()
-        .await
-        .map(|b| b.to_bytes())
-        .unwrap_or_default();
+    let collected = body.collect().await.ok();
+    let trailers = collected.as_ref().and_then(|b| b.trailers().cloned());
+    let body = collected.map(|b| b.to_bytes()).unwrap_or_default();
     arrived.lock().unwrap().push(Arrived {
         method: head.method.to_string(),
         target: head.uri.path_and_query().unwrap().to_string(),
         version: head.version,
         headers: head.headers,
+        trailers,
         body,
     });
     let path = head.uri.path();

@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use mandate_model::Secret;
@@ -26,9 +26,14 @@ pub(super) fn attribute_key(data: &DataDir) -> Result<Secret<Vec<u8>>, Failure> 
     let mut fresh = [0; 32];
     SystemEntropy.fill(&mut fresh);
     write_new(&path, &fresh)?;
-    std::fs::read(&path)
-        .map(Secret::new)
-        .map_err(|e| Failure::file(&path, &e))
+    let key = std::fs::read(&path).map_err(|e| Failure::file(&path, &e))?;
+    if key.len() == fresh.len() {
+        return Ok(Secret::new(key));
+    }
+    Err(Failure::failed(
+        format!("{} is not 32 bytes long", path.display()),
+        "put it back as it was; without it, hashes in the log can be matched no more",
+    ))
 }
 
 fn make(folder: &Path, mode: u32) -> Result<(), Failure> {
@@ -36,22 +41,21 @@ fn make(folder: &Path, mode: u32) -> Result<(), Failure> {
     made.map_err(|e| Failure::file(folder, &e))
 }
 
-/// Writes a file for this user alone, durably, if there is none.
+/// Writes a file for this user alone, durably and whole or not at all, if there is none.
 fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
     let failed = |e: &std::io::Error| Failure::file(path, e);
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let mut file = match file {
-        Ok(file) => file,
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => return Ok(()),
-        Err(e) => return Err(failed(&e)),
-    };
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(|e| failed(&e))
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    // Made with mode 0600.
+    let mut aside = tempfile::NamedTempFile::new_in(folder).map_err(|e| failed(&e))?;
+    aside
+        .write_all(content)
+        .and_then(|()| aside.as_file().sync_all())
+        .map_err(|e| failed(&e))?;
+    match aside.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(failed(&e.error)),
+    }
 }
 
 const GATEWAY_YAML: &str = "\
@@ -81,5 +85,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(data.path()), 0o711);
         assert_eq!(mode(&data.attribute_key()), 0o600);
+        std::fs::write(data.attribute_key(), b"").unwrap();
+        assert!(attribute_key(&data).is_err(), "an empty key is no key");
     }
 }

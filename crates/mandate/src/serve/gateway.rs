@@ -49,7 +49,10 @@ pub(super) async fn build(
         id,
         marks_path: data.gateway_state(),
         lease_grace: LEASE_GRACE,
-        limits: Limits::default(),
+        limits: Limits {
+            connections: super::hardening::connections(),
+            ..Limits::default()
+        },
         attribute_key: folder::attribute_key(data)?,
     };
     let ports = GatewayPorts {

@@ -1,6 +1,8 @@
 //! What a process that holds keys and secrets does first (C4).
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 
 /// No core dumps, and nobody of the same user may trace this process or read its memory.
 ///
@@ -13,4 +15,46 @@ pub(crate) fn harden() -> std::io::Result<()> {
     setrlimit(Resource::Core, none)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
+}
+
+/// How many connections the gateway's door may take: callers who are nobody must never use up the
+/// descriptors that operators, the control stream and the records need.
+///
+/// Raises this process's limit as far as it may. An access needs two descriptors.
+pub(crate) fn connections() -> usize {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limits.maximum,
+        maximum: limits.maximum,
+    };
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limits.maximum,
+        Err(_) => limits.current,
+    };
+    let descriptors = limit.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    share(descriptors)
+}
+
+fn share(descriptors: usize) -> usize {
+    (descriptors.saturating_sub(RESERVED) / 4).clamp(16, MOST_CONNECTIONS)
+}
+
+/// For operators, gateways, the authority's doors, the store, the spool and the log.
+const RESERVED: usize = 512;
+const MOST_CONNECTIONS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_get_a_share_of_the_descriptors_and_never_all() {
+        for descriptors in [1024, 4096, 1 << 20] {
+            let connections = share(descriptors);
+            assert!(connections * 2 + RESERVED <= descriptors, "{descriptors}");
+        }
+        assert_eq!(share(0), 16);
+        assert_eq!(share(usize::MAX), MOST_CONNECTIONS);
+        assert!(connections() >= 16);
+    }
 }

@@ -36,6 +36,7 @@ impl Server {
     /// done nothing yet.
     pub(super) async fn start(args: Args, context: &Context) -> Result<Self, Failure> {
         let data = context.data.clone();
+        check_loopback(&args)?;
         folder::prepare(&data)?;
         let (public, metrics) = (settle(args.listen)?, settle(args.metrics_listen)?);
         let identity = identity(&args, &data, public)?;
@@ -148,6 +149,25 @@ fn open_store(data: &DataDir) -> Result<SqliteStore, Failure> {
     SystemEntropy.fill(&mut epoch);
     SqliteStore::open(&data.store(), epoch, SystemClock.now())
         .map_err(|e| Failure::failed(e.to_string(), "`mandate doctor` may know more"))
+}
+
+/// Tokens must not travel in clear: without TLS, the doors are open to this machine alone.
+fn check_loopback(args: &Args) -> Result<(), Failure> {
+    let doors = [
+        ("--listen", args.listen),
+        ("--gateway-listen", args.gateway_listen),
+        ("--metrics-listen", args.metrics_listen),
+    ];
+    match doors
+        .iter()
+        .find(|(_, address)| !address.ip().is_loopback())
+    {
+        None => Ok(()),
+        Some((option, address)) => Err(Failure::usage(
+            format!("{option} {address} is not on loopback, and this version serves no TLS there"),
+            "listen on 127.0.0.1, and put a proxy with TLS in front",
+        )),
+    }
 }
 
 async fn start_dev_issuer(

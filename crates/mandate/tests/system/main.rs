@@ -1,0 +1,22 @@
+//! The built program as a whole: real processes, real sockets, real files, real kills.
+//!
+//! One test program for all of it, so that it is linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests may panic, and say why they skip"
+)]
+
+mod breakglass;
+mod crash;
+mod disks;
+mod exchanges;
+mod kinds;
+mod lab;
+mod operations;
+mod secrecy;
+mod smuggling;
