@@ -125,7 +125,6 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
         shown_tokens: caller.shown().to_vec(),
         changes: parts.effects.into_iter().map(change).collect(),
         events: parts.events,
-        ..Unit::default()
     };
     match authority.commit(unit).await {
         Ok(receipted) => {

@@ -308,3 +308,31 @@ async fn an_instance_that_is_not_the_pinned_one_is_refused() {
     ];
     assert_eq!(lab.exchange(&first, &form).await.error(), "invalid_request");
 }
+
+#[tokio::test]
+async fn a_caller_that_proves_nothing_gets_a_challenge_and_one_that_is_no_more_its_name() {
+    let lab = Lab::new().await;
+    let nobody = lab.open("nonsense", "nightly", &[]).await;
+    assert_eq!(nobody.status, 401);
+    assert_eq!(
+        nobody.headers["www-authenticate"],
+        "SPIFFE-JWT realm=\"mandate\""
+    );
+    let summarizer = lab.svid("summarizer").await;
+    let text = lab.bundle();
+    let declaration = text
+        .split("---\n")
+        .find(|part| part.contains("metadata: {name: summarizer}"))
+        .unwrap();
+    let without = text.replace(&format!("---\n{declaration}"), "");
+    lab.apply(&without, 1).await.expect(200);
+    assert_eq!(lab.open(&summarizer, "nightly", &[]).await.status, 401);
+    let events = lab.events().await;
+    let refused = events.iter().rfind(|e| e.what.kind() == "refused").unwrap();
+    assert!(
+        refused.actors[0]
+            .sub
+            .to_string()
+            .ends_with("/agent/summarizer")
+    );
+}
