@@ -47,6 +47,9 @@ pub(crate) async fn sign(
     let origin = log_origin(&authority.config().trust_domain);
     let checkpoint = Checkpoint::new(&origin, head.size, head.root)?;
     let key = ports.signer.current(KeyPurpose::Log)?;
+    if authority.world().is_suspended(&key) {
+        return Err("the log's key is suspended, and another one will take its place".into());
+    }
     let public = authority
         .world()
         .keys

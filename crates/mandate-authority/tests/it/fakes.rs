@@ -3,16 +3,19 @@
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use mandate_attest::KernelPeers;
-use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName};
+use mandate_model::{AgentTypeName, AttestationKind, InstanceId, KeyId, ProviderName};
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, PeerProcess, Peers,
-    StoreError, Unit, Writer,
+    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, KeyPurpose, PeerProcess,
+    Peers, Signed, Signer, SignerError, StoreError, Unit, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
+use mandate_testkit::clock::FixedClock;
+use mandate_testkit::keys::TestKeys;
 use tokio::sync::watch;
 
 /// Says what the test says: which agent type the next evidence is of.
@@ -58,6 +61,37 @@ impl Peers for Crowd {
         let peer = KernelPeers.peer(socket)?;
         let uid = self.0.lock().unwrap().unwrap_or(peer.uid);
         Ok(PeerProcess { uid, ..peer })
+    }
+}
+
+/// A signer that can take its time.
+pub(crate) struct Slow {
+    keys: Arc<TestKeys>,
+    clock: Arc<FixedClock>,
+    next: Mutex<Duration>,
+}
+
+impl Slow {
+    pub(crate) fn of(keys: Arc<TestKeys>, clock: Arc<FixedClock>) -> Self {
+        let next = Mutex::default();
+        Self { keys, clock, next }
+    }
+
+    /// The next signature takes so long.
+    pub(crate) fn take(&self, span: Duration) {
+        *self.next.lock().unwrap() = span;
+    }
+}
+
+impl Signer for Slow {
+    fn current(&self, purpose: KeyPurpose) -> Result<KeyId, SignerError> {
+        self.keys.current(purpose)
+    }
+
+    fn sign(&self, key: &KeyId, message: &[u8]) -> Result<Signed, SignerError> {
+        self.clock
+            .pass(std::mem::take(&mut *self.next.lock().unwrap()));
+        self.keys.sign(key, message)
     }
 }
 

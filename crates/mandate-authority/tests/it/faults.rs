@@ -129,6 +129,19 @@ async fn a_store_that_hangs_after_the_suspension_does_not_hold_back_the_word() {
     lab.disk.hang(false);
 }
 
+#[tokio::test]
+async fn what_expires_while_a_decision_is_made_is_not_committed() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    lab.pass(Duration::from_secs(290));
+    lab.slow.take(Duration::from_secs(120));
+    let late = lab.open(&backlog, "nightly", &[]).await;
+    assert_eq!(late.error(), "invalid_client");
+    lab.slow.take(Duration::from_secs(120));
+    let fresh = lab.svid("backlog").await;
+    lab.open(&fresh, "nightly", &[]).await.expect(200);
+}
+
 /// The authority looks at its store once a second, by itself.
 async fn until_ready(lab: &Lab) {
     let ready = async {

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, get, post_form, post_json};
-use crate::fakes::{Crowd, Disk, SaidSo};
+use crate::fakes::{Crowd, Disk, SaidSo, Slow};
 
 pub(crate) const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -55,6 +55,7 @@ pub(crate) struct Lab {
     pub(crate) observe: SocketAddr,
     pub(crate) disk: Arc<Disk>,
     pub(crate) crowd: Arc<Crowd>,
+    pub(crate) slow: Arc<Slow>,
     said: Arc<SaidSo>,
     stop: CancellationToken,
     served: JoinHandle<()>,
@@ -88,6 +89,7 @@ impl Lab {
         let disk = Arc::new(Disk::of(store.clone()));
         let keys = Arc::new(TestKeys::default());
         let said = Arc::new(SaidSo::default());
+        let slow = Arc::new(Slow::of(keys.clone(), clock.clone()));
         let crowd = Arc::new(Crowd::default());
         let people = OidcPersonVerifier::new(OidcOptions::default(), clock.clone()).unwrap();
         let ports = Ports {
@@ -95,7 +97,7 @@ impl Lab {
             state: store.clone(),
             log: store.clone(),
             checkpoints: store.clone(),
-            signer: keys.clone(),
+            signer: slow.clone(),
             key_source: keys.clone(),
             attestor: said.clone(),
             peers: crowd.clone(),
@@ -134,6 +136,7 @@ impl Lab {
             observe,
             disk,
             crowd,
+            slow,
             said,
             stop,
             served,
