@@ -207,10 +207,7 @@ async fn finish(
     admitted.end();
     front.recorder.note(event).await;
     if let Some(lent) = lent.filter(|_| whole) {
-        front
-            .pool
-            .give_back(&inject::origin_of(&server.upstream), lent)
-            .await;
+        front.pool.give_back(&inject::place_of(server), lent).await;
     }
     refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
 }

@@ -160,6 +160,21 @@ async fn an_upstream_without_the_pinned_certificate_gets_nothing() {
 }
 
 #[tokio::test]
+async fn the_authority_that_a_server_workload_names_is_the_one_asked_for() {
+    for (ca, status) in [("acme", StatusCode::OK), ("other", StatusCode::BAD_GATEWAY)] {
+        let world = World::with(Options {
+            tls: true,
+            server: format!("tls: {{ca: {ca}}}"),
+            ..Options::default()
+        })
+        .await;
+        let request = get(&format!("/records{READ}"), &token(&world));
+        assert_eq!(send(world.address, request).await.status(), status, "{ca}");
+        assert_eq!(world.upstream.arrived().is_empty(), ca == "other");
+    }
+}
+
+#[tokio::test]
 async fn long_streams_tell_of_their_progress_and_are_cut_when_it_cannot_be_recorded() {
     let world = World::new().await;
     let request = get(&format!("/records{STREAM}"), &token(&world));

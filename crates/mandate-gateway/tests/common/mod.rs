@@ -134,8 +134,15 @@ impl Credentials for Secrets {
 struct Trust(Arc<rustls::ClientConfig>);
 
 impl UpstreamTls for Trust {
-    fn client_config(&self, _origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String> {
-        Ok(self.0.clone())
+    fn client_config(
+        &self,
+        _origin: &Origin,
+        ca: Option<&str>,
+    ) -> Result<Arc<rustls::ClientConfig>, String> {
+        match ca {
+            None | Some("acme") => Ok(self.0.clone()),
+            Some(other) => Err(format!("`{other}` is not mapped")),
+        }
     }
 }
 
