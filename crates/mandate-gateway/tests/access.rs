@@ -450,3 +450,24 @@ async fn a_query_attribute_is_decided_on_as_it_is_sent() {
     }
     assert_eq!(world.upstream.arrived().len(), 1);
 }
+
+#[tokio::test]
+async fn a_refusal_whose_record_would_be_too_long_is_recorded_without_its_attributes() {
+    let world = World::new().await;
+    let mut body = String::from("{\"amount_cents\":[20001");
+    (20_002..)
+        .take_while(|n: &u32| *n < 30_900)
+        .for_each(|n| body.push_str(&format!(",{n}")));
+    body.push_str("]}");
+    let request = post(
+        "/records/customers/acme/refunds",
+        &refund_token(&world),
+        body.leak(),
+    );
+    let refused = refusal(send(world.address, request).await).await;
+    assert_ne!(refused.1, "record.unwritable");
+    let record = world.record(|r| r.decision == Decision::Denied).await;
+    assert_eq!(record.rule, Some(refused.1));
+    assert!(record.attributes.is_empty());
+    assert!(world.gateway.status().ready, "the spool is well");
+}
