@@ -198,6 +198,7 @@ async fn without_a_good_token_there_is_a_challenge_and_nothing_else() {
 #[tokio::test]
 async fn a_write_is_decided_on_its_body_and_the_very_bytes_are_forwarded() {
     let world = World::new().await;
+    world.pass_start().await;
     let target = "/records/customers/acme/refunds";
     let body = "{ \"amount_cents\": 9900 , \"why\":\"late\"}";
     let response = send(world.address, post(target, &refund_token(&world), body)).await;
@@ -226,6 +227,7 @@ async fn a_write_is_decided_on_its_body_and_the_very_bytes_are_forwarded() {
 #[tokio::test]
 async fn a_token_for_a_write_is_good_for_one() {
     let world = World::new().await;
+    world.pass_start().await;
     let (target, token) = ("/records/customers/acme/refunds", refund_token(&world));
     let body = "{\"amount_cents\": 1}";
     let first = send(world.address, post(target, &token, body)).await;
@@ -236,22 +238,29 @@ async fn a_token_for_a_write_is_good_for_one() {
 }
 
 #[tokio::test]
-async fn a_write_with_a_token_from_before_the_start_is_refused() {
+async fn a_write_with_a_token_that_could_have_been_used_before_the_start_is_refused() {
     let world = World::new().await;
-    let mut old = claims("executor", "refund", world.clocks.now());
-    old.issued_at = world.clocks.now().minus(std::time::Duration::from_secs(30));
-    let token = world.authority.keys.sign(old);
-    let request = post(
-        "/records/customers/acme/refunds",
-        &token,
-        "{\"amount_cents\": 1}",
-    );
-    let refused = refusal(send(world.address, request).await).await;
-    assert_eq!(
-        refused,
-        (StatusCode::UNAUTHORIZED, "token.spent".to_owned())
-    );
+    let (body, second) = ("{\"amount_cents\": 1}", std::time::Duration::from_secs(1));
+    let now = world.clocks.now();
+    for issued_at in [now.minus(second * 30), now.plus(second)] {
+        let mut old = claims("executor", "refund", now);
+        old.issued_at = issued_at;
+        let token = world.authority.keys.sign(old);
+        let request = post("/records/customers/acme/refunds", &token, body);
+        let response = send(world.address, request).await;
+        assert_eq!(response.headers()["retry-after"], "6");
+        let refused = refusal(response).await;
+        let spent = (StatusCode::UNAUTHORIZED, "token.spent".to_owned());
+        assert_eq!(refused, spent);
+    }
     assert!(world.upstream.arrived().is_empty());
+    world.pass_start().await;
+    let later = post(
+        "/records/customers/acme/refunds",
+        &refund_token(&world),
+        body,
+    );
+    assert_eq!(send(world.address, later).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -209,7 +209,9 @@ async fn read_exactly(body: &mut hyper::body::Incoming, bytes: usize) -> Result<
 }
 
 /// An upload whose chunks a test sends.
-async fn upload(world: &World, token: &str) -> Uploading {
+async fn upload(world: &World) -> Uploading {
+    world.pass_start().await;
+    let token = &upload_token(world);
     begin(world, token, Request::put("/records/customers/acme/files")).await
 }
 
@@ -254,7 +256,7 @@ fn upload_token(world: &World) -> String {
 #[tokio::test]
 async fn an_upload_streams_through_and_is_whole() {
     let world = World::new().await;
-    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    let (chunks, answer) = upload(&world).await;
     for _ in 0..64 {
         chunks.send(Bytes::from_static(&[7; 65_536])).unwrap();
     }
@@ -276,6 +278,7 @@ async fn an_upload_streams_through_and_is_whole() {
 #[tokio::test]
 async fn trailers_of_a_request_reach_no_upstream() {
     let world = tls_world().await;
+    world.pass_start().await;
     let mut config = (*world.trust).clone();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("records.acme.example").unwrap();
@@ -310,7 +313,7 @@ async fn trailers_of_a_request_reach_no_upstream() {
 #[tokio::test]
 async fn suspension_cuts_an_open_upload() {
     let world = World::new().await;
-    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    let (chunks, answer) = upload(&world).await;
     chunks.send(Bytes::from_static(b"first")).unwrap();
     world.until(|w| w.gateway.status().open_accesses == 1).await;
     let id = agent("executor");
@@ -354,7 +357,7 @@ async fn an_upload_that_is_too_long_is_refused() {
         ..Options::default()
     })
     .await;
-    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    let (chunks, answer) = upload(&world).await;
     for _ in 0..2 {
         chunks.send(Bytes::from_static(&[7; 65_536])).unwrap();
     }

@@ -153,6 +153,9 @@ impl Refusal {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if matches!(self, Refusal::Spent(SpentError::BeforeStart)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("6"));
+        }
         response
     }
 

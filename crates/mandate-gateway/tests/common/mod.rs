@@ -294,6 +294,15 @@ impl World {
         within.expect("it never came true");
     }
 
+    /// Moves the wall clock on, to where the gateway takes single-use tokens, and waits until it has
+    /// noticed and is ready again.
+    pub async fn pass_start(&self) {
+        self.clocks.wall_ms.store(7_000, Ordering::SeqCst);
+        self.record(|r| matches!(r.what, mandate_audit::What::Alarm { .. }))
+            .await;
+        self.until(|world| world.gateway.status().ready).await;
+    }
+
     /// Waits until the authority has a record that `fits`, and gives it.
     pub async fn record(&self, fits: impl Fn(&Event) -> bool) -> Event {
         self.until(|world| world.authority.records().iter().any(&fits))
