@@ -10,6 +10,7 @@
 mod common;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use common::agent::{get, post, refusal, send, send_http2, text};
 use common::tokens::claims;
@@ -356,6 +357,30 @@ async fn an_internal_read_is_released_only_after_its_record_is_durable() {
     world.spool.full.store(true, Ordering::SeqCst);
     let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
     assert_eq!(refused.1, "record.unwritable");
+}
+
+#[tokio::test]
+async fn nothing_is_released_before_a_slow_record_is_durable() {
+    for internal in [true, false] {
+        let options = Options {
+            server: format!("internal: {internal}"),
+            ..Options::default()
+        };
+        let world = World::with(options).await;
+        let held = world.spool.slow.write().await;
+        let (address, request) = (world.address, get(READ, &read_token(&world)));
+        let mut asking = tokio::spawn(send(address, request));
+        if internal {
+            world.until(|w| w.upstream.arrived().len() == 1).await;
+        } else {
+            world.until(|w| w.gateway.status().open_accesses == 1).await;
+        }
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut asking).await;
+        assert!(early.is_err(), "nothing has come");
+        assert_eq!(world.upstream.arrived().len(), usize::from(internal));
+        drop(held);
+        assert_eq!(text(asking.await.unwrap()).await, "the record of acme");
+    }
 }
 
 #[tokio::test]

@@ -74,10 +74,12 @@ impl Entropy for Random {
     }
 }
 
-/// A real spool that can be told to fail.
+/// A real spool that can be told to fail or to be slow.
 pub struct TestSpool {
     inner: FileSpool,
     pub full: AtomicBool,
+    /// Whoever writes this holds all appends up.
+    pub slow: tokio::sync::RwLock<()>,
 }
 
 #[async_trait]
@@ -86,6 +88,7 @@ impl Spool for TestSpool {
         if self.full.load(Ordering::SeqCst) {
             return Err(SpoolError::Full);
         }
+        let _passed = self.slow.read().await;
         self.inner.append(event).await
     }
     fn head(&self) -> SpoolHead {
@@ -240,6 +243,7 @@ impl World {
         let spool = Arc::new(TestSpool {
             inner: open_spool(folder.path()),
             full: AtomicBool::new(false),
+            slow: tokio::sync::RwLock::new(()),
         });
         let pinned = Origin {
             scheme: if options.tls { "https" } else { "http" }.to_owned(),
