@@ -95,6 +95,30 @@ async fn tls_and_http2_on_both_sides() {
     assert!(!arrived[0].headers.contains_key("host"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn accesses_without_bodies_end_as_completed_and_at_once() {
+    let world = tls_world().await;
+    let agent = connect_tls(&world).await;
+    let token = token(&world);
+    let asked = (0..100).map(|_| {
+        let (mut agent, request) = (agent.clone(), get_h2("/customers/acme/empty", &token));
+        async move { agent.send_request(request).await.unwrap().status() }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(|status| *status == StatusCode::OK));
+    let done = |w: &World| {
+        let records = w.authority.records();
+        let completed = records.iter().filter(|r| {
+            let outcome = Outcome::Completed;
+            matches!(r.what, What::AccessCompleted { outcome: o, .. } if o == outcome)
+        });
+        completed.count()
+    };
+    // Well before anything else would have the connections flush.
+    world.until(|w| done(w) == 100).await;
+    assert_eq!(world.gateway.status().open_accesses, 0);
+}
+
 #[tokio::test]
 async fn unmatched_host_is_refused() {
     let world = tls_world().await;

@@ -122,6 +122,8 @@ async fn answer(
         response.headers_mut().insert("x-debug", value);
     } else if path.ends_with("/echo-body") {
         response = Response::new(whole(&format!("debug: {SECRET}")));
+    } else if path.ends_with("/empty") {
+        response = Response::new(whole(""));
     } else if path.ends_with("/encoded") {
         let gzip = "gzip".parse().unwrap();
         response.headers_mut().insert("content-encoding", gzip);
