@@ -20,11 +20,13 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
+use mandate_audit::{Decision, Event};
 use mandate_decide::enforce::{
     Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
 };
 use mandate_model::{BootTime, Effect};
 use mandate_policy::decl::ServerWorkload;
+use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use front::{Arrival, Front, Reply};
@@ -37,7 +39,7 @@ use crate::egress::End;
 use crate::upstream::Lent;
 use outcome::Decided;
 use refusal::Refusal;
-use refused::{Refused, count, decision_record};
+use refused::{Refused, count, decision_record, short};
 use standing::Access;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
@@ -148,7 +150,7 @@ async fn pass(
     };
     let receipt = match receipt {
         Ok(receipt) => receipt,
-        Err(why) => return Err(unrecorded(admitted, why, answered).await),
+        Err(why) => return Err(unrecorded(admitted, record, why, answered).await),
     };
     let decided = Decided {
         seq: receipt.key.seq,
@@ -207,10 +209,7 @@ async fn finish(
     admitted.end();
     front.recorder.note(event).await;
     if let Some(lent) = lent.filter(|_| whole) {
-        front
-            .pool
-            .give_back(&inject::origin_of(&server.upstream), lent)
-            .await;
+        front.pool.give_back(&inject::place_of(server), lent).await;
     }
     refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
 }
@@ -247,9 +246,12 @@ async fn inject_and_forward(
 }
 
 /// Without a record there is no access: what was forwarded for it is reset, nothing is released.
+///
+/// A record that is too long is no fault of the disk: that the access was refused for it is recorded.
 async fn unrecorded(
     admitted: Admitted,
-    why: mandate_ports::SpoolError,
+    record: Event,
+    why: SpoolError,
     answered: Forwarded,
 ) -> Refused {
     let access = admitted.admission();
@@ -260,7 +262,18 @@ async fn unrecorded(
     access.down.finish(End::Dropped);
     access.drain().await;
     admitted.end();
-    Refused::after_admission(Refusal::Unrecorded(why))
+    let too_long = matches!(why, SpoolError::Encoding(_));
+    let refusal = Refusal::Unrecorded(why);
+    if !too_long {
+        return Refused::after_admission(refusal);
+    }
+    let record = Event {
+        decision: Decision::Denied,
+        rule: Some(refusal.rule()),
+        detail: Some(refusal.to_string()),
+        ..short(record)
+    };
+    Refused::denial(refusal, record)
 }
 
 fn request_head<'a>(head: &'a Parts, target: &'a str, sent: &'a HeaderMap) -> RequestHead<'a> {

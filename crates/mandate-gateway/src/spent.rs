@@ -5,14 +5,17 @@ use std::sync::{Mutex, PoisonError};
 
 use mandate_decide::enforce::Spend;
 use mandate_model::{Timestamp, TokenId};
+use mandate_token::FUTURE_LEEWAY;
 
 /// The single-use tokens that this process has seen.
 ///
 /// A gateway that was restarted cannot know what it had seen, so it refuses single-use tokens that
-/// were issued before it started.
+/// it could have accepted before it started. Since tokens from a clock that is ahead are accepted, these
+/// are all that say to have been issued until [`FUTURE_LEEWAY`] after the start.
 #[derive(Debug)]
 pub(crate) struct Spent {
-    started: Timestamp,
+    /// The last moment of issue that is refused.
+    until: Timestamp,
     tokens: Mutex<Tokens>,
 }
 
@@ -29,17 +32,19 @@ pub(crate) enum SpentError {
         "this access token is spent: get another one for each write, or for each counted access"
     )]
     Used,
-    #[error("this single-use access token was issued before this gateway started; get another one")]
+    #[error(
+        "this single-use access token may have been issued before this gateway started; one that is issued a few seconds later is good"
+    )]
     BeforeStart,
     #[error("too many single-use tokens are in use at this gateway")]
     TooMany,
 }
 
 impl Spent {
-    /// Nothing is spent; what was issued before `started` is refused.
+    /// Nothing is spent; what could have been used before `started` is refused.
     pub(crate) fn since(started: Timestamp) -> Self {
         Self {
-            started: started.floor_to_secs(),
+            until: started.floor_to_secs().plus(FUTURE_LEEWAY),
             tokens: Mutex::default(),
         }
     }
@@ -51,8 +56,8 @@ impl Spent {
         allowed: u32,
         now: Timestamp,
     ) -> Result<(), SpentError> {
-        // `iat` is in whole seconds: one in the second of the start may lie before it.
-        if spend.issued_at <= self.started {
+        // `iat` is in whole seconds: one in the last of them may have been accepted before it.
+        if spend.issued_at <= self.until {
             return Err(SpentError::BeforeStart);
         }
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +114,7 @@ mod tests {
     #[test]
     fn a_token_is_spent_as_often_as_it_may_be() {
         let spent = Spent::since(at(100));
-        let (one, two) = (spend(1, 101, 200), spend(2, 101, 200));
+        let (one, two) = (spend(1, 106, 200), spend(2, 106, 200));
         assert_eq!(spent.spend(&one, 1, at(110)), Ok(()));
         assert_eq!(spent.spend(&one, 1, at(111)), Err(SpentError::Used));
         assert_eq!(spent.spend(&two, 2, at(111)), Ok(()));
@@ -118,17 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_token_from_before_the_start_is_refused() {
+    fn a_counted_token_that_could_have_been_used_before_the_start_is_refused() {
         let spent = Spent::since(Timestamp::from_millis(100_400));
-        let refused = spent.spend(&spend(1, 100, 200), 1, at(110));
+        let refused = spent.spend(&spend(1, 105, 200), 1, at(110));
         assert_eq!(refused, Err(SpentError::BeforeStart));
-        assert_eq!(spent.spend(&spend(1, 101, 200), 1, at(110)), Ok(()));
+        assert_eq!(spent.spend(&spend(1, 106, 200), 1, at(110)), Ok(()));
     }
 
     #[test]
     fn what_has_long_expired_is_forgotten() {
         let spent = Spent::since(at(100));
-        spent.spend(&spend(1, 101, 200), 1, at(110)).unwrap();
+        spent.spend(&spend(1, 106, 200), 1, at(110)).unwrap();
         spent.spend(&spend(2, 301, 400), 1, at(321)).unwrap();
         assert_eq!(spent.tokens.lock().unwrap().uses.len(), 1);
     }

@@ -3,6 +3,6 @@
 mod connect;
 mod pool;
 
-pub(crate) use connect::ConnectError;
 pub use connect::UpstreamTls;
+pub(crate) use connect::{ConnectError, Place};
 pub(crate) use pool::{Lent, Pool, PoolLimits};

@@ -10,6 +10,7 @@
 mod common;
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use common::agent::{get, post, refusal, send, send_http2, text};
 use common::tokens::claims;
@@ -198,6 +199,7 @@ async fn without_a_good_token_there_is_a_challenge_and_nothing_else() {
 #[tokio::test]
 async fn a_write_is_decided_on_its_body_and_the_very_bytes_are_forwarded() {
     let world = World::new().await;
+    world.pass_start().await;
     let target = "/records/customers/acme/refunds";
     let body = "{ \"amount_cents\": 9900 , \"why\":\"late\"}";
     let response = send(world.address, post(target, &refund_token(&world), body)).await;
@@ -226,6 +228,7 @@ async fn a_write_is_decided_on_its_body_and_the_very_bytes_are_forwarded() {
 #[tokio::test]
 async fn a_token_for_a_write_is_good_for_one() {
     let world = World::new().await;
+    world.pass_start().await;
     let (target, token) = ("/records/customers/acme/refunds", refund_token(&world));
     let body = "{\"amount_cents\": 1}";
     let first = send(world.address, post(target, &token, body)).await;
@@ -236,22 +239,29 @@ async fn a_token_for_a_write_is_good_for_one() {
 }
 
 #[tokio::test]
-async fn a_write_with_a_token_from_before_the_start_is_refused() {
+async fn a_write_with_a_token_that_could_have_been_used_before_the_start_is_refused() {
     let world = World::new().await;
-    let mut old = claims("executor", "refund", world.clocks.now());
-    old.issued_at = world.clocks.now().minus(std::time::Duration::from_secs(30));
-    let token = world.authority.keys.sign(old);
-    let request = post(
-        "/records/customers/acme/refunds",
-        &token,
-        "{\"amount_cents\": 1}",
-    );
-    let refused = refusal(send(world.address, request).await).await;
-    assert_eq!(
-        refused,
-        (StatusCode::UNAUTHORIZED, "token.spent".to_owned())
-    );
+    let (body, second) = ("{\"amount_cents\": 1}", std::time::Duration::from_secs(1));
+    let now = world.clocks.now();
+    for issued_at in [now.minus(second * 30), now.plus(second)] {
+        let mut old = claims("executor", "refund", now);
+        old.issued_at = issued_at;
+        let token = world.authority.keys.sign(old);
+        let request = post("/records/customers/acme/refunds", &token, body);
+        let response = send(world.address, request).await;
+        assert_eq!(response.headers()["retry-after"], "6");
+        let refused = refusal(response).await;
+        let spent = (StatusCode::UNAUTHORIZED, "token.spent".to_owned());
+        assert_eq!(refused, spent);
+    }
     assert!(world.upstream.arrived().is_empty());
+    world.pass_start().await;
+    let later = post(
+        "/records/customers/acme/refunds",
+        &refund_token(&world),
+        body,
+    );
+    assert_eq!(send(world.address, later).await.status(), StatusCode::OK);
 }
 
 #[tokio::test]
@@ -350,6 +360,30 @@ async fn an_internal_read_is_released_only_after_its_record_is_durable() {
 }
 
 #[tokio::test]
+async fn nothing_is_released_before_a_slow_record_is_durable() {
+    for internal in [true, false] {
+        let options = Options {
+            server: format!("internal: {internal}"),
+            ..Options::default()
+        };
+        let world = World::with(options).await;
+        let held = world.spool.slow.write().await;
+        let (address, request) = (world.address, get(READ, &read_token(&world)));
+        let mut asking = tokio::spawn(send(address, request));
+        if internal {
+            world.until(|w| w.upstream.arrived().len() == 1).await;
+        } else {
+            world.until(|w| w.gateway.status().open_accesses == 1).await;
+        }
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut asking).await;
+        assert!(early.is_err(), "nothing has come");
+        assert_eq!(world.upstream.arrived().len(), usize::from(internal));
+        drop(held);
+        assert_eq!(text(asking.await.unwrap()).await, "the record of acme");
+    }
+}
+
+#[tokio::test]
 async fn http2_agents_are_served() {
     let world = World::new().await;
     let mut request = get(READ, &read_token(&world));
@@ -359,94 +393,23 @@ async fn http2_agents_are_served() {
     assert_eq!(text(response).await, "the record of acme");
 }
 
-fn token_for(world: &World, action: &str) -> String {
-    let claims = claims("retriever", action, world.clocks.now());
-    world.authority.keys.sign(claims)
-}
-
-/// A `show` of a customer whose header fields are these besides.
-fn show(world: &World, fields: &[(&'static str, &'static str)]) -> Request<Full<bytes::Bytes>> {
-    let mut request = get("/records/shows/1", &token_for(world, "show"));
-    for (name, value) in fields {
-        let (name, value) = (
-            name.parse::<http::HeaderName>().unwrap(),
-            value.parse().unwrap(),
-        );
-        request.headers_mut().append(name, value);
-    }
-    request
-}
-
 #[tokio::test]
-async fn a_header_attribute_is_decided_on_as_it_is_sent() {
+async fn a_refusal_whose_record_would_be_too_long_is_recorded_without_its_attributes() {
     let world = World::new().await;
-    // A twin that some servers take for the same field is not sent.
-    let good = show(&world, &[("x-customer", "acme"), ("x_customer", "globex")]);
-    assert_eq!(send(world.address, good).await.status(), StatusCode::OK);
-    let headers = &world.upstream.arrived()[0].headers;
-    assert_eq!(headers["x-customer"], "acme");
-    assert!(!headers.contains_key("x_customer"));
-    for fields in [
-        &[("x-customer", "globex")][..],
-        &[("x-customer", "acme"), ("x-customer", "globex")],
-        &[("x-customer", "acme,globex")],
-        &[("x_customer", "acme")],
-        &[],
-    ] {
-        let refused = refusal(send(world.address, show(&world, fields)).await).await;
-        assert_eq!(refused.0, StatusCode::FORBIDDEN, "{fields:?}");
-    }
-    assert_eq!(world.upstream.arrived().len(), 1);
-}
-
-#[tokio::test]
-async fn no_header_is_decided_on_and_then_withheld() {
-    let world = World::new().await;
-    for named in ["x-customer", "close, X-Customer", "upgrade-insecure"] {
-        let request = show(&world, &[("x-customer", "acme"), ("connection", named)]);
-        let refused = refusal(send(world.address, request).await).await;
-        let rule = "http.connection".to_owned();
-        assert_eq!(refused, (StatusCode::BAD_REQUEST, rule), "{named}");
-    }
-    let plain = show(
-        &world,
-        &[("x-customer", "acme"), ("connection", "TE, close")],
+    let mut body = String::from("{\"amount_cents\":[20001");
+    (20_002..)
+        .take_while(|n: &u32| *n < 30_900)
+        .for_each(|n| body.push_str(&format!(",{n}")));
+    body.push_str("]}");
+    let request = post(
+        "/records/customers/acme/refunds",
+        &refund_token(&world),
+        body.leak(),
     );
-    assert_eq!(send(world.address, plain).await.status(), StatusCode::OK);
-    // What the server workload strips was never there.
-    let stripped = common::bundle(world.upstream.address, "http: {stripHeaders: [x-customer]}");
-    world.authority.apply_bundle(stripped);
-    let applied = |w: &World| w.gateway.status().versions.unwrap().bundle.get() == 2;
-    world.until(applied).await;
-    world.until(|w| w.gateway.status().ready).await;
-    let request = show(&world, &[("x-customer", "acme")]);
     let refused = refusal(send(world.address, request).await).await;
-    assert_eq!(refused.0, StatusCode::FORBIDDEN);
-}
-
-#[tokio::test]
-async fn a_query_attribute_is_decided_on_as_it_is_sent() {
-    let world = World::new().await;
-    let list = |query: &str| {
-        get(
-            &format!("/records/lists/1?{query}"),
-            &token_for(&world, "list"),
-        )
-    };
-    let good = send(world.address, list("page=2&customer=%61cme")).await;
-    assert_eq!(good.status(), StatusCode::OK);
-    assert_eq!(
-        world.upstream.arrived()[0].target,
-        "/lists/1?page=2&customer=%61cme"
-    );
-    for query in [
-        "customer=globex",
-        "customer=acme&customer=globex",
-        "customer=acme&Customer=globex",
-        "page=2",
-    ] {
-        let refused = refusal(send(world.address, list(query)).await).await;
-        assert_eq!(refused.0, StatusCode::FORBIDDEN, "{query}");
-    }
-    assert_eq!(world.upstream.arrived().len(), 1);
+    assert_ne!(refused.1, "record.unwritable");
+    let record = world.record(|r| r.decision == Decision::Denied).await;
+    assert_eq!(record.rule, Some(refused.1));
+    assert!(record.attributes.is_empty());
+    assert!(world.gateway.status().ready, "the spool is well");
 }

@@ -95,6 +95,30 @@ async fn tls_and_http2_on_both_sides() {
     assert!(!arrived[0].headers.contains_key("host"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn accesses_without_bodies_end_as_completed_and_at_once() {
+    let world = tls_world().await;
+    let agent = connect_tls(&world).await;
+    let token = token(&world);
+    let asked = (0..100).map(|_| {
+        let (mut agent, request) = (agent.clone(), get_h2("/customers/acme/empty", &token));
+        async move { agent.send_request(request).await.unwrap().status() }
+    });
+    let answers = futures_util::future::join_all(asked).await;
+    assert!(answers.iter().all(|status| *status == StatusCode::OK));
+    let done = |w: &World| {
+        let records = w.authority.records();
+        let completed = records.iter().filter(|r| {
+            let outcome = Outcome::Completed;
+            matches!(r.what, What::AccessCompleted { outcome: o, .. } if o == outcome)
+        });
+        completed.count()
+    };
+    // Well before anything else would have the connections flush.
+    world.until(|w| done(w) == 100).await;
+    assert_eq!(world.gateway.status().open_accesses, 0);
+}
+
 #[tokio::test]
 async fn unmatched_host_is_refused() {
     let world = tls_world().await;
@@ -160,6 +184,21 @@ async fn an_upstream_without_the_pinned_certificate_gets_nothing() {
 }
 
 #[tokio::test]
+async fn the_authority_that_a_server_workload_names_is_the_one_asked_for() {
+    for (ca, status) in [("acme", StatusCode::OK), ("other", StatusCode::BAD_GATEWAY)] {
+        let world = World::with(Options {
+            tls: true,
+            server: format!("tls: {{ca: {ca}}}"),
+            ..Options::default()
+        })
+        .await;
+        let request = get(&format!("/records{READ}"), &token(&world));
+        assert_eq!(send(world.address, request).await.status(), status, "{ca}");
+        assert_eq!(world.upstream.arrived().is_empty(), ca == "other");
+    }
+}
+
+#[tokio::test]
 async fn long_streams_tell_of_their_progress_and_are_cut_when_it_cannot_be_recorded() {
     let world = World::new().await;
     let request = get(&format!("/records{STREAM}"), &token(&world));
@@ -194,7 +233,9 @@ async fn read_exactly(body: &mut hyper::body::Incoming, bytes: usize) -> Result<
 }
 
 /// An upload whose chunks a test sends.
-async fn upload(world: &World, token: &str) -> Uploading {
+async fn upload(world: &World) -> Uploading {
+    world.pass_start().await;
+    let token = &upload_token(world);
     begin(world, token, Request::put("/records/customers/acme/files")).await
 }
 
@@ -239,7 +280,7 @@ fn upload_token(world: &World) -> String {
 #[tokio::test]
 async fn an_upload_streams_through_and_is_whole() {
     let world = World::new().await;
-    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    let (chunks, answer) = upload(&world).await;
     for _ in 0..64 {
         chunks.send(Bytes::from_static(&[7; 65_536])).unwrap();
     }
@@ -261,6 +302,7 @@ async fn an_upload_streams_through_and_is_whole() {
 #[tokio::test]
 async fn trailers_of_a_request_reach_no_upstream() {
     let world = tls_world().await;
+    world.pass_start().await;
     let mut config = (*world.trust).clone();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from("records.acme.example").unwrap();
@@ -295,7 +337,7 @@ async fn trailers_of_a_request_reach_no_upstream() {
 #[tokio::test]
 async fn suspension_cuts_an_open_upload() {
     let world = World::new().await;
-    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    let (chunks, answer) = upload(&world).await;
     chunks.send(Bytes::from_static(b"first")).unwrap();
     world.until(|w| w.gateway.status().open_accesses == 1).await;
     let id = agent("executor");
@@ -339,7 +381,7 @@ async fn an_upload_that_is_too_long_is_refused() {
         ..Options::default()
     })
     .await;
-    let (chunks, answer) = upload(&world, &upload_token(&world)).await;
+    let (chunks, answer) = upload(&world).await;
     for _ in 0..2 {
         chunks.send(Bytes::from_static(&[7; 65_536])).unwrap();
     }

@@ -60,12 +60,48 @@ async fn an_echo_in_a_stream_is_cut_before_any_of_it_leaves() {
 }
 
 #[tokio::test]
+async fn an_answer_in_pieces_or_encoded_cannot_hide_an_echo() {
+    let world = World::new().await;
+    let mut request = get(READ, &read_token(&world));
+    for (name, value) in [
+        ("range", "bytes=0-7"),
+        ("if-range", "\"x\""),
+        ("accept-encoding", "gzip"),
+    ] {
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    assert_eq!(send(world.address, request).await.status(), StatusCode::OK);
+    let headers = &world.upstream.arrived()[0].headers;
+    assert!(!headers.contains_key("range") && !headers.contains_key("if-range"));
+    assert_eq!(headers["accept-encoding"], "identity");
+    let encoded = get("/records/customers/acme/encoded", &read_token(&world));
+    let refused = refusal(send(world.address, encoded).await).await;
+    assert_eq!(
+        refused,
+        (StatusCode::BAD_GATEWAY, "upstream.encoded".to_owned())
+    );
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     let world = World::new().await;
-    let target = "/records/customers/acme/redirect";
-    let response = send(world.address, get(target, &read_token(&world))).await;
+    let elsewhere = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = elsewhere.local_addr().unwrap();
+    let target = format!("/records/customers/acme/redirect?{to}");
+    let response = send(world.address, get(&target, &read_token(&world))).await;
     assert_eq!(response.status(), StatusCode::FOUND);
+    let location = format!("http://{to}/elsewhere");
+    assert_eq!(response.headers()["location"], location);
+    world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
     assert_eq!(world.upstream.arrived().len(), 1);
+    // The access is over, and nobody stands in the other's queue.
+    let nobody = futures_util::FutureExt::now_or_never(elsewhere.accept());
+    assert!(nobody.is_none());
+    let us = tokio::net::TcpStream::connect(to).await.unwrap();
+    let (_, first) = elsewhere.accept().await.unwrap();
+    assert_eq!(first, us.local_addr().unwrap(), "the first to connect");
 }
 
 #[tokio::test]

@@ -322,10 +322,8 @@ pub(crate) fn begin(
 
 /// Whether something is let happen on account of `event`.
 fn is_exposure(event: &Event) -> bool {
-    match event.what {
-        What::AccessProgress { .. } => true,
-        _ => matches!(event.decision, Decision::Allowed | Decision::WouldDeny),
-    }
+    matches!(event.what, What::AccessProgress { .. })
+        || matches!(event.decision, Decision::Allowed | Decision::WouldDeny)
 }
 
 fn refuse(replies: Vec<Reply>, error: &SpoolError) {

@@ -55,6 +55,8 @@ fn list(mistakes: &[Mistake]) -> String {
 pub(crate) struct Config {
     pub(crate) secrets: HashMap<SecretName, Mapped>,
     pub(crate) tls: HashMap<Origin, Arc<rustls::ClientConfig>>,
+    /// By the names that server workloads use.
+    pub(crate) cas: HashMap<String, Arc<rustls::ClientConfig>>,
     pub(crate) default_tls: Arc<rustls::ClientConfig>,
     /// The files that it was made of.
     pub(crate) stamps: Vec<(PathBuf, Option<Stamp>)>,
@@ -107,10 +109,17 @@ impl Config {
             let config = note(&format!("{key}.ca"), tls::with_ca(&ca), mistakes);
             tls.extend(origin.zip(config));
         }
+        let mut cas = HashMap::new();
+        for (name, file) in raw.cas {
+            stamps.push((file.clone(), Stamp::of(&file)));
+            let config = note(&format!("cas.{name}"), tls::with_ca(&file), mistakes);
+            cas.extend(config.map(|config| (name, config)));
+        }
         let default_tls = note("origins", tls::public(), mistakes)?;
         Some(Self {
             secrets,
             tls,
+            cas,
             default_tls,
             stamps,
         })
@@ -179,6 +188,8 @@ struct RawConfig {
     secrets: BTreeMap<String, RawSecret>,
     #[serde(default)]
     origins: BTreeMap<String, RawOrigin>,
+    #[serde(default)]
+    cas: BTreeMap<String, PathBuf>,
 }
 
 #[derive(serde::Deserialize)]

@@ -30,6 +30,11 @@ pub struct FileCredentials {
     renewal: tokio::sync::Mutex<()>,
 }
 
+/// A server workload names an authority that the local configuration does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not mapped; say `cas: {{{0}: /path/to/ca.pem}}` in the local configuration")]
+pub struct UnmappedCa(String);
+
 /// An immutable snapshot; swapped whole.
 struct Held {
     config: Arc<Config>,
@@ -77,11 +82,24 @@ impl FileCredentials {
     }
 
     /// How to speak TLS with `origin`: with the authorities that the configuration names for it and
-    /// no others, otherwise with the public ones.
-    pub fn tls_config(&self, origin: &Origin) -> Arc<rustls::ClientConfig> {
+    /// no others; otherwise with those of `ca`, the name in the server workload, if it has one; and
+    /// otherwise with the public ones.
+    ///
+    /// # Errors
+    /// If the configuration has no `ca` of that name, whatever it says of the origin. There is no
+    /// falling back on other authorities.
+    pub fn tls_config(
+        &self,
+        origin: &Origin,
+        ca: Option<&str>,
+    ) -> Result<Arc<rustls::ClientConfig>, UnmappedCa> {
         let held = self.held.load();
-        let own = held.config.tls.get(origin);
-        own.unwrap_or(&held.config.default_tls).clone()
+        let unmapped = |name: &str| UnmappedCa(name.to_owned());
+        let named = ca
+            .map(|name| held.config.cas.get(name).ok_or_else(|| unmapped(name)))
+            .transpose()?;
+        let pinned = held.config.tls.get(origin);
+        Ok(pinned.or(named).unwrap_or(&held.config.default_tls).clone())
     }
 
     /// Reads again what changed: the configuration, certificates, files of secrets. A configuration

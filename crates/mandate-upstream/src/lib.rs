@@ -10,6 +10,8 @@
 //!   billing-key: {command: [/usr/local/bin/fetch-key, billing], origins: ["https://billing.internal"]}
 //! origins:
 //!   "https://records.internal:8443": {ca: /etc/mandate/records-ca.pem}
+//! cas:
+//!   acme-internal: /etc/mandate/acme-ca.pem
 //! ```
 //!
 //! A request never waits for a source: values are held in memory and renewed beside the traffic.
@@ -32,7 +34,7 @@ mod source;
 mod tls;
 
 pub use config::{ConfigError, Mistake};
-pub use credentials::{FileCredentials, Lookup};
+pub use credentials::{FileCredentials, Lookup, UnmappedCa};
 pub use origin::{MalformedOrigin, parse_origin};
 
 #[cfg(test)]

@@ -273,10 +273,12 @@ async fn debug_output_has_no_secret() {
 async fn handshake(
     credentials: &FileCredentials,
     origin: &str,
+    ca: Option<&str>,
     server: rustls::ServerConfig,
 ) -> std::io::Result<()> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
-    let client = credentials.tls_config(&parse_origin(origin).unwrap());
+    let client = credentials.tls_config(&parse_origin(origin).unwrap(), ca);
+    let client = client.map_err(std::io::Error::other)?;
     let name = "records.internal".try_into().unwrap();
     let connecting = tokio_rustls::TlsConnector::from(client).connect(name, ours);
     let accepting = tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(theirs);
@@ -315,7 +317,54 @@ async fn trust_in_a_private_authority_holds_for_its_origin_alone() {
     write(&ca, &pem, 0o644);
     let text = format!("origins: {{'{RECORDS}': {{ca: {}}}}}", ca.display());
     let credentials = load(&folder, &text).await.unwrap();
-    handshake(&credentials, RECORDS, server()).await.unwrap();
-    let elsewhere = handshake(&credentials, "https://records.internal", server()).await;
+    handshake(&credentials, RECORDS, None, server())
+        .await
+        .unwrap();
+    let elsewhere = handshake(&credentials, "https://records.internal", None, server()).await;
     assert!(elsewhere.is_err());
+}
+
+#[tokio::test]
+async fn an_authority_is_known_by_the_name_that_is_mapped_and_by_no_other() {
+    let folder = TempDir::new().unwrap();
+    let (pem, server) = authority_and_server();
+    let (ca, other) = (
+        folder.path().join("ca.pem"),
+        folder.path().join("other.pem"),
+    );
+    write(&ca, &pem, 0o644);
+    write(&other, &authority_and_server().0, 0o644);
+    let text = format!(
+        "cas: {{acme: {}}}\norigins: {{'{RECORDS}': {{ca: {}}}}}",
+        ca.display(),
+        other.display()
+    );
+    let credentials = load(&folder, &text).await.unwrap();
+    let elsewhere = "https://records.internal";
+    handshake(&credentials, elsewhere, Some("acme"), server())
+        .await
+        .unwrap();
+    assert!(
+        handshake(&credentials, elsewhere, None, server())
+            .await
+            .is_err()
+    );
+    let unmapped = handshake(&credentials, elsewhere, Some("acne"), server()).await;
+    assert!(
+        unmapped
+            .unwrap_err()
+            .to_string()
+            .contains("`acne` is not mapped")
+    );
+    // A bundle's name does not undo what is pinned here.
+    assert!(
+        handshake(&credentials, RECORDS, Some("acme"), server())
+            .await
+            .is_err()
+    );
+    assert!(
+        handshake(&credentials, RECORDS, Some("acne"), server())
+            .await
+            .is_err()
+    );
 }

@@ -35,7 +35,7 @@ pub(super) async fn forward(
     let connect = server.http.connect_timeout;
     let mut lent = front
         .pool
-        .lend(&outgoing.origin, connect)
+        .lend(&outgoing.place, connect)
         .await
         .map_err(Refusal::Connect)?;
     let checked = Checked::new(admission, &admission.up, body);
@@ -72,7 +72,7 @@ pub(super) async fn forward(
         }
         lent = front
             .pool
-            .open(&outgoing.origin, connect)
+            .open(&outgoing.place, connect)
             .await
             .map_err(Refusal::Connect)?;
     }
@@ -161,7 +161,7 @@ fn address(
         rule: "request.target",
         detail: "the request target cannot be forwarded",
     };
-    let origin = &outgoing.origin;
+    let origin = &outgoing.place.origin;
     let bracketed = origin.host.contains(':');
     let host = if bracketed {
         format!("[{}]", origin.host)

@@ -22,7 +22,27 @@ pub(super) fn as_sent(received: &HeaderMap, server: &ServerWorkload) -> HeaderMa
     ] {
         own.and_then(|name| headers.remove(name));
     }
+    if server.credential != Credential::None {
+        // An answer must be searched for an echo of the credential, so no agent may have it cut into
+        // pieces or encoded (C4).
+        for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_ENCODING] {
+            headers.remove(name);
+        }
+    }
     headers
+}
+
+/// Whether an answer's body is what it says, and not an encoding of it.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    let only = |name: &HeaderName, known: &str| {
+        let mut values = headers.get_all(name).iter();
+        values.all(|value| {
+            value
+                .to_str()
+                .is_ok_and(|text| text.trim().eq_ignore_ascii_case(known))
+        })
+    };
+    only(&header::CONTENT_ENCODING, "identity") && only(&header::TRANSFER_ENCODING, "chunked")
 }
 
 fn credential_header(credential: &Credential) -> Option<&str> {

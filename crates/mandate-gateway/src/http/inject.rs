@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 
 use super::echo::Needles;
 use super::refusal::Refusal;
+use crate::upstream::Place;
 
 /// What goes out instead of what came in.
 pub(super) struct Outgoing {
-    pub(super) origin: Origin,
+    pub(super) place: Place,
     pub(super) headers: HeaderMap,
     pub(super) target: String,
     pub(super) needles: Needles,
@@ -24,6 +25,14 @@ enum Injected {
     Nothing,
     Header(HeaderName, Zeroizing<Vec<u8>>),
     Query(String, Zeroizing<Vec<u8>>),
+}
+
+/// Where an upstream is, and by which authority it proves it.
+pub(super) fn place_of(server: &ServerWorkload) -> Place {
+    Place {
+        origin: origin_of(&server.upstream),
+        ca: server.ca.clone(),
+    }
 }
 
 /// Where an upstream is, as secrets are pinned to it.
@@ -44,10 +53,10 @@ pub(super) async fn outgoing(
     target: &str,
     upstream_token: Option<&str>,
 ) -> Result<Outgoing, Refusal> {
-    let origin = origin_of(&server.upstream);
+    let place = place_of(server);
     let (injected, needles) = match upstream_token {
         Some(token) => with_token(token),
-        None => with_secret(credentials, &server.credential, &origin).await?,
+        None => with_secret(credentials, &server.credential, &place.origin).await?,
     };
     if !needles.is_empty() {
         // A compressed echo could not be seen.
@@ -65,7 +74,7 @@ pub(super) async fn outgoing(
         }
     }
     Ok(Outgoing {
-        origin,
+        place,
         headers,
         target,
         needles,

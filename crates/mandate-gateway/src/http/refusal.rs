@@ -70,6 +70,9 @@ pub(super) enum Refusal {
     /// The upstream's answer holds the injected credential (C4).
     #[error("the upstream's answer was withheld: it echoes the credential that this gateway holds")]
     Echo,
+    /// The upstream's answer is encoded, so that nobody can tell whether it holds the credential.
+    #[error("the upstream's answer was withheld: it is encoded, although it was asked not to be")]
+    Encoded,
     /// The body that attributes are read from is too long or broke off.
     #[error("{detail}")]
     Body {
@@ -96,6 +99,7 @@ impl Refusal {
             Refusal::UpstreamTimeout => "upstream.timeout",
             Refusal::UpstreamBroke => "upstream.broke",
             Refusal::Echo => "upstream.echo",
+            Refusal::Encoded => "upstream.encoded",
             Refusal::AgentGone => "agent.gone",
             Refusal::Body { .. } => "request.body",
         };
@@ -121,7 +125,8 @@ impl Refusal {
             | Refusal::Connect(_)
             | Refusal::UpstreamBroke
             | Refusal::AgentGone
-            | Refusal::Echo => StatusCode::BAD_GATEWAY,
+            | Refusal::Echo
+            | Refusal::Encoded => StatusCode::BAD_GATEWAY,
             Refusal::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -147,6 +152,9 @@ impl Refusal {
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(self, Refusal::Spent(SpentError::BeforeStart)) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("6"));
         }
         response
     }
@@ -174,6 +182,7 @@ impl Refusal {
             | Refusal::UpstreamBroke
             | Refusal::AgentGone
             | Refusal::Echo
+            | Refusal::Encoded
             | Refusal::Body { .. } => return None,
         };
         HeaderValue::from_str(&text).ok()

@@ -1,9 +1,12 @@
 //! Telling of refusals: recorded, counted, or told of already.
 
+use std::collections::BTreeMap;
+
 use http::request::Parts;
 use mandate_audit::{Decision, Event};
 use mandate_decide::enforce::{Classified, Denial, Facts, Verdict, admission_record};
 use mandate_model::BootTime;
+use mandate_ports::SpoolError;
 
 use super::front::{Arrival, Front};
 use super::refusal::Refusal;
@@ -93,7 +96,7 @@ impl Refused {
                         .refusals
                         .has_quota(&arrival.listener, &rule, &agent, now)
                 });
-                if own_record && let Err(why) = front.recorder.append(*record).await {
+                if own_record && let Err(why) = append(front, *record).await {
                     return Refusal::Unrecorded(why);
                 }
             }
@@ -101,6 +104,26 @@ impl Refused {
         let took = front.gate.clock.boot().since(began);
         front.metrics.decided("denied", &rule, took);
         self.refusal
+    }
+}
+
+/// Records a refusal; one that is too long, without the attributes that make it so.
+async fn append(front: &Front, record: Event) -> Result<(), SpoolError> {
+    match front.recorder.append(record.clone()).await {
+        Err(SpoolError::Encoding(why)) => {
+            tracing::warn!(why, "a refusal is recorded without its attributes");
+            front.recorder.append(short(record)).await.map(drop)
+        }
+        other => other.map(drop),
+    }
+}
+
+/// `record` without what a caller can make long.
+pub(super) fn short(record: Event) -> Event {
+    Event {
+        attributes: BTreeMap::new(),
+        trace: None,
+        ..record
     }
 }
 

@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::echo::{Needles, Sieve};
-use super::headers::strip_response;
+use super::headers::{is_plain, strip_response};
 use super::refusal::Refusal;
 use crate::admission::Admission;
 use crate::body::{AnyBody, BodyError, Checked, OutBody, full, incoming};
@@ -33,6 +33,9 @@ pub(super) async fn release(
         return Err(Refusal::UpstreamBroke);
     }
     let (mut head, body) = response.into_parts();
+    if !needles.is_empty() && !is_plain(&head.headers) {
+        return Err(Refusal::Encoded);
+    }
     strip_response(&mut head.headers);
     needles
         .check_headers(&head.headers)

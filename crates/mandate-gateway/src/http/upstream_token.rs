@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use mandate_model::{GatewayId, Secret, Timestamp};
 use mandate_policy::decl::{Credential, ServerWorkload};
+use mandate_ports::Origin;
 use mandate_ports::control::{UpstreamToken, UpstreamTokenRequest};
 use sha2::{Digest, Sha256};
 
+use super::inject::origin_of;
 use super::refusal::Refusal;
 use crate::control::{Client, ControlError};
 
@@ -15,7 +17,15 @@ use crate::control::{Client, ControlError};
 pub(crate) struct UpstreamTokens {
     client: Client,
     gateway: GatewayId,
-    kept: moka::sync::Cache<[u8; 32], Kept>,
+    kept: moka::sync::Cache<For, Kept>,
+}
+
+/// What a token was got with, and for whom: a bundle may change either under the same access token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct For {
+    access_token: [u8; 32],
+    audience: Option<String>,
+    origin: Origin,
 }
 
 #[derive(Clone)]
@@ -47,14 +57,18 @@ impl UpstreamTokens {
         if server.credential != Credential::MandateToken {
             return Ok(None);
         }
-        let digest: [u8; 32] = Sha256::digest(access_token).into();
-        if let Some(kept) = self.kept.get(&digest)
+        let key = For {
+            access_token: Sha256::digest(access_token).into(),
+            audience: server.upstream_audience.clone(),
+            origin: origin_of(&server.upstream),
+        };
+        if let Some(kept) = self.kept.get(&key)
             && now < kept.until
         {
             return Ok(Some(kept.token));
         }
         let fresh = self.ask(access_token).await?;
-        self.kept.insert(digest, fresh.clone());
+        self.kept.insert(key, fresh.clone());
         Ok(Some(fresh.token))
     }
 

@@ -14,9 +14,23 @@ use crate::socket::{GuardedIo, Socket};
 
 /// How upstreams prove who they are. Local configuration pins it per origin (C4).
 pub trait UpstreamTls: Send + Sync {
-    /// The client configuration for `origin`; an error text for the log if there is none. ALPN is
-    /// set by the gateway.
-    fn client_config(&self, origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String>;
+    /// The client configuration for `origin`, whose server workload names the authority `ca` if it
+    /// names one; an error text for the log if there is none, as there must be for a name that local
+    /// configuration does not map. ALPN is set by the gateway.
+    fn client_config(
+        &self,
+        origin: &Origin,
+        ca: Option<&str>,
+    ) -> Result<Arc<rustls::ClientConfig>, String>;
+}
+
+/// Where a connection leads, and by whom its end proves what it is. Connections that differ in
+/// either are never taken for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) origin: Origin,
+    /// The authority that the server workload names.
+    pub(crate) ca: Option<String>,
 }
 
 /// Why there is no connection.
@@ -36,28 +50,29 @@ pub(crate) enum ConnectError {
 
 /// Opens one connection within `limit`.
 pub(super) async fn connect(
-    origin: &Origin,
+    place: &Place,
     tls: &dyn UpstreamTls,
     lease: &Arc<Lease>,
     limit: Duration,
 ) -> Result<(Sender, Arc<Socket>), ConnectError> {
-    tokio::time::timeout(limit, connect_unbounded(origin, tls, lease))
+    tokio::time::timeout(limit, connect_unbounded(place, tls, lease))
         .await
         .unwrap_or(Err(ConnectError::Timeout))
 }
 
 async fn connect_unbounded(
-    origin: &Origin,
+    place: &Place,
     tls: &dyn UpstreamTls,
     lease: &Arc<Lease>,
 ) -> Result<(Sender, Arc<Socket>), ConnectError> {
+    let origin = &place.origin;
     let stream = TcpStream::connect((origin.host.as_str(), origin.port))
         .await
         .map_err(ConnectError::Tcp)?;
     stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
     let (socket, io) = Socket::guard(stream, Arc::clone(lease));
     let sender = if origin.scheme == "https" {
-        over_tls(origin, tls, io).await?
+        over_tls(place, tls, io).await?
     } else {
         http1(io).await?
     };
@@ -65,11 +80,14 @@ async fn connect_unbounded(
 }
 
 async fn over_tls(
-    origin: &Origin,
+    place: &Place,
     tls: &dyn UpstreamTls,
     io: GuardedIo,
 ) -> Result<Sender, ConnectError> {
-    let pinned = tls.client_config(origin).map_err(ConnectError::NoTrust)?;
+    let origin = &place.origin;
+    let pinned = tls
+        .client_config(origin, place.ca.as_deref())
+        .map_err(ConnectError::NoTrust)?;
     let mut config = (*pinned).clone();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let name = ServerName::try_from(origin.host.clone())

@@ -9,9 +9,9 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use mandate_model::BootTime;
-use mandate_ports::{Clock, Origin};
+use mandate_ports::Clock;
 
-use super::connect::{ConnectError, UpstreamTls, connect};
+use super::connect::{ConnectError, Place, UpstreamTls, connect};
 use crate::body::Checked;
 use crate::lease::Lease;
 use crate::socket::Socket;
@@ -42,7 +42,7 @@ pub(crate) struct Pool {
     lease: Arc<Lease>,
     clock: Arc<dyn Clock>,
     limits: PoolLimits,
-    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    idle: Mutex<HashMap<Place, Vec<Idle>>>,
 }
 
 struct Idle {
@@ -76,32 +76,24 @@ impl Pool {
         }
     }
 
-    /// A connection to `origin`: an unused one, a shared one or a new one.
-    pub(crate) async fn lend(
-        &self,
-        origin: &Origin,
-        limit: Duration,
-    ) -> Result<Lent, ConnectError> {
-        match self.take_idle(origin) {
+    /// A connection to `place`: an unused one, a shared one or a new one.
+    pub(crate) async fn lend(&self, place: &Place, limit: Duration) -> Result<Lent, ConnectError> {
+        match self.take_idle(place) {
             Some(lent) => Ok(lent),
-            None => self.open(origin, limit).await,
+            None => self.open(place, limit).await,
         }
     }
 
-    /// A new connection to `origin`, TLS included within `limit`.
-    pub(crate) async fn open(
-        &self,
-        origin: &Origin,
-        limit: Duration,
-    ) -> Result<Lent, ConnectError> {
-        let (sender, socket) = connect(origin, &*self.tls, &self.lease, limit).await?;
+    /// A new connection to `place`, TLS included within `limit`.
+    pub(crate) async fn open(&self, place: &Place, limit: Duration) -> Result<Lent, ConnectError> {
+        let (sender, socket) = connect(place, &*self.tls, &self.lease, limit).await?;
         let mut lent = Lent {
             sender,
             socket,
             reused: false,
         };
         if let Some(shared) = lent.share() {
-            self.keep(origin, shared);
+            self.keep(place, shared);
         }
         if let Sender::Http1(sender) = &mut lent.sender {
             sender.ready().await.map_err(ConnectError::Http)?;
@@ -110,19 +102,19 @@ impl Pool {
     }
 
     /// Takes a connection back whose access has ended whole.
-    pub(crate) async fn give_back(&self, origin: &Origin, mut lent: Lent) {
+    pub(crate) async fn give_back(&self, place: &Place, mut lent: Lent) {
         let Sender::Http1(sender) = &mut lent.sender else {
             return;
         };
         if !lent.socket.is_over() && sender.ready().await.is_ok() {
-            self.keep(origin, lent);
+            self.keep(place, lent);
         }
     }
 
-    fn keep(&self, origin: &Origin, lent: Lent) {
+    fn keep(&self, place: &Place, lent: Lent) {
         let since = self.clock.boot();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_origin = idle.entry(origin.clone()).or_default();
+        let of_origin = idle.entry(place.clone()).or_default();
         of_origin.retain(|one| one.is_usable(since, self.limits.idle));
         if of_origin.len() < self.limits.idle_per_origin {
             of_origin.push(Idle {
@@ -133,10 +125,10 @@ impl Pool {
         }
     }
 
-    fn take_idle(&self, origin: &Origin) -> Option<Lent> {
+    fn take_idle(&self, place: &Place) -> Option<Lent> {
         let now = self.clock.boot();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_origin = idle.get_mut(origin)?;
+        let of_origin = idle.get_mut(place)?;
         while let Some(one) = of_origin.pop() {
             if !one.is_usable(now, self.limits.idle) {
                 continue;

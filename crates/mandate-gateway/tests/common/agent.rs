@@ -22,13 +22,21 @@ pub async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Respons
 
 /// Sends one request over an HTTP/2 connection of its own.
 pub async fn send_http2(address: SocketAddr, request: Request<Full<Bytes>>) -> Response<Incoming> {
+    let mut sender = connect_http2(address).await;
+    sender.send_request(request).await.unwrap()
+}
+
+/// An HTTP/2 connection.
+pub async fn connect_http2(
+    address: SocketAddr,
+) -> hyper::client::conn::http2::SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(address).await.unwrap();
-    let (mut sender, connection) =
+    let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
     tokio::spawn(connection);
-    sender.send_request(request).await.unwrap()
+    sender
 }
 
 pub fn get(target: &str, token: &str) -> Request<Full<Bytes>> {

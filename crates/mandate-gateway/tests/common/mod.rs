@@ -74,10 +74,12 @@ impl Entropy for Random {
     }
 }
 
-/// A real spool that can be told to fail.
+/// A real spool that can be told to fail or to be slow.
 pub struct TestSpool {
     inner: FileSpool,
     pub full: AtomicBool,
+    /// Whoever writes this holds all appends up.
+    pub slow: tokio::sync::RwLock<()>,
 }
 
 #[async_trait]
@@ -86,6 +88,7 @@ impl Spool for TestSpool {
         if self.full.load(Ordering::SeqCst) {
             return Err(SpoolError::Full);
         }
+        let _passed = self.slow.read().await;
         self.inner.append(event).await
     }
     fn head(&self) -> SpoolHead {
@@ -134,8 +137,15 @@ impl Credentials for Secrets {
 struct Trust(Arc<rustls::ClientConfig>);
 
 impl UpstreamTls for Trust {
-    fn client_config(&self, _origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String> {
-        Ok(self.0.clone())
+    fn client_config(
+        &self,
+        _origin: &Origin,
+        ca: Option<&str>,
+    ) -> Result<Arc<rustls::ClientConfig>, String> {
+        match ca {
+            None | Some("acme") => Ok(self.0.clone()),
+            Some(other) => Err(format!("`{other}` is not mapped")),
+        }
     }
 }
 
@@ -233,6 +243,7 @@ impl World {
         let spool = Arc::new(TestSpool {
             inner: open_spool(folder.path()),
             full: AtomicBool::new(false),
+            slow: tokio::sync::RwLock::new(()),
         });
         let pinned = Origin {
             scheme: if options.tls { "https" } else { "http" }.to_owned(),
@@ -285,6 +296,15 @@ impl World {
         };
         let within = tokio::time::timeout(Duration::from_secs(10), waiting).await;
         within.expect("it never came true");
+    }
+
+    /// Moves the wall clock on, to where the gateway takes single-use tokens, and waits until it has
+    /// noticed and is ready again.
+    pub async fn pass_start(&self) {
+        self.clocks.wall_ms.store(7_000, Ordering::SeqCst);
+        self.record(|r| matches!(r.what, mandate_audit::What::Alarm { .. }))
+            .await;
+        self.until(|world| world.gateway.status().ready).await;
     }
 
     /// Waits until the authority has a record that `fits`, and gives it.

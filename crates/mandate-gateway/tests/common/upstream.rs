@@ -122,9 +122,16 @@ async fn answer(
         response.headers_mut().insert("x-debug", value);
     } else if path.ends_with("/echo-body") {
         response = Response::new(whole(&format!("debug: {SECRET}")));
+    } else if path.ends_with("/empty") {
+        response = Response::new(whole(""));
+    } else if path.ends_with("/encoded") {
+        let gzip = "gzip".parse().unwrap();
+        response.headers_mut().insert("content-encoding", gzip);
     } else if path.ends_with("/redirect") {
         *response.status_mut() = StatusCode::FOUND;
-        let elsewhere = "http://127.0.0.1:1/elsewhere".parse().unwrap();
+        // Where the query says.
+        let to = head.uri.query().unwrap_or_default();
+        let elsewhere = format!("http://{to}/elsewhere").parse().unwrap();
         response.headers_mut().insert(header::LOCATION, elsewhere);
     }
     Ok(response)
