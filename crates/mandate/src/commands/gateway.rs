@@ -36,8 +36,20 @@ struct Accepted {
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     let Command::Accept(AcceptArgs {}) = command;
     let path = context.data.gateway_state();
-    let held = Marks::read(&path)
-        .map_err(|e| Failure::failed(e.to_string(), "run this as the server's own user"))?;
+    let failed = |e: mandate_gateway::MarksError| {
+        Failure::failed(e.to_string(), "run this as the server's own user")
+    };
+    if let Some(aside) = Marks::set_aside_damaged(&path).map_err(failed)? {
+        let set_aside = format!(
+            "the gateway's marks were damaged and are now {}",
+            aside.display()
+        );
+        return Err(Failure::failed(
+            set_aside,
+            "suspend again what was suspended (`mandate audit search --kind suspended`), then restart the server",
+        ));
+    }
+    let held = Marks::read(&path).map_err(failed)?;
     let held = held.ok_or_else(|| {
         Failure::failed(
             "the gateway has not seen any store yet",

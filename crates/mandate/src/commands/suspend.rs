@@ -38,6 +38,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         .await?;
     let effective = proof.at("effective").as_bool() == Some(true);
     let durable = proof.at("durable").as_bool() != Some(false);
+    let known = proof.at("known").as_bool() != Some(false);
     context.out.result(&proof, |paint| {
         let headline = match (effective, durable) {
             (true, true) => paint.green(format!("{subject} is suspended")),
@@ -46,9 +47,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             }
             (false, _) => paint.red(format!("{subject} is suspended, NOT effective everywhere")),
         };
-        format!("{headline}\n{}", sentence(&proof))
+        let unknown = if known {
+            String::new()
+        } else {
+            paint.yellow(format!(
+                "\nnothing named so is declared or known: is `{subject}` spelt as it should be?"
+            ))
+        };
+        format!("{headline}\n{}{unknown}", sentence(&proof))
     });
-    Ok(if effective && durable {
+    Ok(if effective && durable && known {
         Exit::Ok
     } else {
         Exit::Incomplete

@@ -108,8 +108,12 @@ impl Built {
 struct FileTls(Arc<FileCredentials>);
 
 impl UpstreamTls for FileTls {
-    fn client_config(&self, origin: &Origin) -> Result<Arc<rustls::ClientConfig>, String> {
-        Ok(self.0.tls_config(origin))
+    fn client_config(
+        &self,
+        origin: &Origin,
+        ca: Option<&str>,
+    ) -> Result<Arc<rustls::ClientConfig>, String> {
+        self.0.tls_config(origin, ca).map_err(|e| e.to_string())
     }
 }
 
