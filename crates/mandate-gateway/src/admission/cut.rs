@@ -30,7 +30,7 @@ pub(crate) struct Cuts {
 }
 
 /// What decisions taken again have cut and nobody has been told of. An access can find out by its
-/// own check, and be gone before [`Registry::decide_again`] comes to it.
+/// own check, and be gone before `Registry::decide_again` comes to it.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     cut: AtomicU64,

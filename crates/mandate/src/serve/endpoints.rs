@@ -19,6 +19,9 @@ pub(crate) struct Endpoints {
     pub(crate) authority: SocketAddr,
     /// The gateway: `http://<this>/<server workload>/…`.
     pub(crate) gateway: SocketAddr,
+    /// The gateway with TLS: `https://<a host of a server workload>/…`, at this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway_tls: Option<SocketAddr>,
     /// Metrics and health.
     pub(crate) metrics: SocketAddr,
     /// The test issuer for people, with `--dev`.

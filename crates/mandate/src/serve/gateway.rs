@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::folder;
 use super::machine::{SystemClock, SystemEntropy};
+use super::tls::TlsDoor;
 use crate::context::DataDir;
 use crate::failure::Failure;
 
@@ -29,6 +30,7 @@ pub(super) struct Built {
 pub(super) async fn build(
     data: &DataDir,
     listen: std::net::TcpListener,
+    tls: Option<TlsDoor>,
     registry: &mut Registry,
 ) -> Result<Built, Failure> {
     let id = GatewayId::parse(GATEWAY).map_err(|e| failed(&e, ""))?;
@@ -71,6 +73,15 @@ pub(super) async fn build(
         tls: None,
     };
     gateway.listen(listener).map_err(|e| failed(&e, ""))?;
+    if let Some(door) = tls {
+        let listener = Listener {
+            name: "agents-tls".to_owned(),
+            socket: door.socket,
+            routing: Routing::Hosts,
+            tls: Some(door.config),
+        };
+        gateway.listen(listener).map_err(|e| failed(&e, ""))?;
+    }
     Ok(Built {
         gateway,
         credentials,

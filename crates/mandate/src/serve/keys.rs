@@ -181,6 +181,15 @@ mod tests {
     }
 
     #[test]
+    fn keeps_what_the_ports_promise() {
+        mandate_testkit::signer_suite::run(&NewKeys, |keys| {
+            let signer = KeySigner::default();
+            signer.load(&keys).unwrap();
+            signer
+        });
+    }
+
+    #[test]
     fn refuses_a_private_key_that_is_not_the_public_ones() {
         let mut record = key(KeyPurpose::Svid, KeyState::Signing);
         record.public = key(KeyPurpose::Svid, KeyState::Signing).public;

@@ -12,6 +12,7 @@ mod logging;
 pub(crate) mod machine;
 mod options;
 mod server;
+mod tls;
 
 pub(crate) use gateway::GATEWAY;
 pub(crate) use options::Args;
@@ -66,6 +67,9 @@ fn announce(server: &Server, context: &Context) {
             context.data.operator_socket().display(),
             endpoints.metrics,
         );
+        if let Some(tls) = endpoints.gateway_tls {
+            text.push_str(&format!("\n  with TLS   https://<host of a server workload>/ at {tls}"));
+        }
         if let Some(dev) = endpoints.dev_issuer {
             let dev = format!("  --dev      TEST ISSUER http://{dev}: it believes whoever asks");
             text.push_str(&format!("\n{}", paint.yellow(dev)));

@@ -15,7 +15,8 @@ Trust domain and issuer are fixed when the folder is first used.
 Examples:
   mandate serve --trust-domain acme.example
   mandate serve --dev
-  mandate serve --data /var/lib/mandate --log-format json")]
+  mandate serve --data /var/lib/mandate --log-format json
+  mandate serve --tls-listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem")]
 pub(crate) struct Args {
     /// The name space of all identities; fixed at the first start [default: mandate.local]
     #[arg(long, env = "MANDATE_TRUST_DOMAIN", value_name = "DOMAIN")]
@@ -26,9 +27,11 @@ pub(crate) struct Args {
     /// Token endpoint, metadata and keys; port 0 is any free one
     #[arg(long, default_value = "127.0.0.1:7701", value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,
-    /// The gateway: http://ADDRESS/<server workload>/
+    /// The gateway: http://ADDRESS/SERVER/, for each server workload
     #[arg(long, default_value = "127.0.0.1:7700", value_name = "ADDRESS")]
     pub(super) gateway_listen: SocketAddr,
+    #[command(flatten)]
+    pub(super) tls: super::tls::TlsArgs,
     /// Metrics and health
     #[arg(long, default_value = "127.0.0.1:7702", value_name = "ADDRESS")]
     pub(super) metrics_listen: SocketAddr,

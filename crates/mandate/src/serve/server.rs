@@ -49,7 +49,9 @@ impl Server {
         let door = gateway::bind(args.gateway_listen)?;
         let at = door.local_addr();
         let at = at.map_err(|e| Failure::failed(e.to_string(), ""))?;
-        let gateway = gateway::build(&data, door, &mut registry).await?;
+        let tls = args.tls.door()?;
+        let gateway_tls = tls.as_ref().map(|door| door.address);
+        let gateway = gateway::build(&data, door, tls, &mut registry).await?;
         let stop = CancellationToken::new();
         let dev_issuer = start_dev_issuer(&args, &stop).await?;
         let serving = serve(built, doors, registry, &stop);
@@ -65,6 +67,7 @@ impl Server {
                 trust_domain: identity.trust_domain.to_string(),
                 authority: public,
                 gateway: at,
+                gateway_tls,
                 metrics,
                 dev_issuer,
                 pid: std::process::id(),

@@ -20,3 +20,4 @@ mod lab;
 mod operations;
 mod secrecy;
 mod smuggling;
+mod tls;

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) lease: u64,
     /// What it logs.
     pub(crate) log: &'static str,
+    /// Certificate and key of a door with TLS.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for Options {
@@ -30,11 +32,32 @@ impl Default for Options {
         Self {
             lease: 15,
             log: "info",
+            tls: None,
         }
     }
 }
 
+impl Options {
+    fn tls_arguments(&self) -> Vec<std::ffi::OsString> {
+        let Some((cert, key)) = &self.tls else {
+            return Vec::new();
+        };
+        let fixed = ["--tls-listen", "127.0.0.1:0", "--tls-cert"].map(Into::into);
+        let files = [cert.into(), "--tls-key".into(), key.into()];
+        fixed.into_iter().chain(files).collect()
+    }
+}
+
 impl Server {
+    /// The door with TLS.
+    pub(crate) fn gateway_tls(&self) -> SocketAddr {
+        self.endpoints["gateway_tls"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
     /// Starts it on free ports and waits until it says that it is ready. What it logs is added to `log`.
     pub(crate) fn start(data: &Path, log: &Path, options: &Options) -> Result<Self, String> {
         loop {
@@ -66,6 +89,7 @@ impl Server {
             ])
             .args(FREE_PORTS)
             .args(["--lease", &options.lease.to_string(), "--log", options.log])
+            .args(options.tls_arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(file.unwrap())

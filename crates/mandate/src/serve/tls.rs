@@ -1,0 +1,91 @@
+//! The gateway's door with TLS: server workloads by their hosts, for agents on other machines.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::gateway::bind;
+use crate::failure::Failure;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TlsArgs {
+    /// The gateway with TLS, for agents elsewhere: server workloads by their hosts
+    #[arg(long, value_name = "ADDRESS", requires_all = ["tls_cert", "tls_key"])]
+    tls_listen: Option<SocketAddr>,
+    /// Its certificate and those that lead to its CA, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_listen")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's key, PEM, readable by this user alone
+    #[arg(long, value_name = "FILE", requires = "tls_listen")]
+    tls_key: Option<PathBuf>,
+}
+
+/// A bound socket and what is spoken on it.
+pub(super) struct TlsDoor {
+    pub(super) socket: std::net::TcpListener,
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) address: SocketAddr,
+}
+
+impl TlsArgs {
+    /// Reads the files and binds, if it is asked for.
+    pub(super) fn door(&self) -> Result<Option<TlsDoor>, Failure> {
+        let (Some(address), Some(cert), Some(key)) =
+            (self.tls_listen, &self.tls_cert, &self.tls_key)
+        else {
+            return Ok(None);
+        };
+        let config = Arc::new(config(cert, key)?);
+        let socket = bind(address)?;
+        let address = socket.local_addr();
+        let address = address.map_err(|e| Failure::failed(e.to_string(), "say another address"))?;
+        Ok(Some(TlsDoor {
+            socket,
+            config,
+            address,
+        }))
+    }
+}
+
+fn config(cert: &Path, key: &Path) -> Result<ServerConfig, Failure> {
+    let unusable = |file: &Path, why: &dyn std::fmt::Display| {
+        let broke = format!("{}: {why}", file.display());
+        Failure::failed(broke, "say a PEM file with the certificate, or its key")
+    };
+    check_private(key)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert)
+        .map_err(|e| unusable(cert, &e))?
+        .collect();
+    let chain = chain.map_err(|e| unusable(cert, &e))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unusable(key, &e))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable(cert, &e))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|e| unusable(cert, &e))
+}
+
+/// A key that others can read is not a key any more.
+fn check_private(key: &Path) -> Result<(), Failure> {
+    let mode = std::fs::metadata(key)
+        .map_err(|e| Failure::file(key, &e))?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(Failure::failed(
+        format!("{} can be read by other users", key.display()),
+        format!(
+            "`chmod 600 {}`, and get a new key if others may have read it",
+            key.display()
+        ),
+    ))
+}
