@@ -29,3 +29,14 @@ impl Peers for KernelPeers {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_what_the_port_promises() {
+        mandate_testkit::peers_suite::run(&KernelPeers);
+        mandate_testkit::peers_suite::users(&crate::PasswdUsers);
+    }
+}

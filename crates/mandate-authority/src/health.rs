@@ -51,7 +51,8 @@ async fn readyz(State(at): State<Connection>) -> Response {
     (status, body).into_response()
 }
 
-/// What keeps the authority from issuing now; empty if nothing does.
+/// What keeps the authority from issuing, or a connected gateway from admitting, now; empty if nothing
+/// does.
 pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
     let world = authority.world();
     let mut findings = Vec::new();
@@ -81,6 +82,13 @@ pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
                 crate::keys::name_of(purpose)
             ));
         }
+    }
+    let gateways = authority.gateways().view(authority.boot());
+    for gateway in gateways.iter().filter(|g| g.streaming && !g.leased) {
+        findings.push(format!(
+            "gateway `{}` has no lease and admits nothing",
+            gateway.id
+        ));
     }
     match &world.live {
         Live::Good(_) => {}

@@ -247,3 +247,39 @@ fn record_shows_person_agent_chain_and_cause() {
     let bytes = serde_json::to_string(&event.what).unwrap();
     assert!(bytes.contains("GET /customers/{customer}/**"), "{bytes}");
 }
+
+#[test]
+fn observing_waives_policy_and_mandate_and_nothing_else() {
+    let until = "2027-01-20";
+    let observed = lab::BUNDLE.replacen(
+        "  internal: true\n",
+        &format!("  internal: true\n  observe: {{until: {until}}}\n"),
+        1,
+    );
+    let mut s = setting("retriever", READ);
+    s.lab.apply(&observed);
+    let admitted = s.get("/customers/globex").unwrap();
+    assert_eq!(admitted.would_deny().unwrap().rule(), "mandate.unfit");
+    assert!(admitted.policies().is_empty());
+    let classified = s.classify("GET", "/customers/globex", "").unwrap();
+    let event = admission_record(&s.facts(), Some(&classified), &Ok(admitted), |v| {
+        v.to_owned()
+    });
+    assert_eq!(event.decision, Decision::WouldDeny);
+    assert_eq!(event.rule.as_deref(), Some("mandate.unfit"));
+    assert!(s.get("/customers/acme").unwrap().would_deny().is_none());
+    // What is no action stays denied, and so does who is suspended.
+    assert_eq!(s.get("/nowhere").unwrap_err().rule(), "request.no_action");
+    let id = SpiffeId::parse("spiffe://acme.example/agent/retriever").unwrap();
+    s.lab.suspend(Subject::Agent { id });
+    assert_eq!(s.get("/customers/globex").unwrap_err().rule(), "stopped");
+    // And it ends by itself.
+    let mut s = setting("retriever", READ);
+    s.lab.apply(&observed);
+    s.lab
+        .advance(std::time::Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(
+        s.get("/customers/globex").unwrap_err().rule(),
+        "mandate.unfit"
+    );
+}

@@ -15,6 +15,8 @@ pub mod entropy;
 pub mod keys;
 pub mod machine_suite;
 pub mod oidc_issuer;
+pub mod peers_suite;
+pub mod person_suite;
 pub mod signer_suite;
 pub mod spool_suite;
 pub mod store_suite;

@@ -103,6 +103,27 @@ fn unavailable() -> Result<IdToken, PersonRefusal> {
 }
 
 #[tokio::test]
+async fn keeps_what_the_port_promises() {
+    let world = World::new().await;
+    let none = json!({});
+    let for_other = world.issuer.id_token("alice", "other-app", NOW, &none);
+    let good = world.token();
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let cases = mandate_testkit::person_suite::Cases {
+        bundle: world.bundle.clone(),
+        provider: ProviderName::parse("login").unwrap(),
+        bad: vec![
+            ("another audience", for_other),
+            ("no signature", format!("{signed}.")),
+            ("no token", "nobody".to_owned()),
+        ],
+        good: (good.clone(), "alice"),
+        now: NOW,
+    };
+    mandate_testkit::person_suite::run(&world.verifier, &cases).await;
+}
+
+#[tokio::test]
 async fn a_good_token_names_the_person_and_keys_are_fetched_once() {
     let world = World::new().await;
     for _ in 0..3 {

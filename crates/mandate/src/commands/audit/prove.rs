@@ -41,6 +41,12 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         ("index", Some(index.as_str())),
         ("size", Some(size.as_str())),
     ];
+    if args.index >= checkpoint.size() {
+        return Err(Failure::failed(
+            format!("record {} is not under a signed checkpoint yet", args.index),
+            "checkpoints are signed about once a second: try again",
+        ));
+    }
     let proof: Proof = operator.get("/log/proof", &query).await?;
     let query = [("first", Some(index.as_str())), ("limit", Some("1"))];
     let page: Page = operator.get("/log/entries", &query).await?;
