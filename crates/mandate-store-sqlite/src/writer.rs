@@ -4,6 +4,7 @@
 //! reads the head again, so that when the disk is back, so is the store, without help.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mandate_audit::What;
 use mandate_ports::{
@@ -153,6 +154,14 @@ impl Writer {
         if urgent && answer.is_err() {
             self.reserve.free();
             answer = self.commit(&[unit]);
+            for _ in 0..FREEING {
+                if answer.as_ref().err() != Some(&StoreError::Full) {
+                    break;
+                }
+                // File systems give the space of a removed file back a little later.
+                std::thread::park_timeout(FREED);
+                answer = self.commit(&[unit]);
+            }
         }
         let lost = || StoreError::Unavailable("the unit was not answered".to_owned());
         answer?.pop().ok_or_else(lost)?
@@ -274,5 +283,8 @@ fn retires_key(unit: &Unit) -> bool {
     unit.changes.iter().any(retires)
 }
 
+/// How often, and how long each time, a suspension waits for the reserve's space to be free.
+const FREEING: u32 = 20;
+const FREED: Duration = Duration::from_millis(10);
 /// More in one transaction make each one wait longer than a sync of its own would.
 const MAX_GROUP: usize = 256;

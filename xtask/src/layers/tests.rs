@@ -168,7 +168,7 @@ fn an_owned_library_is_refused_in_tests_too() {
 #[test]
 fn signing_belongs_to_its_owners() {
     assert!(findings("mandate-token", &[outside("aws-lc-rs")]).is_empty());
-    let found = findings("mandate-gateway", &[outside("aws-lc-rs")]);
+    let found = findings("mandate-spool", &[outside("aws-lc-rs")]);
     assert_one(&found, "`aws-lc-rs` belongs to");
 }
 
