@@ -168,7 +168,7 @@ fn check_loopback(args: &Args) -> Result<(), Failure> {
         None => Ok(()),
         Some((option, address)) => Err(Failure::usage(
             format!("{option} {address} is not on loopback, and this version serves no TLS there"),
-            "listen on 127.0.0.1, and put a proxy with TLS in front",
+            "listen on 127.0.0.1; the gateway has --tls-listen for agents elsewhere, and the rest a proxy with TLS in front",
         )),
     }
 }
