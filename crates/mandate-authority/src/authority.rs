@@ -18,6 +18,7 @@ use crate::gateways::Gateways;
 use crate::metrics::{Metrics, Standing};
 use crate::names::Names;
 use crate::refusals::Refusals;
+use crate::steady::Steady;
 use crate::world::World;
 use crate::writable::Writable;
 
@@ -42,6 +43,7 @@ struct Inner {
     refusals: Refusals,
     names: Names,
     writable: Writable,
+    steady: Steady,
     serial: AtomicU64,
     /// Something was committed that no checkpoint covers.
     uncovered: Notify,
@@ -95,6 +97,7 @@ impl Authority {
             refusals: Refusals::new(),
             names: Names::new(),
             writable: Writable::new(),
+            steady: Steady::new(now, start),
             serial: AtomicU64::new(1),
             uncovered: Notify::new(),
             closing: CancellationToken::new(),
@@ -155,12 +158,12 @@ impl Authority {
         undurable.push(suspension.clone());
         let new = Arc::new(World {
             versions: old.versions,
-            stops: mandate_model::stop::StopSet::new(
+            stops: Arc::new(mandate_model::stop::StopSet::new(
                 version,
                 old.stops.suspensions().cloned().chain([suspension]),
                 old.stops.ended().map(|(task, until)| (*task, *until)),
                 old.stops.revoked().map(|(token, until)| (*token, *until)),
-            ),
+            )),
             live: old.live.clone(),
             keys: old.keys.clone(),
             undurable: undurable.len(),
@@ -241,6 +244,12 @@ impl Authority {
 
     pub(crate) fn boot(&self) -> BootTime {
         self.0.ports.clock.boot()
+    }
+
+    /// The time, for what must not happen too early: a wall clock that jumps forward does not move
+    /// it. Never later than [`now`](Self::now).
+    pub(crate) fn steady(&self) -> Timestamp {
+        self.0.steady.at(self.now(), self.boot())
     }
 
     /// A number that no other call gets.

@@ -44,6 +44,7 @@ mod operator;
 mod problem;
 mod refusals;
 mod run;
+mod steady;
 mod tasks;
 mod token;
 mod world;

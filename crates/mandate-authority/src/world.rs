@@ -22,7 +22,7 @@ pub(crate) struct World {
     /// The store's versions.
     pub(crate) versions: Versions,
     /// The stops in force, those included that are not durable yet.
-    pub(crate) stops: StopSet,
+    pub(crate) stops: Arc<StopSet>,
     /// The live bundle.
     pub(crate) live: Live,
     /// The keys that are not retired.
@@ -91,7 +91,7 @@ impl World {
         for _ in 0..READS {
             let versions = state.versions().await?;
             let old = old.filter(|old| old.versions.epoch == versions.epoch);
-            let stops = state.stops(now).await?;
+            let stops = read_stops(state, old, versions.stops, now).await?;
             let live = read_bundle(state, old, versions.bundle, config).await?;
             let keys = match old.filter(|old| old.versions.keys == versions.keys) {
                 Some(old) => old.keys.clone(),
@@ -186,6 +186,20 @@ impl PublicKey {
     }
 }
 
+/// Those that `old` has are taken, unless it has some that are not durable among them. What the
+/// store has forgotten since stays in them: it stops nothing that would not have expired.
+async fn read_stops(
+    state: &dyn StateReader,
+    old: Option<&World>,
+    version: StopVersion,
+    now: Timestamp,
+) -> Result<Arc<StopSet>, StoreError> {
+    match old.filter(|old| old.undurable == 0 && old.versions.stops == version) {
+        Some(old) => Ok(Arc::clone(&old.stops)),
+        None => state.stops(now).await.map(Arc::new),
+    }
+}
+
 async fn read_bundle(
     state: &dyn StateReader,
     old: Option<&World>,
@@ -214,13 +228,13 @@ async fn read_bundle(
 
 /// Each suspension that is not durable yet counts as one version more, in order: that is what the
 /// store will number them when it can be written again, since nothing else is committed before.
-fn with_undurable(stops: StopSet, undurable: &[Suspension]) -> StopSet {
+fn with_undurable(stops: Arc<StopSet>, undurable: &[Suspension]) -> Arc<StopSet> {
     if undurable.is_empty() {
         return stops;
     }
     let more = u64::try_from(undurable.len()).unwrap_or(u64::MAX);
     let version = StopVersion::new(stops.version().get().saturating_add(more));
-    StopSet::new(
+    Arc::new(StopSet::new(
         version,
         stops
             .suspensions()
@@ -228,7 +242,7 @@ fn with_undurable(stops: StopSet, undurable: &[Suspension]) -> StopSet {
             .chain(undurable.iter().cloned()),
         stops.ended().map(|(task, until)| (*task, *until)),
         stops.revoked().map(|(token, until)| (*token, *until)),
-    )
+    ))
 }
 
 const READS: usize = 8;
