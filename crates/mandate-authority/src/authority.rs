@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::bundle::Compiler;
 use crate::config::{Config, Ports};
 use crate::gateways::Gateways;
 use crate::metrics::{Metrics, Standing};
@@ -42,6 +43,7 @@ struct Inner {
     gateways: Gateways,
     refusals: Refusals,
     names: Names,
+    compiler: Compiler,
     writable: Writable,
     steady: Steady,
     serial: AtomicU64,
@@ -84,7 +86,9 @@ impl Authority {
     ) -> Result<Self, StartError> {
         check_issuer(config.issuer.as_str())?;
         let (now, start) = (ports.clock.now(), ports.clock.boot());
-        let world = World::read(ports.state.as_ref(), None, &[], &config, now).await?;
+        let compiler = Compiler::new();
+        let state = ports.state.as_ref();
+        let world = World::read(state, None, &[], (&config, &compiler), now).await?;
         let records = ports.state.gateways().await?;
         let authority = Self(Arc::new(Inner {
             gateways: Gateways::after_restart(records, config.lease, start),
@@ -96,6 +100,7 @@ impl Authority {
             undurable: Mutex::new(Vec::new()),
             refusals: Refusals::new(),
             names: Names::new(),
+            compiler,
             writable: Writable::new(),
             steady: Steady::new(now, start),
             serial: AtomicU64::new(1),
@@ -123,7 +128,8 @@ impl Authority {
             let old = self.world();
             let state = self.0.ports.state.as_ref();
             let now = self.now();
-            let new = World::read(state, Some(&old), &undurable, &self.0.config, now).await?;
+            let with = (&self.0.config, &self.0.compiler);
+            let new = World::read(state, Some(&old), &undurable, with, now).await?;
             if let Some(new) = self.publish(new, &undurable) {
                 return Ok(new);
             }
@@ -208,6 +214,10 @@ impl Authority {
 
     pub(crate) fn names(&self) -> &Names {
         &self.0.names
+    }
+
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {

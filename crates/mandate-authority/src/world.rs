@@ -14,7 +14,7 @@ use mandate_ports::{
 };
 use mandate_token::{KeySet, KeyUse};
 
-use crate::bundle;
+use crate::bundle::{self, Compiler};
 
 /// One moment of the authority's state.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(crate) enum Live {
 pub(crate) struct LiveBundle {
     pub(crate) version: BundleVersion,
     pub(crate) record: BundleRecord,
-    pub(crate) bundle: Bundle,
+    pub(crate) bundle: Arc<Bundle>,
 }
 
 /// A key without its private part.
@@ -85,14 +85,14 @@ impl World {
         state: &dyn StateReader,
         old: Option<&World>,
         undurable: &[Suspension],
-        config: &crate::Config,
+        (config, compiler): (&crate::Config, &Compiler),
         now: Timestamp,
     ) -> Result<World, StoreError> {
         for _ in 0..READS {
             let versions = state.versions().await?;
             let old = old.filter(|old| old.versions.epoch == versions.epoch);
             let stops = read_stops(state, old, versions.stops, now).await?;
-            let live = read_bundle(state, old, versions.bundle, config).await?;
+            let live = read_bundle(state, old, versions.bundle, (config, compiler)).await?;
             let keys = match old.filter(|old| old.versions.keys == versions.keys) {
                 Some(old) => old.keys.clone(),
                 None => Keys::of(state.keys().await?)?,
@@ -204,7 +204,7 @@ async fn read_bundle(
     state: &dyn StateReader,
     old: Option<&World>,
     version: BundleVersion,
-    config: &crate::Config,
+    (config, compiler): (&crate::Config, &Compiler),
 ) -> Result<Live, StoreError> {
     if let Some(old) = old.filter(|old| old.versions.bundle == version) {
         return Ok(old.live.clone());
@@ -212,7 +212,9 @@ async fn read_bundle(
     let Some((version, record)) = state.bundle(None).await? else {
         return Ok(Live::None);
     };
-    Ok(match bundle::compile(&record.files, config, record.at) {
+    let compiled = compiler.applied(&record, config).await;
+    let compiled = compiled.map_err(|why| StoreError::Unavailable(why.to_string()))?;
+    Ok(match compiled {
         Ok(bundle) => Live::Good(Arc::new(LiveBundle {
             version,
             record,

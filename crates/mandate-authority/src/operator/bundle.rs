@@ -3,7 +3,7 @@
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use mandate_audit::What;
-use mandate_model::BundleVersion;
+use mandate_model::{BundleVersion, Timestamp};
 use mandate_policy::decl::Right;
 use mandate_policy::{Loaded, Mistake, Plan, plan};
 use mandate_ports::{BundleRecord, Change, Unit};
@@ -106,9 +106,9 @@ pub(crate) async fn check(
     let operator = Operator::any(&at, "bundle_check").await?;
     let asked: Files = body::json(request, MAX_BODY).await?;
     operator.looks(&at, "bundle_check").await?;
-    let loaded = load(&at.authority, &asked.files)?;
+    let loaded = load(&at.authority, &asked.files, at.authority.now()).await?;
     let world = at.authority.world();
-    let plan = plan(world.bundle().map(|live| &live.bundle), &loaded.bundle);
+    let plan = plan(world.bundle().map(|live| &*live.bundle), &loaded.bundle);
     Ok(body::answer(&Checked {
         base: world.live.version(),
         digest: bundle::digest(&asked.files),
@@ -166,7 +166,9 @@ async fn make_live(
     back_to: Option<BundleVersion>,
 ) -> Result<Response, Problem> {
     let authority = &at.authority;
-    let loaded = load(authority, &files)?;
+    files.sort();
+    let now = authority.now();
+    let loaded = load(authority, &files, now).await?;
     let world = authority.refresh().await?;
     // Once more: reading the body took its time.
     let operator = Operator::permitted(at, "bundle_apply", Right::Apply, None).await?;
@@ -178,16 +180,18 @@ async fn make_live(
         return Err(refused.await);
     }
     // It says where secrets go: a right of its own (C4).
-    if plan(world.bundle().map(|live| &live.bundle), &loaded.bundle).touches_upstreams() {
+    if plan(world.bundle().map(|live| &*live.bundle), &loaded.bundle).touches_upstreams() {
         Operator::permitted(at, "bundle_apply_upstreams", Right::Upstreams, None).await?;
     }
-    files.sort();
     let record = BundleRecord {
         digest: bundle::digest(&files),
         files,
         operator: operator.principal(),
-        at: authority.now(),
+        at: now,
     };
+    authority
+        .compiler()
+        .is_about_to_apply(&record, loaded.bundle);
     let digest = record.digest.clone();
     let version = base.next();
     let what = What::BundleApplied {
@@ -214,8 +218,17 @@ async fn make_live(
     })))
 }
 
-fn load(authority: &Authority, files: &[(String, String)]) -> Result<Loaded, Problem> {
-    bundle::load(files, authority.config(), authority.now())
+async fn load(
+    authority: &Authority,
+    files: &[(String, String)],
+    now: Timestamp,
+) -> Result<Loaded, Problem> {
+    let loaded = authority.compiler().load(files, authority.config(), now);
+    let loaded = loaded.await.map_err(|why| {
+        tracing::error!(%why, "a bundle was not compiled");
+        Problem::unavailable()
+    })?;
+    loaded
         .map_err(|mistakes| Problem::bundle(serde_json::to_value(mistakes).unwrap_or(Value::Null)))
 }
 
