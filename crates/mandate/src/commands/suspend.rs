@@ -96,6 +96,10 @@ pub(crate) fn sentence(proof: &Value) -> String {
             "unknown",
             "had been forwarded and not answered: what they did upstream is not known",
         ),
+        (
+            "untold",
+            "acknowledged and did not say yet what they cut: the figures are without theirs",
+        ),
     ] {
         if proof.number(name) > 0 {
             text.push_str(&format!("\n{} {what}", proof.number(name)));
@@ -128,5 +132,7 @@ mod tests {
         let bounded = json!({"after_ms": 15150, "gateways": 1, "lease_bounded": 1, "cut": 1});
         assert!(sentence(&bounded).contains("their lease has run out"));
         assert!(sentence(&bounded).contains("0 of 1 gateway acknowledged, 1 connection cut"));
+        let untold = json!({"gateways": 1, "acknowledged": 1, "cut": 0, "untold": 1});
+        assert!(sentence(&untold).contains("1 acknowledged and did not say yet what they cut"));
     }
 }
