@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bundle::Compiler;
 use crate::config::{Config, Ports};
 use crate::gateways::Gateways;
+use crate::looks::Looks;
 use crate::metrics::{Metrics, Standing};
 use crate::names::Names;
 use crate::refusals::Refusals;
@@ -44,6 +45,7 @@ struct Inner {
     refusals: Refusals,
     names: Names,
     compiler: Compiler,
+    looks: Looks,
     writable: Writable,
     steady: Steady,
     serial: AtomicU64,
@@ -101,6 +103,7 @@ impl Authority {
             refusals: Refusals::new(),
             names: Names::new(),
             compiler,
+            looks: Looks::default(),
             writable: Writable::new(),
             steady: Steady::new(now, start),
             serial: AtomicU64::new(1),
@@ -218,6 +221,10 @@ impl Authority {
 
     pub(crate) fn compiler(&self) -> &Compiler {
         &self.0.compiler
+    }
+
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.0.looks
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {

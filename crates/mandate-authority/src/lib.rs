@@ -37,6 +37,7 @@ mod gateways;
 mod health;
 mod keys;
 mod listen;
+mod looks;
 mod metrics;
 mod names;
 mod openapi;

@@ -132,9 +132,10 @@ pub(crate) async fn apply(
     State(at): State<Connection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
+    let operator = Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
     let asked: Apply = body::json(request, MAX_BODY).await?;
-    make_live(&at, asked.files, asked.base, None).await
+    let applied = make_live(&at, asked.files, asked.base, None).await;
+    operator.outcome(&at, "bundle_apply", applied).await
 }
 
 /// Makes an earlier bundle live again, as a new version.
@@ -152,11 +153,15 @@ pub(crate) async fn back(
     request: Request,
 ) -> Result<Response, Problem> {
     // Whoever may not apply learns nothing of which versions there are.
-    Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
+    let operator = Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
     let asked: Back = body::json(request, 4096).await?;
+    let back = go_back(&at, &asked).await;
+    operator.outcome(&at, "bundle_back", back).await
+}
+
+async fn go_back(at: &Connection, asked: &Back) -> Result<Response, Problem> {
     let (_, record) = stored(&at.authority, Some(asked.version)).await?;
-    let back_to = Some(asked.version);
-    make_live(&at, record.files, asked.base, back_to).await
+    make_live(at, record.files, asked.base, Some(asked.version)).await
 }
 
 async fn make_live(

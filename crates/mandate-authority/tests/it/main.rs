@@ -18,4 +18,5 @@ mod faults;
 mod lab;
 mod load;
 mod operators;
+mod operators_on_record;
 mod refusals;

@@ -16,6 +16,7 @@ pub(crate) mod keys;
 mod live;
 pub(crate) mod plan;
 pub(crate) mod resume;
+pub(crate) mod revoke;
 pub(crate) mod runbook;
 pub(crate) mod schema;
 pub(crate) mod status;
