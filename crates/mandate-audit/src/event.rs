@@ -100,6 +100,13 @@ pub struct SpoolKey {
     pub seq: u64,
 }
 
+impl SpoolKey {
+    /// Whether the two name records of one spool.
+    pub fn is_of_spool(&self, other: &SpoolKey) -> bool {
+        self.gateway == other.gateway && self.spool == other.spool
+    }
+}
+
 /// What happened. Adding a variant: see `docs/recipes/event.md`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
