@@ -1,7 +1,7 @@
 //! The authority at work: its doors, and what it does without being asked.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,6 @@ use std::time::Duration;
 use mandate_audit::{Decision, Event, What};
 use mandate_ports::Unit;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,11 +23,14 @@ pub struct Doors {
 
 impl Doors {
     /// Makes `agent.sock`, `operator.sock` and `control.sock` in the run folder of `authority`, and
-    /// listens at the two addresses. All of them or none.
-    pub async fn open(
+    /// takes the two sockets of the network, which are bound already. All of them or none.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn open(
         authority: &Authority,
-        public: Option<SocketAddr>,
-        observe: Option<SocketAddr>,
+        public: Option<TcpListener>,
+        observe: Option<TcpListener>,
     ) -> io::Result<Self> {
         let mut sockets = Vec::new();
         let run = &authority.config().run;
@@ -43,23 +45,19 @@ impl Doors {
                 listen::bind(&path, access).map_err(|why| named(&path.display(), why))?;
             sockets.push((door, Socket::Unix(listener)));
         }
-        for (door, address) in [(Door::Public, public), (Door::Observe, observe)] {
-            if let Some(address) = address {
-                let listener = TcpListener::bind(address).await;
-                let listener = listener.map_err(|why| named(&address, why))?;
-                sockets.push((door, Socket::Tcp(listener)));
+        for (door, bound) in [(Door::Public, public), (Door::Observe, observe)] {
+            if let Some(bound) = bound {
+                let socket = taken(bound).map_err(|why| named(&door.as_str(), why))?;
+                sockets.push((door, socket));
             }
         }
         Ok(Self { sockets })
     }
+}
 
-    /// The address of a network door, as the system gave it.
-    pub fn address(&self, door: Door) -> Option<SocketAddr> {
-        self.sockets.iter().find_map(|(d, socket)| match socket {
-            Socket::Tcp(listener) if *d == door => listener.local_addr().ok(),
-            Socket::Tcp(_) | Socket::Unix(_) => None,
-        })
-    }
+fn taken(bound: TcpListener) -> io::Result<Socket> {
+    bound.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(bound).map(Socket::Tcp)
 }
 
 fn named(what: &dyn std::fmt::Display, why: io::Error) -> io::Error {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use mandate_model::TrustDomain;
 
 use super::logging::LogFormat;
+use crate::failure::Failure;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -58,4 +59,29 @@ pub(crate) struct Args {
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(super) end_with_stdin: bool,
+}
+
+/// Tokens must not travel in clear: without TLS, the doors are open to this machine alone.
+pub(super) fn check_loopback(args: &Args) -> Result<(), Failure> {
+    if args.dev && !args.dev_listen.ip().is_loopback() {
+        return Err(Failure::usage(
+            "the test issuer of --dev listens on loopback alone",
+            "leave --dev-listen out",
+        ));
+    }
+    let doors = [
+        ("--listen", args.listen),
+        ("--gateway-listen", args.gateway_listen),
+        ("--metrics-listen", args.metrics_listen),
+    ];
+    match doors
+        .iter()
+        .find(|(_, address)| !address.ip().is_loopback())
+    {
+        None => Ok(()),
+        Some((option, address)) => Err(Failure::usage(
+            format!("{option} {address} is not on loopback, and this version serves no TLS there"),
+            "listen on 127.0.0.1; the gateway has --tls-listen for agents elsewhere, and the rest a proxy with TLS in front",
+        )),
+    }
 }

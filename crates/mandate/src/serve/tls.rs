@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::gateway::bind;
+use super::sockets::Bound;
 use crate::failure::Failure;
 
 #[derive(Debug, clap::Args)]
@@ -27,9 +27,8 @@ pub(crate) struct TlsArgs {
 
 /// A bound socket and what is spoken on it.
 pub(super) struct TlsDoor {
-    pub(super) socket: std::net::TcpListener,
+    pub(super) bound: Bound,
     pub(super) config: Arc<ServerConfig>,
-    pub(super) address: SocketAddr,
 }
 
 impl TlsArgs {
@@ -41,14 +40,8 @@ impl TlsArgs {
             return Ok(None);
         };
         let config = Arc::new(config(cert, key)?);
-        let socket = bind(address)?;
-        let address = socket.local_addr();
-        let address = address.map_err(|e| Failure::failed(e.to_string(), "say another address"))?;
-        Ok(Some(TlsDoor {
-            socket,
-            config,
-            address,
-        }))
+        let bound = Bound::at("--tls-listen", address)?;
+        Ok(Some(TlsDoor { bound, config }))
     }
 }
 
