@@ -1,5 +1,6 @@
 //! The authority at work: its doors, and what it does without being asked.
 
+use std::fmt;
 use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -12,11 +13,10 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::listen::{self, Access, Door, Socket};
+use crate::listen::{self, Access, Door, PublicSocket, Socket};
 use crate::{Authority, breakglass, checkpoint, control, endpoint, health, keys, operator};
 
 /// The doors, open and not served yet.
-#[derive(Debug)]
 pub struct Doors {
     sockets: Vec<(Door, Socket)>,
 }
@@ -29,7 +29,7 @@ impl Doors {
     /// Outside a runtime.
     pub fn open(
         authority: &Authority,
-        public: Option<TcpListener>,
+        public: Option<PublicSocket>,
         observe: Option<TcpListener>,
     ) -> io::Result<Self> {
         let mut sockets = Vec::new();
@@ -45,9 +45,10 @@ impl Doors {
                 listen::bind(&path, access).map_err(|why| named(&path.display(), why))?;
             sockets.push((door, Socket::Unix(listener)));
         }
+        let observe = observe.map(|socket| PublicSocket { socket, tls: None });
         for (door, bound) in [(Door::Public, public), (Door::Observe, observe)] {
             if let Some(bound) = bound {
-                let socket = taken(bound).map_err(|why| named(&door.as_str(), why))?;
+                let socket = bound.taken().map_err(|why| named(&door.as_str(), why))?;
                 sockets.push((door, socket));
             }
         }
@@ -55,9 +56,11 @@ impl Doors {
     }
 }
 
-fn taken(bound: TcpListener) -> io::Result<Socket> {
-    bound.set_nonblocking(true)?;
-    tokio::net::TcpListener::from_std(bound).map(Socket::Tcp)
+impl fmt::Debug for Doors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doors = self.sockets.iter().map(|(door, _)| door);
+        f.debug_list().entries(doors).finish()
+    }
 }
 
 fn named(what: &dyn std::fmt::Display, why: io::Error) -> io::Error {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mandate_attest::{OidcOptions, OidcPersonVerifier, PasswdUsers};
 use mandate_audit::Event;
-use mandate_authority::{Authority, Config, Doors, Ports};
+use mandate_authority::{Authority, Config, Doors, Ports, PublicSocket};
 use mandate_decide::Lifetimes;
 use mandate_model::{Timestamp, TrustDomain};
 use mandate_ports::{Clock, LogReader, StateReader};
@@ -121,8 +121,9 @@ impl Lab {
         let signer = tokio::spawn(follow(keys, store.clone(), authority.clone()));
         let bound = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [public, observe] = bound.each_ref().map(|door| door.local_addr().unwrap());
-        let [for_public, for_observe] = bound.map(Some);
-        let doors = Doors::open(&authority, for_public, for_observe).unwrap();
+        let [socket, for_observe] = bound;
+        let for_public = PublicSocket { socket, tls: None };
+        let doors = Doors::open(&authority, Some(for_public), Some(for_observe)).unwrap();
         let stop = CancellationToken::new();
         let served = tokio::spawn({
             let (authority, stop) = (authority.clone(), stop.clone());

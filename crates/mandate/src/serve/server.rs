@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_authority::Doors;
+use mandate_authority::{Doors, PublicSocket};
 use mandate_ports::{Clock, Entropy};
 use mandate_store_sqlite::SqliteStore;
 use prometheus_client::registry::Registry;
@@ -43,7 +43,11 @@ impl Server {
         let lease = Duration::from_secs(args.lease);
         let built = authority::build(store.clone(), &identity, lease, &data, &mut registry).await?;
         let endpoints = sockets.endpoints(identity);
-        let (public, metrics) = (sockets.public.socket, sockets.metrics.socket);
+        let public = PublicSocket {
+            socket: sockets.public.socket,
+            tls: sockets.public_tls,
+        };
+        let metrics = sockets.metrics.socket;
         let doors = Doors::open(&built.authority, Some(public), Some(metrics));
         let doors =
             doors.map_err(|e| Failure::failed(e.to_string(), "`mandate doctor` may know more"))?;
@@ -117,12 +121,47 @@ impl Server {
     }
 }
 
+/// Trust domain and issuer: what the folder keeps, or for a new one what is said. By default the
+/// issuer is where the authority listens.
 fn identity(args: &Args, data: &DataDir, sockets: &Sockets) -> Result<Identity, Failure> {
+    let issuer = match &args.issuer {
+        Some(said) => Some(said.clone()),
+        None if sockets.public.address.ip().is_unspecified() => None,
+        None => Some(default_issuer(sockets)),
+    };
     let wanted = Wanted {
         trust_domain: args.trust_domain.clone(),
         issuer: args.issuer.clone(),
     };
-    Identity::settle(data, wanted, format!("http://{}", sockets.public.address))
+    if sockets.public_tls.is_some() {
+        args.issuer.as_deref().map_or(Ok(()), check_https)?;
+    }
+    let identity = Identity::settle(data, wanted, issuer)?;
+    if sockets.public_tls.is_some() {
+        check_https(&identity.issuer)?;
+    }
+    Ok(identity)
+}
+
+fn default_issuer(sockets: &Sockets) -> String {
+    let scheme = match sockets.public_tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    format!("{scheme}://{}", sockets.public.address)
+}
+
+/// Whoever starts at an issuer of plain HTTP would find nothing at a door that speaks TLS alone.
+fn check_https(issuer: &str) -> Result<(), Failure> {
+    if issuer.starts_with("https://") {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!(
+            "the issuer `{issuer}` is not https, and with --listen-cert the token endpoint speaks TLS alone"
+        ),
+        "an issuer never changes: give a new server a folder of its own (--data DIR) and --issuer https://HOST:PORT, or leave --listen-cert and --listen-key out",
+    ))
 }
 
 fn serve(

@@ -4,6 +4,9 @@
 //! is derived from an address, the issuer first of all, comes after.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
 
 use super::endpoints::Endpoints;
 use super::identity::Identity;
@@ -14,6 +17,8 @@ use crate::failure::Failure;
 /// All of them.
 pub(super) struct Sockets {
     pub(super) public: Bound,
+    /// What is spoken at `public`, if not plain HTTP.
+    pub(super) public_tls: Option<Arc<ServerConfig>>,
     pub(super) gateway: Bound,
     pub(super) gateway_tls: Option<TlsDoor>,
     pub(super) metrics: Bound,
@@ -34,6 +39,7 @@ impl Sockets {
         options::check_loopback(args)?;
         let dev = args.dev.then(|| Bound::at("--dev-listen", args.dev_listen));
         Ok(Self {
+            public_tls: args.tls.listen()?,
             public: Bound::at("--listen", args.listen)?,
             gateway: Bound::at("--gateway-listen", args.gateway_listen)?,
             gateway_tls: args.tls.door()?,

@@ -1,4 +1,5 @@
-//! The gateway's door with TLS: server workloads by their hosts, for agents on other machines.
+//! Doors with TLS, for agents and verifiers on other machines: the gateway's, which has server
+//! workloads by their hosts, and the authority's. Certificates are read at the start.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +24,12 @@ pub(crate) struct TlsArgs {
     /// The certificate's key, PEM, readable by this user alone
     #[arg(long, value_name = "FILE", requires = "tls_listen")]
     tls_key: Option<PathBuf>,
+    /// TLS at --listen, and nothing else there: its certificate and those that lead to its CA, PEM
+    #[arg(long, value_name = "FILE", requires = "listen_key")]
+    listen_cert: Option<PathBuf>,
+    /// The certificate's key, PEM, readable by this user alone
+    #[arg(long, value_name = "FILE", requires = "listen_cert")]
+    listen_key: Option<PathBuf>,
 }
 
 /// A bound socket and what is spoken on it.
@@ -32,7 +39,20 @@ pub(super) struct TlsDoor {
 }
 
 impl TlsArgs {
-    /// Reads the files and binds, if it is asked for.
+    /// Whether the authority's door speaks TLS.
+    pub(super) fn guards_listen(&self) -> bool {
+        self.listen_cert.is_some()
+    }
+
+    /// Reads the files for the authority's door, if it speaks TLS.
+    pub(super) fn listen(&self) -> Result<Option<Arc<ServerConfig>>, Failure> {
+        match (&self.listen_cert, &self.listen_key) {
+            (Some(cert), Some(key)) => Ok(Some(Arc::new(config(cert, key)?))),
+            (None, _) | (_, None) => Ok(None),
+        }
+    }
+
+    /// Reads the files for the gateway's door and binds it, if it is asked for.
     pub(super) fn door(&self) -> Result<Option<TlsDoor>, Failure> {
         let (Some(address), Some(cert), Some(key)) =
             (self.tls_listen, &self.tls_cert, &self.tls_key)

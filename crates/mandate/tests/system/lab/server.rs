@@ -23,8 +23,10 @@ pub(crate) struct Options {
     pub(crate) lease: u64,
     /// What it logs.
     pub(crate) log: &'static str,
-    /// Certificate and key of a door with TLS.
+    /// Certificate and key of a gateway's door with TLS.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Certificate and key of the authority's door.
+    pub(crate) listen_tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Default for Options {
@@ -33,18 +35,23 @@ impl Default for Options {
             lease: 15,
             log: "info",
             tls: None,
+            listen_tls: None,
         }
     }
 }
 
 impl Options {
     fn tls_arguments(&self) -> Vec<std::ffi::OsString> {
-        let Some((cert, key)) = &self.tls else {
-            return Vec::new();
-        };
-        let fixed = ["--tls-listen", "127.0.0.1:0", "--tls-cert"].map(Into::into);
-        let files = [cert.into(), "--tls-key".into(), key.into()];
-        fixed.into_iter().chain(files).collect()
+        let mut arguments = Vec::new();
+        if let Some((cert, key)) = &self.tls {
+            arguments.extend(["--tls-listen", "127.0.0.1:0", "--tls-cert"].map(Into::into));
+            arguments.extend([cert.into(), "--tls-key".into(), key.into()]);
+        }
+        if let Some((cert, key)) = &self.listen_tls {
+            arguments.extend(["--listen-cert".into(), cert.into()]);
+            arguments.extend(["--listen-key".into(), key.into()]);
+        }
+        arguments
     }
 }
 
