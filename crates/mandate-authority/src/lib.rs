@@ -43,6 +43,7 @@ mod openapi;
 mod operator;
 mod problem;
 mod refusals;
+mod rollout;
 mod run;
 mod tasks;
 mod token;

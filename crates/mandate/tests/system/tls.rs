@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::lab::http::Field;
 use crate::lab::server::{Options, Server};
-use crate::lab::{Lab, agent, wait};
+use crate::lab::{Lab, agent};
 
 const HOST: &str = "records.test";
 
@@ -65,9 +65,7 @@ fn agents_elsewhere_come_over_tls_by_host() {
     let applied = lab.apply(&lab.bundle().replace(resource, &hosts));
     assert_eq!(applied.code, 0, "{}", applied.value);
     let at = lab.server.gateway_tls();
-    wait::until("the gateway knows its hosts", || {
-        (get(at, &cert, "--http1.1", None) == "401 1.1").then_some(())
-    });
+    assert_eq!(get(at, &cert, "--http1.1", None), "401 1.1");
     let worker = lab.worker();
     let root = agent::token(worker.open());
     let access = agent::token(worker.access(&root, "records"));
