@@ -8,6 +8,7 @@ use crate::client::operator::{Operator, OperatorError};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
+use crate::progress;
 use crate::serve::endpoints::Endpoints;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +20,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let mut status = asked(args.wait, context).await?;
+    let asked = asked(args.wait, context);
+    let mut status = progress::waiting(&context.out, "waiting for the server", asked).await?;
     // The addresses are the server's own word too, and not part of its interface.
     if let (Ok(endpoints), Some(members)) = (
         Endpoints::read(&context.data.endpoints()),

@@ -10,6 +10,7 @@ use crate::client::members::Members;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::progress;
 use crate::serve::endpoints::Endpoints;
 
 #[derive(Debug, clap::Args)]
@@ -33,9 +34,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let subject = args.subject.parse(&domain(context)?)?;
     let body = json!({ "subject": subject, "reason": args.reason });
-    let proof: Value = Operator::of(&context.data)
-        .post_within("/suspend", &body, LONGEST)
-        .await?;
+    let operator = Operator::of(&context.data);
+    let posted = operator.post_within("/suspend", &body, LONGEST);
+    let proof: Value =
+        progress::waiting(&context.out, "waiting until it is effective", posted).await?;
     let effective = proof.at("effective").as_bool() == Some(true);
     let durable = proof.at("durable").as_bool() != Some(false);
     let known = proof.at("known").as_bool() != Some(false);

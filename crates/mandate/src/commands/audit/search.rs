@@ -10,6 +10,7 @@ use crate::commands::suspend;
 use crate::context::Context;
 use crate::failure::{Exit, Outcome};
 use crate::output::Paint;
+use crate::progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -81,7 +82,9 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         ("before", before.as_deref()),
         ("limit", limit.as_deref()),
     ];
-    let records = log::search(&Operator::of(&context.data), &query).await?;
+    let operator = Operator::of(&context.data);
+    let found = log::search(&operator, &query);
+    let records = progress::waiting(&context.out, "reading the log", found).await?;
     let result = serde_json::json!({ "records": records });
     context.out.result(&result, |paint| lines(&records, paint));
     Ok(Exit::Ok)

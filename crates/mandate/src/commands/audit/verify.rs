@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -43,9 +44,12 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     })?;
     let keys = keys(&args, context)?;
     let since = since(&args, &keys)?;
-    let bar = progress(context);
-    let found = log.verify(keys, since).await.map_err(store)?;
-    bar.finish_and_clear();
+    let progress = Progress::begin(&context.out, "reading the log");
+    let watch = progress.clone();
+    let verified = log.verify(keys, since, move |done, all| watch.at(done, all));
+    let found = verified.await;
+    progress.end();
+    let found = found.map_err(store)?;
     if args.checkpoint && found.is_whole() {
         let note = log.checkpoint().await.map_err(store)?;
         context.out.raw(&note.unwrap_or_default());
@@ -94,16 +98,6 @@ fn keys(args: &Args, context: &Context) -> Result<Vec<NoteKey>, Failure> {
         .map(|line| NoteKey::parse(line.trim()))
         .collect::<Result<_, _>>()
         .map_err(|e| Failure::usage(e.to_string(), "say --key with the log's verifier key"))
-}
-
-/// Drawn on standard error, and only on a terminal.
-fn progress(context: &Context) -> indicatif::ProgressBar {
-    if context.out.is_json() {
-        return indicatif::ProgressBar::hidden();
-    }
-    let bar = indicatif::ProgressBar::new_spinner().with_message("reading the log");
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 fn value(found: &Verification) -> Value {
@@ -182,5 +176,3 @@ fn store(error: StoreError) -> Failure {
         "run this as the server's own user, with its --data",
     )
 }
-
-const TICK: std::time::Duration = std::time::Duration::from_millis(100);
