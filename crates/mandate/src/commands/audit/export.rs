@@ -7,6 +7,7 @@ use mandate_audit::Event;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::moment::plural;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
@@ -75,7 +76,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     if !stdout {
         let result = serde_json::json!({ "file": args.to, "records": next - args.from });
         context.out.result(&result, |_| {
-            format!("{} records in {}", next - args.from, args.to.display())
+            let records = plural(next - args.from, "record");
+            format!("{records} in {}", args.to.display())
         });
     }
     Ok(Exit::Ok)

@@ -7,6 +7,7 @@ use mandate_ports::{LogReader, StoreError};
 use mandate_store_sqlite::{Announced, LogFile, Verification};
 use serde_json::{Value, json};
 
+use super::super::moment::plural;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
@@ -143,21 +144,21 @@ fn text(found: &Verification, paint: Paint) -> String {
     let mut lines = Vec::new();
     if found.is_whole() {
         lines.push(format!(
-            "{}: {} records, {} of them confirmed by a signed checkpoint",
+            "{}: {}, {} of them confirmed by a signed checkpoint",
             paint.green("the log is whole"),
-            report.size,
+            plural(report.size, "record"),
             report.confirmed
         ));
     } else {
         lines.push(format!(
-            "{} ({} records)",
+            "{} ({})",
             paint.red("the log was changed"),
-            report.size
+            plural(report.size, "record")
         ));
         lines.extend(report.faults.iter().map(|fault| format!("  {fault}")));
         lines.extend(found.spools.iter().map(|fault| format!("  {fault}")));
         if report.more > 0 {
-            lines.push(format!("  and {} faults more", report.more));
+            lines.push(format!("  and {} more", plural(report.more, "fault")));
         }
     }
     for announced in &found.withheld {
