@@ -22,3 +22,4 @@ pub mod person_suite;
 pub mod signer_suite;
 pub mod spool_suite;
 pub mod store_suite;
+pub mod turning_disk;

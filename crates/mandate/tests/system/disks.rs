@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use mandate_testkit::disk::Disk;
+use mandate_testkit::turning_disk::TurningDisk;
 use serde_json::json;
 
 use crate::lab::Lab;
@@ -110,6 +111,61 @@ fn a_read_only_disk_is_named_at_the_start_and_nothing_runs() {
     disk.remount("rw");
     lab.restart();
     assert_eq!(lab.server.metrics().get("/readyz", &[]).status, 200);
+}
+
+#[test]
+fn a_disk_that_turns_read_only_under_the_server_denies_and_recovers() {
+    let Some(disk) = TurningDisk::mount() else {
+        return;
+    };
+    let data = disk.path().join("data");
+    let mut lab = Lab::without_bundle(Options::default(), Some(data)).with_bundle();
+    let worker = lab.worker();
+    let task = token(worker.open());
+    let access = token(worker.access(&task, "records"));
+    let dark = token(worker.access(&task, "dark"));
+    lab.access("/records/items/1", &access).expect(200);
+    lab.access("/dark/items/1", &dark).expect(200);
+
+    disk.turn_read_only();
+    let refused = lab.access("/records/items/2", &access).expect(503);
+    assert_eq!(refused.text("rule"), "record.unwritable");
+    assert!(lab.upstream.seen("/items/2").is_empty());
+    let refused = worker.access(&task, "records").expect(503);
+    assert_eq!(refused.text("error"), "temporarily_unavailable");
+    wait::until("readiness says why", || {
+        let ready = lab.server.metrics().get("/readyz", &[]).expect(503);
+        ready.body.contains("read-only").then_some(())
+    });
+    let status = lab.run(&["status"]);
+    assert_eq!(status.value["ready"], false);
+    let findings = status.value["findings"].to_string();
+    assert!(findings.contains("read-only"), "{findings}");
+    let logged = std::fs::read_to_string(lab.log_file()).unwrap();
+    assert!(logged.contains("read-only"), "{logged}");
+
+    let suspended = lab.run(&["suspend", "server", "dark", "--reason", "INC-1"]);
+    let said = ["effective", "durable"].map(|word| suspended.value[word].clone());
+    assert_eq!((suspended.code, said), (3, [json!(true), json!(false)]));
+    assert_eq!(lab.run(&["suspensions"]).value["undurable"], 1);
+    assert!(lab.access("/dark/items/2", &dark).is_refused());
+    assert!(lab.upstream.seen("/items/2").is_empty());
+
+    disk.turn_writable();
+    let access = wait::until("issuance recovers by itself", || {
+        let answer = worker.access(&task, "records");
+        (answer.status == 200).then(|| answer.text("access_token"))
+    });
+    recovers(&lab, &worker, &task, &access);
+    assert_eq!(lab.access("/dark/items/3", &dark).status, 403);
+    let verified = wait::until("all is shipped", || {
+        let ran = lab.run(&["audit", "verify"]);
+        (ran.code != 3).then_some(ran)
+    });
+    assert_eq!(verified.code, 0, "{}", verified.value);
+    lab.server.kill();
+    lab.restart();
+    assert_eq!(lab.access("/dark/items/4", &dark).status, 403);
 }
 
 /// A server with everything on `disk`, and the bundle live.
