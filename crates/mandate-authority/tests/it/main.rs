@@ -16,5 +16,6 @@ mod exchanges;
 mod fakes;
 mod faults;
 mod lab;
+mod openings;
 mod operators;
 mod refusals;

@@ -11,6 +11,7 @@ mod delegate;
 mod error;
 mod grant;
 mod open;
+mod operator;
 mod parse;
 mod renew;
 mod subject;
@@ -29,6 +30,7 @@ pub use error::{
 };
 pub use grant::{Effect, Grant, Parts, SealError, Sealed};
 pub use open::{Person, open, user_provider};
+pub use operator::{OperatorOpen, open_by_operator};
 pub use parse::{
     ClaimedTrigger, Delegate, Open, OpenSubject, ParsedExchange, RequestDetails, Resume, Step,
     parse,

@@ -143,7 +143,9 @@ pub(super) fn check_task_stops(
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
     let path: Vec<TaskId> = task.path.iter().collect();
-    let actors: Vec<_> = std::iter::once(&task.record.delegator)
+    let delegator = task.record.delegator.agent();
+    let actors: Vec<_> = delegator
+        .into_iter()
         .chain(task.act.levels())
         .cloned()
         .collect();
