@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// End a task with all below it, or one task below it
     Close(CloseArgs),
+    /// End any task with all below it, as an operator
+    Cancel(CancelArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,12 +92,28 @@ pub(crate) struct CloseArgs {
     agent: AgentOptions,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It is an operator's, and needs no token. Nothing is issued for the task and all below it from then on, for good;
+gateways are told, and `mandate suspend task` is what waits until they have cut it.
+
+Example:
+  mandate task cancel task-0190a5b4-7e6c-7a11-8a11-0123456789ab --reason 'wrong customer'")]
+pub(crate) struct CancelArgs {
+    /// The task; `mandate trace` and `mandate audit search` show ids
+    task: TaskId,
+    /// Why, for the record
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Open(args) => open(args, context).await,
         Command::Delegate(args) => delegate(args, context).await,
         Command::Show(args) => show(args, context).await,
         Command::Close(args) => close(args, context).await,
+        Command::Cancel(args) => by_operator::cancel(args.task, &args.reason, context).await,
     }
 }
 

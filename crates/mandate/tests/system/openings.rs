@@ -1,9 +1,11 @@
-//! Tasks that an operator opens at the command line, and an agent of another process works on.
+//! Tasks that an operator opens and ends at the command line, and an agent of another process works on.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use crate::lab::agent::{resource, spiffe_id};
+use serde_json::json;
+
+use crate::lab::agent::{self, entry, resource, spiffe_id, token};
 use crate::lab::{Lab, Ran};
 
 /// What every opening says here, and `more`.
@@ -75,7 +77,7 @@ fn a_token_for_a_pipe_is_all_that_is_printed() {
     let ran = open(&lab, &["--agent", &spiffe_id("clerk"), "--reason", "INC-1"]);
     assert_eq!(ran.code, 0, "{}", ran.value);
     let token = ran.value["token"].as_str().unwrap();
-    let claims = crate::lab::agent::claims(token);
+    let claims = agent::claims(token);
     assert_eq!(claims["sub"], "operator:tester");
     assert_eq!(claims["may_act"]["sub"], spiffe_id("clerk"));
     assert_eq!(claims["task"]["id"], ran.value["task"]);
@@ -109,4 +111,50 @@ fn what_an_operator_may_not_open_is_refused_with_the_rule_and_an_exit_code() {
     }
     let without = ["task", "open", "repair", "--agent", "clerk"];
     assert_eq!(lab.run(&without).code, 2, "an agent opens for itself");
+}
+
+#[test]
+fn an_operator_cancels_a_task_and_all_below_it_and_says_why() {
+    let lab = Lab::start();
+    let worker = lab.worker();
+    let root = token(worker.open());
+    let part = json!([entry("records", "read")]);
+    let child = token(worker.delegate(&root, "worker", &part));
+    let other = token(worker.open());
+    let id = agent::claims(&root)["task"]["id"].clone();
+    let task = id.as_str().unwrap();
+
+    let ran = lab.run(&["task", "cancel", task, "--reason", "wrong customer"]);
+    assert_eq!(ran.code, 0, "{}", ran.value);
+    assert_eq!(ran.value["task"], id);
+    assert!(ran.value["version"].as_u64() > Some(0), "{}", ran.value);
+    for ended in [&root, &child] {
+        let refused = worker.renew(ended);
+        assert!(matches!(refused.status, 400 | 403), "{refused:?}");
+    }
+    worker.renew(&other).expect(200);
+    let found = lab.run(&["audit", "search", "--task", task, "--kind", "task_ended"]);
+    let event = &found.value["records"][0]["event"];
+    assert_eq!(event["detail"], "wrong customer");
+    assert_eq!(event["principal"], "operator:tester");
+    assert_eq!(event["what"]["state"], "cancelled");
+    assert_eq!(event["what"]["count"], 2);
+}
+
+#[test]
+fn a_task_that_is_over_or_unknown_or_no_task_is_not_cancelled() {
+    let lab = Lab::start();
+    let root = token(lab.worker().open());
+    let id = agent::claims(&root)["task"]["id"].clone();
+    let cancel = |task: &str, more: &[&str]| {
+        let whole = [&["task", "cancel", task], more].concat();
+        lab.run(&whole).code
+    };
+    let (task, why) = (id.as_str().unwrap(), ["--reason", "x"]);
+    assert_eq!(cancel(task, &[]), 2, "a reason is asked for");
+    assert_eq!(cancel("4711", &why), 2);
+    assert_eq!(cancel(task, &why), 0);
+    assert_eq!(cancel(task, &why), 1, "it has ended before");
+    let unknown = "task-019ab000-0000-7000-8000-000000000000";
+    assert_eq!(cancel(unknown, &why), 1);
 }

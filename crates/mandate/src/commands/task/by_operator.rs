@@ -1,4 +1,4 @@
-//! Tasks that an operator opens, through the operators' door.
+//! Tasks that an operator opens or ends, through the operators' door.
 
 use std::path::Path;
 use std::time::Duration;
@@ -97,6 +97,16 @@ fn body(purpose: &str, agent: &SpiffeId, reason: &str, limits: &Limits) -> Resul
         members.retain(|_, member| !member.is_null());
     }
     Ok(body)
+}
+
+/// Ends `task` with all below it.
+pub(super) async fn cancel(task: TaskId, reason: &str, context: &Context) -> Outcome {
+    let (path, body) = (format!("/tasks/{task}/cancel"), json!({ "reason": reason }));
+    let ended: Value = Operator::of(&context.data).post(&path, &body).await?;
+    context
+        .out
+        .result(&ended, |_| format!("{task} has ended, with all below it"));
+    Ok(Exit::Ok)
 }
 
 /// The token to standard output, for a pipe to the agent, or into a file of this user's.
