@@ -21,7 +21,7 @@ use mandate_ports::KeyState;
 
 use crate::form;
 use crate::listen::Connection;
-pub(crate) use chain::{authenticate, exchange_world, line_of};
+pub(crate) use chain::{authenticate, authenticate_leaving, exchange_world, line_of};
 pub(crate) use issue::{Issued, NotIssued, issue};
 pub(crate) use refusal::{Caller, Refusal, Refused};
 

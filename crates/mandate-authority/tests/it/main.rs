@@ -12,6 +12,7 @@ mod breakglass;
 mod client;
 mod control;
 mod doors;
+mod endings;
 mod exchanges;
 mod fakes;
 mod faults;

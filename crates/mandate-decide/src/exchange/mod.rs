@@ -23,7 +23,7 @@ use mandate_token::{Issuer, KeySet};
 
 pub use access::access;
 pub use attest::{Evident, attest, attest_hosted};
-pub use client::{AuthenticatedClient, IdentifiedClient, authenticate, identify};
+pub use client::{AuthenticatedClient, IdentifiedClient, LeavingClient, authenticate, identify};
 pub use delegate::delegate;
 pub use error::{
     ActorError, ClientError, ExchangeError, FormError, GrantError, OauthError, SubjectError,
@@ -36,7 +36,7 @@ pub use parse::{
     parse,
 };
 pub use renew::{renew, resume_by_opener, resume_by_parent};
-pub use subject::{TaskSubject, VerifiedSubject, verify_task_token};
+pub use subject::{KnownTask, TaskSubject, VerifiedSubject, verify_task_token};
 
 use crate::Lifetimes;
 
