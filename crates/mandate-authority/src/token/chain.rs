@@ -7,7 +7,7 @@ use mandate_decide::exchange::{
 };
 use mandate_model::task::Task;
 use mandate_model::{SpiffeId, TaskId, Timestamp};
-use mandate_ports::{Evidence, PeerProcess};
+use mandate_ports::{Evidence, PeerProcess, PersonRefusal};
 
 use super::refusal::{Caller, Refusal, Refused};
 use crate::Authority;
@@ -193,12 +193,18 @@ impl Chain<'_> {
         let OpenSubject::IdToken(token) = &open.subject else {
             return Ok(None);
         };
-        let provider = exchange::user_provider(client, open, &self.view())?;
         let people = &self.at.authority.ports().people;
-        let token = people
-            .verify(&provider, token, &self.live.bundle, self.now)
-            .await?;
-        Ok(Some(Person { provider, token }))
+        let mut refusal = None;
+        for provider in exchange::user_providers(client, open, token, &self.view())? {
+            let verified = people.verify(&provider, token, &self.live.bundle, self.now);
+            match verified.await {
+                Ok(token) => return Ok(Some(Person { provider, token })),
+                // A provider that could not be asked might have let it pass.
+                Err(why) if matches!(why, PersonRefusal::Unavailable(_)) => refusal = Some(why),
+                Err(why) => refusal = refusal.or(Some(why)),
+            }
+        }
+        Err(refusal.map_or(Refusal::Unavailable, Refusal::from))
     }
 
     async fn subject(&self, token: &str, caller: &mut Caller) -> Result<VerifiedSubject, Refusal> {

@@ -19,4 +19,5 @@ mod faults;
 mod lab;
 mod openings;
 mod operators;
+mod people;
 mod refusals;

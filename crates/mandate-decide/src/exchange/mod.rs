@@ -29,7 +29,7 @@ pub use error::{
     ActorError, ClientError, ExchangeError, FormError, GrantError, OauthError, SubjectError,
 };
 pub use grant::{Effect, Grant, Parts, SealError, Sealed};
-pub use open::{Person, open, user_provider};
+pub use open::{Person, open, user_providers};
 pub use operator::{OperatorOpen, open_by_operator};
 pub use parse::{
     ClaimedTrigger, Delegate, Open, OpenSubject, ParsedExchange, RequestDetails, Resume, Step,

@@ -6,9 +6,9 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Budget, Entries, Mandate, MandateRequest, narrow};
 use mandate_model::task::{Task, TaskChain, TaskPath, TaskRecord, TaskState, WireMandate};
 use mandate_model::{ActorLevel, InstanceId, ProviderName};
-use mandate_policy::decl::{TaskPolicy, TriggerRule};
+use mandate_policy::decl::ProviderKind;
 use mandate_policy::{Ceiling, OpenRequest, TriggerEvidence};
-use mandate_token::IdToken;
+use mandate_token::{IdToken, UnverifiedIdToken};
 
 use super::error::{ExchangeError, FormError, GrantError, SubjectError};
 use super::grant::record;
@@ -26,27 +26,46 @@ pub struct Person {
     pub token: IdToken,
 }
 
-/// The provider whose ID token would begin this task; the shell verifies the token against it, and
+/// The providers whose ID tokens could begin this task; the shell verifies `token` against them, and
 /// against no address that the token names.
-pub fn user_provider(
+///
+/// Those of the issuer that it says it is of: more than one only where they differ in audience, and
+/// then it holds for one of them at most. Where there is none of that issuer it is one that refuses.
+pub fn user_providers(
     client: &AuthenticatedClient,
     open: &Open,
+    token: &str,
     world: &World<'_>,
-) -> Result<ProviderName, ExchangeError> {
+) -> Result<Vec<ProviderName>, ExchangeError> {
     let purpose = purpose(&open.details)?;
-    let provider = |policy: &'_ TaskPolicy| match &policy.trigger {
-        TriggerRule::User(rule) => Some(rule.provider.clone()),
-        TriggerRule::Schedule(_) | TriggerRule::Event(_) | TriggerRule::Operator => None,
+    let policies = policies_for(client.agent(), purpose, world);
+    let declared: Vec<&ProviderName> = policies.filter_map(|p| p.trigger.provider()).collect();
+    let Some(first) = declared.first() else {
+        let why = format!(
+            "no task policy lets a person begin a task of `{}` for this purpose",
+            client.agent()
+        );
+        return Err(ExchangeError::Grant(GrantError::Open(why)));
     };
-    policies_for(client.agent(), purpose, world)
-        .find_map(provider)
-        .ok_or_else(|| {
-            let why = format!(
-                "no task policy lets a person begin a task of `{}` for this purpose",
-                client.agent()
-            );
-            ExchangeError::Grant(GrantError::Open(why))
-        })
+    let unverified = UnverifiedIdToken::parse(token).ok();
+    let claimed = unverified.as_ref().and_then(|t| t.untrusted_issuer());
+    let of_issuer = |name: &&&ProviderName| issuer_of(name, world) == claimed;
+    let mut named: Vec<ProviderName> = declared
+        .iter()
+        .filter(of_issuer)
+        .map(|name| (*name).clone())
+        .collect();
+    if named.is_empty() {
+        named.push((*first).clone());
+    }
+    Ok(named)
+}
+
+fn issuer_of<'a>(name: &ProviderName, world: &World<'a>) -> Option<&'a str> {
+    match world.bundle.provider(name).map(|provider| &provider.kind) {
+        Some(ProviderKind::Oidc(oidc)) => Some(&oidc.issuer),
+        Some(ProviderKind::Process) | None => None,
+    }
 }
 
 /// Grants the task token of a new root task.

@@ -96,9 +96,8 @@ fn awaits_instance(task: &Task, world: &World<'_>) -> bool {
 }
 
 fn resumes_by_type(task: &Task, world: &World<'_>) -> bool {
-    let says_so = |policy: &TaskPolicy| {
-        policy.trigger.kind() == task.trigger.kind.as_str() && policy.resume_by_type
-    };
+    let says_so =
+        |policy: &TaskPolicy| policy.trigger.is_for(&task.trigger) && policy.resume_by_type;
     let opener = task.record.may_act.agent_type();
     opener.is_some_and(|opener| policies_for(&opener, &task.purpose, world).any(says_so))
 }
@@ -159,8 +158,7 @@ fn still_opens(
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
     let covers = |policy: &TaskPolicy| {
-        policy.trigger.kind() == task.trigger.kind.as_str()
-            && mandate.entries.are_within(&policy.ceiling)
+        policy.trigger.is_for(&task.trigger) && mandate.entries.are_within(&policy.ceiling)
     };
     if policies_for(opener, &task.purpose, world).any(covers) {
         return Ok(());
