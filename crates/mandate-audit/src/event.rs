@@ -158,6 +158,9 @@ pub enum What {
         chain: TaskChain,
         /// Under which task policy.
         policy: PolicyName,
+        /// For which agent type, where an operator opened it and the actors do not say so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        may_act: Option<SpiffeId>,
     },
     /// A task was delegated.
     TaskDelegated {

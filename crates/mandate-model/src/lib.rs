@@ -12,6 +12,7 @@
 mod actor;
 mod attribute;
 mod canonical;
+mod delegator;
 mod ids;
 pub mod mandate;
 mod name;

@@ -80,7 +80,7 @@ enum Command {
     Whoami(whoami::Args),
     /// Show the signing keys, or rotate one
     Keys(keys::Args),
-    /// Open, delegate, show and close tasks, as an agent
+    /// Open, delegate, show and close tasks, as an agent; open and cancel them as an operator
     #[command(subcommand)]
     Task(task::Command),
     /// Get an access token for a server workload, as an agent

@@ -12,7 +12,7 @@ const ALL_RIGHTS: &str =
     "rights: [suspend, resume, apply, upstreams, tasks, tokens, audit, keys, gateways, inspect]";
 
 /// One more operator's declaration.
-fn operator(name: &str, uid: &str, rights: &str) -> String {
+pub(crate) fn operator(name: &str, uid: &str, rights: &str) -> String {
     format!(
         "\n---\napiVersion: mandate.dev/v1alpha1\nkind: Operator\nmetadata: {{name: {name}}}\n\
          spec: {{uid: {uid}, {rights}}}\n"

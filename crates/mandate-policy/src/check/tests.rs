@@ -364,6 +364,19 @@ fn policies_that_can_never_matter_are_refused() {
 }
 
 #[test]
+fn people_of_two_providers_may_begin_one_purpose_and_of_one_provider_under_one_policy() {
+    let more = |provider: &str| {
+        format!(
+            "kind: TrustProvider\nmetadata: {{name: partners}}\nspec: {{oidc: {{issuer: \"https://partners.example\", audience: app}}}}\n---\n\
+             kind: TaskPolicy\nmetadata: {{name: again}}\nspec: {{opener: orchestrator, purpose: support-case, trigger: {{user: {{provider: {provider}, anyUser: true}}}}, ceiling: [{{server: records, actions: [read]}}], maxDuration: 1h}}"
+        )
+    };
+    let text = |provider| format!("{EXAMPLE}---\n{}\n", more(provider));
+    assert!(load_text(&text("partners")).is_ok());
+    one_error_more(&more("login"), "kind of trigger, by trust provider `login`");
+}
+
+#[test]
 fn an_access_policy_without_a_task_is_warned_about() {
     let text = EXAMPLE.replacen("agents: [retriever, backlog]", "agents: [retriever]", 1);
     let found = load_text(&text).unwrap_err();

@@ -17,6 +17,7 @@ mod disks;
 mod exchanges;
 mod kinds;
 mod lab;
+mod openings;
 mod operations;
 mod secrecy;
 mod smuggling;

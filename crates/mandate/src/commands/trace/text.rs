@@ -43,6 +43,9 @@ impl Lines<'_> {
             text.push_str(&format!("  for {purpose}"));
         }
         text.push_str(&format!("  {}", task.mandate.join("; ")));
+        if let Some(reason) = &task.reason {
+            text.push_str(&format!("  because: {reason}"));
+        }
         if let Some(ended) = &task.ended {
             text.push_str(&format!("  {ended}"));
         }

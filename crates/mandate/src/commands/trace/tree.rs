@@ -39,6 +39,9 @@ pub(super) struct TaskNode {
     pub(super) agent: Option<String>,
     /// What it may do, in words.
     pub(super) mandate: Vec<String>,
+    /// Why, in the words of the operator who opened it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
     /// The policy under which a root task was opened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) policies: Vec<PolicyName>,
@@ -121,6 +124,7 @@ impl Building {
                 node.mandate = in_words(mandate);
                 node.policies.clone_from(&event.policies);
                 node.agent = agent_of(event).or_else(|| node.agent.take());
+                node.reason.clone_from(&event.detail);
             }
             Kind::Ends(state) => node.ended = Some(state),
             Kind::Completes { admitted } => complete(node, record, admitted),
@@ -169,6 +173,7 @@ impl TaskNode {
             id,
             agent: None,
             mandate: Vec::new(),
+            reason: None,
             policies: Vec::new(),
             ended: None,
             steps: Vec::new(),
@@ -250,7 +255,12 @@ fn complete(node: &mut TaskNode, record: &Record, admitted: u64) {
 }
 
 fn agent_of(event: &Event) -> Option<String> {
-    if let What::TaskDelegated { may_act, .. } = &event.what {
+    if let What::TaskDelegated { may_act, .. }
+    | What::TaskOpened {
+        may_act: Some(may_act),
+        ..
+    } = &event.what
+    {
         return Some(short(may_act.as_str()));
     }
     event.actors.first().map(|actor| short(actor.sub.as_str()))

@@ -62,6 +62,7 @@ fn story() -> Vec<Record> {
         mandate: mandate(),
         chain: TaskChain::ORIGIN,
         policy: PolicyName::parse("support-case").unwrap(),
+        may_act: None,
     };
     let delegated = What::TaskDelegated {
         may_act: agent("retriever").sub,
@@ -111,6 +112,27 @@ fn a_trace_leads_from_the_principal_to_each_access_and_its_rule() {
     );
     assert_eq!(child.steps[0].outcome.as_ref().unwrap()["status"], 200);
     assert_eq!(child.steps[1].rule.as_deref(), Some("mandate.unfit"));
+}
+
+#[test]
+fn a_task_that_an_operator_opened_is_its_agents_and_the_operator_is_the_cause() {
+    let opened = What::TaskOpened {
+        purpose: "repair".to_owned(),
+        mandate: mandate(),
+        chain: TaskChain::ORIGIN,
+        policy: PolicyName::parse("repair").unwrap(),
+        may_act: Some(agent("backlog").sub),
+    };
+    let mut opened = record(0, &[task(1)], "nobody", opened, Decision::Allowed);
+    opened.event.actors.clear();
+    opened.event.principal = Some(Principal::parse("operator:oncall").unwrap());
+    opened.event.detail = Some("INC-4711".to_owned());
+    let trace = Trace::of(&[opened]).unwrap();
+    assert_eq!(trace.task.agent.as_deref(), Some("backlog"));
+    let text = render(&trace, false, Paint::NONE);
+    for word in ["operator:oncall", "backlog", "repair", "INC-4711"] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
 }
 
 #[test]
