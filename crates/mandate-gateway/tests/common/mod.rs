@@ -103,6 +103,9 @@ impl Spool for TestSpool {
     async fn shipped(&self, next: u64) -> Result<(), SpoolError> {
         self.inner.shipped(next).await
     }
+    fn current(&self) -> Arc<dyn Spool> {
+        self.inner.current()
+    }
     fn retired(&self) -> Vec<Arc<dyn Spool>> {
         self.inner.retired()
     }
