@@ -77,7 +77,7 @@ async fn pass(
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
     let sent = headers::as_sent(&head.headers, server);
-    let target = inject::target_as_sent(routed.target, server);
+    let target = inject::target_as_sent(routed.target, server)?;
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.
