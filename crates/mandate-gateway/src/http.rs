@@ -40,7 +40,7 @@ use crate::upstream::Lent;
 use outcome::Decided;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
-use standing::Access;
+use standing::{Access, Asked};
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
 /// that an agent that goes away leaves no step half done; `reply` is answered once.
@@ -68,7 +68,7 @@ async fn pass(
     // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous.
     route::check_form(&request)?;
     let snapshot = front.ready()?;
-    let bundle = snapshot.bundle.as_deref().ok_or(NO_BUNDLE)?;
+    let bundle = snapshot.bundle.as_ref().ok_or(NO_BUNDLE)?;
     let routed = route::route(arrival.routing, bundle, &request)?;
     let server = routed.server;
     check_size(server, &request)?;
@@ -117,7 +117,12 @@ async fn pass(
     }
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
-    let standing = Access::new(front, server, &token, &classified);
+    let asked = Asked {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: sent.clone(),
+    };
+    let standing = Access::new(front, bundle, server, &token, asked, &classified);
     let admitted = front.registry.admit(
         front.gate.clone(),
         Box::new(standing),

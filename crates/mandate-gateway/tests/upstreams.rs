@@ -11,7 +11,7 @@ mod common;
 
 use common::agent::{get, refusal, send};
 use common::tokens::claims;
-use common::{SECRET, World};
+use common::{Options, SECRET, World};
 use http::StatusCode;
 use mandate_audit::{Outcome, What};
 use mandate_ports::Clock;
@@ -209,6 +209,75 @@ async fn a_query_that_can_be_read_in_two_ways_hides_no_second_credential() {
     let sent = SECRET.replace('/', "%2F");
     let target = format!("/customers/acme/notes?page=2%3Bkey=mine&key={sent}");
     assert_eq!(world.upstream.arrived()[0].target, target);
+}
+
+#[tokio::test]
+async fn a_connection_is_used_no_more_once_its_authority_is_not_trusted() {
+    let world = World::with(Options {
+        tls: true,
+        ..Options::default()
+    })
+    .await;
+    let ask = || send(world.address, get(READ, &read_token(&world)));
+    assert_eq!(ask().await.status(), StatusCode::OK);
+    *world.upstream_trust.0.lock().unwrap() = common::Certificates::new().client;
+    let refused = refusal(ask().await).await;
+    let untrusted = (StatusCode::BAD_GATEWAY, "upstream.unreachable".to_owned());
+    assert_eq!(refused, untrusted);
+    assert_eq!(world.upstream.arrived().len(), 1);
+}
+
+async fn open_stream(world: &World) -> hyper::body::Incoming {
+    let target = "/records/customers/acme/stream";
+    let response = send(world.address, get(target, &read_token(world))).await;
+    let mut body = response.into_body();
+    world.upstream.feed(b"first");
+    assert_eq!(next_chunk(&mut body).await.unwrap(), "first");
+    body
+}
+
+#[tokio::test]
+async fn an_open_access_is_cut_when_its_server_workload_is_declared_otherwise() {
+    let read = "read: {effect: read, match: \"GET /customers/{customer}/**\"}";
+    let narrower = "tail: {effect: read, match: \"GET /customers/{customer}/stream\"}";
+    let also = format!("{read}\n    {narrower}");
+    for (from, to, rule) in [
+        (
+            "Bearer ${secret",
+            "Token ${secret",
+            "request.server_changed",
+        ),
+        (
+            "upstream: http://127.0.0.1",
+            "upstream: http://localhost",
+            "request.server_changed",
+        ),
+        // What it asks for is another action now, which nobody permits.
+        (read, also.as_str(), "mandate.no_entry"),
+    ] {
+        let world = World::new().await;
+        let mut body = open_stream(&world).await;
+        let bundle = common::bundle(world.upstream.address, "");
+        assert!(bundle.contains(from));
+        world.apply(bundle.replace(from, to)).await;
+        assert!(next_chunk(&mut body).await.is_err(), "{to}");
+        let cut = world
+            .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+            .await;
+        assert_eq!(cut.rule.as_deref(), Some(rule), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn an_open_access_goes_on_when_something_else_is_declared_otherwise() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    let bundle = common::bundle(world.upstream.address, "http: {idleTimeout: 50s}");
+    world
+        .apply(bundle.replace("max: 10000", "max: 20000"))
+        .await;
+    world.upstream.feed(b"second");
+    assert_eq!(next_chunk(&mut body).await.unwrap(), "second");
 }
 
 async fn next_chunk(body: &mut hyper::body::Incoming) -> Result<String, hyper::Error> {
