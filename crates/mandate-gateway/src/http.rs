@@ -17,6 +17,7 @@ mod upstream_token;
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
@@ -136,8 +137,10 @@ async fn pass(
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
     // arrival of a request matters to nobody, before anything is released (C1).
     let concurrent = server.internal && classified.effect() == Effect::Read;
-    let (receipt, answered) = {
-        let recording = front.recorder.append(record.clone());
+    let record = Arc::new(record);
+    let recording = outcome::decided(front, Arc::clone(&record)).shared();
+    let mut progress = std::pin::pin!(outcome::progress(front, &access, recording.clone()));
+    let (decided, answered) = {
         let outgoing = Unaddressed {
             head: &head,
             sent,
@@ -148,18 +151,18 @@ async fn pass(
             tokio::join!(recording, forwarding)
         } else {
             match recording.await {
-                Ok(receipt) => (Ok(receipt), forwarding.await),
+                Ok(decided) => (Ok(decided), forwarding.await),
+        let forwarding = outcome::beside(progress.as_mut(), forwarding);
                 Err(why) => (Err(why), Err(Refusal::AgentGone)),
             }
         }
     };
-    let receipt = match receipt {
-        Ok(receipt) => receipt,
-        Err(why) => return Err(unrecorded(admitted, record, why, answered).await),
-    };
-    let decided = Decided {
-        seq: receipt.key.seq,
-        record,
+    let decided = match decided {
+        Ok(decided) => decided,
+        Err(why) => {
+            let record = Arc::unwrap_or_clone(record);
+            return Err(unrecorded(admitted, record, why, answered).await);
+        }
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
@@ -168,12 +171,14 @@ async fn pass(
             let status = answered.response.status().as_u16();
             let idle = server.http.idle_timeout;
             let releasing = release::release(&access, answered.response, needles, idle);
-            let response = forward::unless_cut(&access, releasing).await;
+            let releasing = forward::unless_cut(&access, releasing);
+            let response = outcome::beside(progress.as_mut(), releasing).await;
             match response.and_then(|r| forward::may_go(&access).map(|()| r)) {
                 Ok(response) => {
                     access.down.leaves_by(&arrival.socket);
                     reply.send(response);
-                    outcome::follow(front, &access, &decided, &answered.lent, idle).await;
+                    let following = outcome::follow(front, &access, &answered.lent, idle);
+                    outcome::beside(progress.as_mut(), following).await;
                     Ok((status, answered.lent))
                 }
                 Err(refusal) => {
