@@ -103,6 +103,11 @@ async fn pass(
     let read = attributes::read_attributes(pending, &sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
+    // Whoever went away meanwhile gets no access: nobody would have asked for what it does.
+    if reply.is_gone() {
+        return Err(denied(Refusal::AgentGone, Some(&classified)));
+    }
+
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
     let verdict = decide(&facts_now, &classified);
@@ -147,12 +152,12 @@ async fn pass(
             target: &target,
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
+        let forwarding = outcome::beside(progress.as_mut(), forwarding);
         if concurrent {
             tokio::join!(recording, forwarding)
         } else {
             match recording.await {
                 Ok(decided) => (Ok(decided), forwarding.await),
-        let forwarding = outcome::beside(progress.as_mut(), forwarding);
                 Err(why) => (Err(why), Err(Refusal::AgentGone)),
             }
         }
@@ -217,10 +222,11 @@ async fn finish(
     // What is told of it is fixed before the guard goes, which marks it as ended.
     let event = outcome::completed(front, &access, decided, status, refusal.as_ref());
     admitted.end();
-    front.recorder.note(event).await;
+    // The next request need not wait for this one's record.
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
+    front.recorder.note(event).await;
     refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
 }
 
