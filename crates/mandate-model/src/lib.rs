@@ -35,5 +35,5 @@ pub use name::{
 };
 pub use secret::Secret;
 pub use spiffe::{MalformedSpiffeId, SpiffeId, TrustDomain};
-pub use time::{BootTime, Timestamp};
+pub use time::{BootTime, MalformedTimestamp, Timestamp};
 pub use trigger::{Principal, Trigger, TriggerKind, Verified};

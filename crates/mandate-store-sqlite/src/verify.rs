@@ -36,6 +36,7 @@ pub(crate) fn verify(
     db: &Connection,
     keys: &[NoteKey],
     since: Option<VerifiedCheckpoint>,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<Verification, StoreError> {
     let (kept, mut bad) = checkpoints(db, keys)?;
     let mut verifier = LogVerifier::new(kept.into_iter().chain(since));
@@ -43,6 +44,7 @@ pub(crate) fn verify(
     let mut spool_faults = Vec::new();
     let size = head::read(db)?.log.size;
     while verifier.next() < size {
+        progress(verifier.next(), size);
         let batch = log::entries(db, verifier.next(), BATCH)?;
         for entry in &batch.entries {
             verifier.record(Some(entry), |id| stored(db, id));
@@ -52,6 +54,7 @@ pub(crate) fn verify(
             verifier.record(None, |id| stored(db, id));
         }
     }
+    progress(size, size);
     let mut report = verifier.finish();
     report.faults.append(&mut bad);
     spool_faults.extend(compare_heads(db, &spools)?);

@@ -16,6 +16,7 @@ use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
+use crate::progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -80,7 +81,8 @@ async fn back(version: BundleVersion, wait: u64, context: &Context) -> Outcome {
 async fn post(path: &str, body: &Value, wait: u64, context: &Context) -> Result<Value, Failure> {
     let limit = CALL + Duration::from_secs(wait);
     let operator = Operator::of(&context.data);
-    Ok(operator.post_within(path, body, limit).await?)
+    let posted = operator.post_within(path, body, limit);
+    Ok(progress::waiting(&context.out, "waiting for the gateways", posted).await?)
 }
 
 fn done(answer: &Value, wait: u64, context: &Context) -> Exit {

@@ -98,7 +98,11 @@ impl Planned {
         if self.is_empty() {
             return format!("nothing changes against version {}", self.base);
         }
-        let mut text = paint.bold(format!("Against version {}\n", self.base));
+        let against = match self.base.get() {
+            0 => "Against nothing: no bundle is live\n".to_owned(),
+            version => format!("Against version {version}\n"),
+        };
+        let mut text = paint.bold(against);
         for change in &self.plan.upstreams {
             text.push_str(&format!("{} {change}\n", paint.yellow("! upstream")));
         }

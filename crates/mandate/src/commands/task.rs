@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use mandate_model::{SpiffeId, TaskId, Timestamp};
+use mandate_ports::Clock;
 use serde_json::Value;
 
 use super::agent_options::{AgentOptions, Cause, Limits, TaskFile};
+use super::moment::moment;
 use super::token;
 use crate::client::agent::{Attested, Delegate, Token};
 use crate::client::members::Members;
@@ -13,6 +15,7 @@ use crate::client::{token_file, words};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
+use crate::serve::machine::SystemClock;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
@@ -156,6 +159,7 @@ async fn show(args: ShowArgs, context: &Context) -> Outcome {
 
 /// The tree as the authority tells it.
 fn describe(tree: &Value, paint: Paint) -> String {
+    let now = SystemClock.now();
     let lines: Vec<String> = tree
         .items("tasks")
         .iter()
@@ -164,6 +168,7 @@ fn describe(tree: &Value, paint: Paint) -> String {
             let entries = task.items("authorization_details").iter();
             let mandate: Vec<String> = entries.map(words::of_entry).collect();
             let until = Timestamp::from_millis(task.number("expires_at"));
+            let until = moment(until, now);
             format!(
                 "{} {}  {}  {}  until {until}",
                 word("id"),

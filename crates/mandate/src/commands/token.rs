@@ -11,7 +11,7 @@ use crate::failure::{Exit, Outcome};
   curl -H \"Authorization: Bearer $(mandate token https://records.acme.example)\" http://127.0.0.1:7700/records/customers/acme
   mandate token --identity spiffe://acme.example/mandate/gateway")]
 pub(crate) struct Args {
-    /// The server workload's resource indicator, or with --svid an audience
+    /// The server workload's resource indicator, or with --identity an audience
     audience: String,
     /// A JWT-SVID of this process for this audience, in place of an access token
     #[arg(long)]

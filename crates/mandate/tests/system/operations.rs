@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::lab::Lab;
 use crate::lab::agent::{self, token};
 use crate::lab::http::Answer;
-use crate::lab::server::Options;
+use crate::lab::server::{Options, PROGRAM};
 use crate::lab::wait;
 
 #[test]
@@ -141,6 +141,34 @@ fn apply_names_a_gateway_that_does_not_get_the_bundle_and_exits_with_3() {
     );
     let without = lab.run(&["apply", &file, "--yes", "--wait", "0"]);
     assert_eq!(without.code, 0, "nothing was waited for: {}", without.value);
+}
+
+#[test]
+fn commands_that_take_long_write_no_progress_where_nobody_watches() {
+    let lab = Lab::start();
+    let file = lab.data().join("export.jsonl").display().to_string();
+    let suspend = ["suspend", "server", "dark", "--reason", "INC-1"];
+    for arguments in [
+        &["audit", "verify"][..],
+        &["audit", "export", "--to", &file],
+        &["audit", "search"],
+        &["status"],
+        &suspend,
+    ] {
+        for format in ["text", "json"] {
+            let output = std::process::Command::new(PROGRAM)
+                .arg("--data")
+                .arg(lab.data())
+                .args(["--output", format])
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert!(!output.stdout.is_empty(), "{arguments:?}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(said, "", "{arguments:?} {format}");
+            assert!(!output.stdout.contains(&b'\x1b'), "{arguments:?} {format}");
+        }
+    }
 }
 
 #[test]

@@ -7,9 +7,11 @@ use mandate_audit::Event;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::moment::plural;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Each line is {\"index\": N, \"event\": {…}}.
@@ -44,6 +46,11 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         let file = std::fs::File::create(&args.to).map_err(failed)?;
         Box::new(std::io::BufWriter::new(file))
     };
+    let progress = if stdout {
+        Progress::unseen()
+    } else {
+        Progress::begin(&context.out, "exporting the log")
+    };
     let mut next = args.from;
     // Reading is recorded too: an export ends where the log ended when it began.
     let mut end = None;
@@ -62,12 +69,15 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
             writeln!(to, "{}", line(index, entry)).map_err(failed)?;
             next = index + 1;
         }
+        progress.at(next - args.from, end.saturating_sub(args.from));
     }
+    progress.end();
     to.flush().map_err(failed)?;
     if !stdout {
         let result = serde_json::json!({ "file": args.to, "records": next - args.from });
         context.out.result(&result, |_| {
-            format!("{} records in {}", next - args.from, args.to.display())
+            let records = plural(next - args.from, "record");
+            format!("{records} in {}", args.to.display())
         });
     }
     Ok(Exit::Ok)

@@ -7,9 +7,11 @@ use mandate_ports::{LogReader, StoreError};
 use mandate_store_sqlite::{Announced, LogFile, Verification};
 use serde_json::{Value, json};
 
+use super::super::moment::plural;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -43,9 +45,12 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     })?;
     let keys = keys(&args, context)?;
     let since = since(&args, &keys)?;
-    let bar = progress(context);
-    let found = log.verify(keys, since).await.map_err(store)?;
-    bar.finish_and_clear();
+    let progress = Progress::begin(&context.out, "reading the log");
+    let watch = progress.clone();
+    let verified = log.verify(keys, since, move |done, all| watch.at(done, all));
+    let found = verified.await;
+    progress.end();
+    let found = found.map_err(store)?;
     if args.checkpoint && found.is_whole() {
         let note = log.checkpoint().await.map_err(store)?;
         context.out.raw(&note.unwrap_or_default());
@@ -96,16 +101,6 @@ fn keys(args: &Args, context: &Context) -> Result<Vec<NoteKey>, Failure> {
         .map_err(|e| Failure::usage(e.to_string(), "say --key with the log's verifier key"))
 }
 
-/// Drawn on standard error, and only on a terminal.
-fn progress(context: &Context) -> indicatif::ProgressBar {
-    if context.out.is_json() {
-        return indicatif::ProgressBar::hidden();
-    }
-    let bar = indicatif::ProgressBar::new_spinner().with_message("reading the log");
-    bar.enable_steady_tick(TICK);
-    bar
-}
-
 fn value(found: &Verification) -> Value {
     let faults = found.report.faults.iter().map(fault);
     let spools = found
@@ -149,21 +144,21 @@ fn text(found: &Verification, paint: Paint) -> String {
     let mut lines = Vec::new();
     if found.is_whole() {
         lines.push(format!(
-            "{}: {} records, {} of them confirmed by a signed checkpoint",
+            "{}: {}, {} of them confirmed by a signed checkpoint",
             paint.green("the log is whole"),
-            report.size,
+            plural(report.size, "record"),
             report.confirmed
         ));
     } else {
         lines.push(format!(
-            "{} ({} records)",
+            "{} ({})",
             paint.red("the log was changed"),
-            report.size
+            plural(report.size, "record")
         ));
         lines.extend(report.faults.iter().map(|fault| format!("  {fault}")));
         lines.extend(found.spools.iter().map(|fault| format!("  {fault}")));
         if report.more > 0 {
-            lines.push(format!("  and {} faults more", report.more));
+            lines.push(format!("  and {} more", plural(report.more, "fault")));
         }
     }
     for announced in &found.withheld {
@@ -182,5 +177,3 @@ fn store(error: StoreError) -> Failure {
         "run this as the server's own user, with its --data",
     )
 }
-
-const TICK: std::time::Duration = std::time::Duration::from_millis(100);

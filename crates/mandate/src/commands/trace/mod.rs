@@ -9,6 +9,7 @@ use crate::client::log::{self, Record};
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::progress;
 use tree::Trace;
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let operator = Operator::of(&context.data);
     let root = root_of(&operator, &args.what).await?.to_string();
     let query = [("root_task", Some(root.as_str()))];
-    let records = log::search_all(&operator, &query, args.limit).await?;
+    let found = log::search_all(&operator, &query, args.limit);
+    let records = progress::waiting(&context.out, "reading the log", found).await?;
     let trace = Trace::of(&records).ok_or_else(|| unknown(&args.what))?;
     context
         .out
