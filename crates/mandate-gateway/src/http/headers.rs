@@ -16,10 +16,7 @@ pub(super) fn as_sent(received: &HeaderMap, server: &ServerWorkload) -> HeaderMa
     let http = &server.http;
     strip_request(&mut headers, &http.strip_headers, http.traceparent);
     headers.remove(header::HOST);
-    for own in [
-        credential_header(&server.credential),
-        http.pass_task_id.as_deref(),
-    ] {
+    for own in [server.credential.header(), http.pass_task_id.as_deref()] {
         own.and_then(|name| headers.remove(name));
     }
     if server.credential != Credential::None {
@@ -43,14 +40,6 @@ pub(super) fn is_plain(headers: &HeaderMap) -> bool {
         })
     };
     only(&header::CONTENT_ENCODING, "identity") && only(&header::TRANSFER_ENCODING, "chunked")
-}
-
-fn credential_header(credential: &Credential) -> Option<&str> {
-    match credential {
-        Credential::Header { name, .. } => Some(name),
-        Credential::Basic { .. } | Credential::MandateToken => Some("authorization"),
-        Credential::Query { .. } | Credential::None => None,
-    }
 }
 
 /// Whether `connection` says only what concerns the connection. Any other name would have fields of
