@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::http::{Answer, CALL, Door, HttpError};
+use super::lifetime;
 use super::members::Members;
 use crate::failure::Failure;
 
@@ -142,8 +143,7 @@ impl Agent {
         })
     }
 
-    /// An agent that was attested before and holds `svid`, whoever shows it now. What is left of its
-    /// life is counted from `now`.
+    /// An agent that was attested before and holds `svid`, whoever shows it `now`.
     pub(crate) async fn with_svid(
         &self,
         svid: Secret<String>,
@@ -155,13 +155,12 @@ impl Agent {
         Ok(Attested {
             door: self.door.clone(),
             id,
-            lifetime: left(&about, now),
+            lifetime: lifetime::left(&about, now),
             svid,
         })
     }
 
-    /// A JWT-SVID for another audience than the authority, of this very process. `claim` is what it
-    /// says it is.
+    /// A JWT-SVID of this process for another audience; `claim` as in [`attest`](Self::attest).
     pub(crate) async fn svid_for(
         &self,
         audience: &str,
@@ -169,11 +168,6 @@ impl Agent {
     ) -> Result<Token, AgentError> {
         token(&self.door, &attest_form(Some(audience), claim)).await
     }
-}
-
-/// What is left of a token's life; one that was handed on has used up a part of it.
-fn left(about: &Value, now: Timestamp) -> Duration {
-    Duration::from_secs(about.number("exp").saturating_sub(now.as_secs()))
 }
 
 fn attest_form<'a>(
@@ -404,17 +398,3 @@ const PROCESS: &str = "urn:mandate:token-type:process";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const TXN_TOKEN: &str = "urn:ietf:params:oauth:token-type:txn_token";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_that_was_handed_on_is_renewed_by_what_is_left_of_it() {
-        let about = json!({"iat": 1_000, "exp": 1_300});
-        let at = |secs| left(&about, Timestamp::from_secs(secs));
-        assert_eq!(at(1_000), Duration::from_secs(300));
-        assert_eq!(at(1_250), Duration::from_secs(50));
-        assert_eq!(at(1_301), Duration::ZERO);
-    }
-}
