@@ -16,6 +16,7 @@ mod standing;
 mod upstream_token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::request::Parts;
@@ -171,30 +172,39 @@ async fn pass(
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
-    let released = match answered {
-        Ok((answered, needles)) => {
-            let status = answered.response.status().as_u16();
-            let idle = server.http.idle_timeout;
-            let releasing = release::release(&access, answered.response, needles, idle);
-            let releasing = forward::unless_cut(&access, releasing);
-            let response = outcome::beside(progress.as_mut(), releasing).await;
-            match response.and_then(|r| forward::may_go(&access).map(|()| r)) {
-                Ok(response) => {
-                    access.down.leaves_by(&arrival.socket);
-                    reply.send(response);
-                    let following = outcome::follow(front, &access, &answered.lent, idle);
-                    outcome::beside(progress.as_mut(), following).await;
-                    Ok((status, answered.lent))
-                }
-                Err(refusal) => {
-                    answered.lent.kill();
-                    Err((Some(status), refusal))
-                }
-            }
-        }
-        Err(refusal) => Err((None, refusal)),
-    };
+    let idle = server.http.idle_timeout;
+    let handing_over = hand_over(front, arrival, &access, answered, idle, reply);
+    let released = outcome::beside(progress.as_mut(), handing_over).await;
     finish(front, server, admitted, &decided, released).await
+}
+
+type Released = Result<(u16, Lent), (Option<u16>, Refusal)>;
+
+/// Releases the answer to the agent, and follows it until nothing of it is under way.
+async fn hand_over(
+    front: &Front,
+    arrival: &Arrival,
+    access: &Arc<Admission>,
+    answered: Forwarded,
+    idle: Duration,
+    reply: &mut Reply,
+) -> Released {
+    let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
+    let status = answered.response.status().as_u16();
+    let releasing = release::release(access, answered.response, needles, idle);
+    let response = forward::unless_cut(access, releasing).await;
+    match response.and_then(|r| forward::may_go(access).map(|()| r)) {
+        Ok(response) => {
+            access.down.leaves_by(&arrival.socket);
+            reply.send(response);
+            outcome::follow(front, access, &answered.lent, idle).await;
+            Ok((status, answered.lent))
+        }
+        Err(refusal) => {
+            answered.lent.kill();
+            Err((Some(status), refusal))
+        }
+    }
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.
@@ -203,7 +213,7 @@ async fn finish(
     server: &ServerWorkload,
     admitted: Admitted,
     decided: &Decided,
-    released: Result<(u16, Lent), (Option<u16>, Refusal)>,
+    released: Released,
 ) -> Result<(), Refused> {
     let access = Arc::clone(admitted.admission());
     let (status, refusal, lent) = match released {

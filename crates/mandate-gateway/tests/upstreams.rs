@@ -182,7 +182,8 @@ async fn an_upstreams_reason_phrase_reaches_no_agent() {
 #[tokio::test]
 async fn what_was_held_back_leaves_before_the_trailers_that_follow() {
     let world = World::new().await;
-    let body = format!("it begins like {}", &SECRET[..9]);
+    let (begin, _) = SECRET.split_at(9);
+    let body = format!("it begins like {begin}");
     let answer = format!(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n{:x}\r\n{body}\r\n0\r\nx-sum: 7\r\n\r\n",
         body.len()

@@ -75,11 +75,11 @@ fn stored(db: &Connection, id: NodeId) -> Option<Hash> {
     log::node(db, id).ok().flatten()
 }
 
+/// A checkpoint that was verified, and the note that it was signed in.
+type Kept = (String, VerifiedCheckpoint);
+
 /// The checkpoints that are kept, the oldest first, each with its note.
-fn checkpoints(
-    db: &Connection,
-    keys: &[NoteKey],
-) -> Result<(Vec<(String, VerifiedCheckpoint)>, Vec<Fault>), StoreError> {
+fn checkpoints(db: &Connection, keys: &[NoteKey]) -> Result<(Vec<Kept>, Vec<Fault>), StoreError> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for note in log::checkpoints(db)? {
         match open(&note, keys) {

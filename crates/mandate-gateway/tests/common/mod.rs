@@ -332,9 +332,9 @@ impl World {
             host: upstream.ip().to_string(),
             port: upstream.port(),
         };
-        let mut pins = self.secrets.origins.lock().unwrap();
-        pins.insert("records-key".to_owned(), pinned);
-        drop(pins);
+        let pins = &self.secrets.origins;
+        let name = "records-key".to_owned();
+        pins.lock().unwrap().insert(name, pinned);
         self.apply(bundle(upstream, "")).await;
     }
 
