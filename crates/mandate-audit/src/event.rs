@@ -187,8 +187,11 @@ pub enum What {
     },
     /// An admitted stream goes on.
     AccessProgress {
-        /// The record of the decision.
+        /// The number of the record of the decision.
         admitted: u64,
+        /// The spool that numbered it; the record's own where this is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        admitted_in: Option<String>,
         /// Bytes towards the upstream so far.
         bytes_up: u64,
         /// Bytes towards the agent so far.
@@ -196,8 +199,12 @@ pub enum What {
     },
     /// An admitted access ended.
     AccessCompleted {
-        /// The number, in the same spool, of the record of the decision.
+        /// The number of the record of the decision.
         admitted: u64,
+        /// The spool that numbered it: another one than this record's own, if the gateway had to begin
+        /// one meanwhile. The record's own where this is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        admitted_in: Option<String>,
         /// How it ended.
         outcome: Outcome,
         /// The upstream's status, if it answered.

@@ -21,6 +21,8 @@ pub struct Verification {
     pub spools: Vec<SpoolFault>,
     /// Spools whose gateway announced more than it shipped. What is on its way shows up here too.
     pub withheld: Vec<Announced>,
+    /// The signed note of the latest checkpoint that was verified with all this; `None` if there is none.
+    pub checkpoint: Option<String>,
 }
 
 impl Verification {
@@ -39,7 +41,9 @@ pub(crate) fn verify(
     progress: &dyn Fn(u64, u64),
 ) -> Result<Verification, StoreError> {
     let (kept, mut bad) = checkpoints(db, keys)?;
-    let mut verifier = LogVerifier::new(kept.into_iter().chain(since));
+    let latest = kept.last().map(|(note, _)| note.clone());
+    let kept = kept.into_iter().map(|(_, checkpoint)| checkpoint);
+    let mut verifier = LogVerifier::new(kept.chain(since));
     let mut spools = SpoolChains::default();
     let mut spool_faults = Vec::new();
     let size = head::read(db)?.log.size;
@@ -62,6 +66,7 @@ pub(crate) fn verify(
         report,
         spools: spool_faults,
         withheld: gateways::withheld(db)?,
+        checkpoint: latest,
     })
 }
 
@@ -70,14 +75,15 @@ fn stored(db: &Connection, id: NodeId) -> Option<Hash> {
     log::node(db, id).ok().flatten()
 }
 
-fn checkpoints(
-    db: &Connection,
-    keys: &[NoteKey],
-) -> Result<(Vec<VerifiedCheckpoint>, Vec<Fault>), StoreError> {
+/// A checkpoint that was verified, and the note that it was signed in.
+type Kept = (String, VerifiedCheckpoint);
+
+/// The checkpoints that are kept, the oldest first, each with its note.
+fn checkpoints(db: &Connection, keys: &[NoteKey]) -> Result<(Vec<Kept>, Vec<Fault>), StoreError> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for note in log::checkpoints(db)? {
         match open(&note, keys) {
-            Ok(checkpoint) => good.push(checkpoint),
+            Ok(checkpoint) => good.push((note, checkpoint)),
             Err(error) => bad.push(Fault::Checkpoint(error)),
         }
     }

@@ -96,6 +96,8 @@ async fn a_log_that_nobody_touched_is_whole() {
     let found = verify(&path).await;
     assert!(found.is_whole(), "{found:?}");
     assert_eq!((found.report.size, found.report.confirmed), (40, 40));
+    let note = found.checkpoint.unwrap();
+    assert_eq!(Checkpoint::open(&note, &key().1).unwrap().size(), 40);
 }
 
 #[tokio::test]

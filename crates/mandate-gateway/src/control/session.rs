@@ -123,6 +123,8 @@ impl Control {
             tracing::warn!(epoch = %on_disk.epoch, "an operator accepted another state of the store");
             self.drop_lease();
             self.draft.forget();
+            // The former store's versions, acknowledged or not, are none of this one's.
+            self.acks = Acks::start(self.parts.client.clone(), self.parts.gateway.clone());
             self.parts.marks = Some(on_disk);
             self.unwritten = false;
             self.parts.status.marks(None);
@@ -198,7 +200,7 @@ impl Control {
         let (cuts, written) = tokio::join!(deciding, writing);
         written.into_iter().for_each(|written| self.wrote(written));
         self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
-        if before.map(|v| v.stops) != Some(snapshot.versions.stops) {
+        if self.acks.told() != snapshot.versions.stops {
             self.acks.applied(snapshot.versions.stops, cuts);
         }
         if self.keeper.applied(Some(&snapshot.versions)) == Use::Now {

@@ -291,6 +291,18 @@ fn audiences_are_all_distinct() {
 }
 
 #[test]
+fn the_tasks_id_takes_no_place_of_the_credential() {
+    one_error(
+        "internal: true",
+        "internal: true\n  http: {passTaskId: authorization}",
+        "carries the credential already",
+        "authorization",
+    );
+    let other = "internal: true\n  http: {passTaskId: x-task}";
+    assert!(example_with("internal: true", other).is_ok());
+}
+
+#[test]
 fn action_patterns_may_nest_and_never_cross() {
     let read = "match: \"GET /customers/{customer}/**\"";
     let crossing = "match: [\"GET /customers/{customer}/**\", \"GET /customers/{id}/**\"]";

@@ -8,7 +8,6 @@ use mandate_model::BundleVersion;
 use serde_json::{Value, json};
 
 use super::bundle_files;
-use super::live::Live;
 use super::plan::Planned;
 use crate::client::http::CALL;
 use crate::client::members::Members;
@@ -27,7 +26,8 @@ Exits with 3 if it is live, and not in force at one of them within --wait.
 Examples:
   mandate apply support
   mandate apply support --yes
-  mandate apply --back 3")]
+  mandate apply --back 3
+  mandate apply --back 3 --yes")]
 pub(crate) struct Args {
     /// The bundle's folder, or one file
     #[arg(required_unless_present = "back")]
@@ -46,13 +46,34 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     match (args.bundle, args.back) {
         (Some(bundle), _) => apply(&bundle, args.yes, args.wait, context).await,
-        (None, Some(version)) => back(BundleVersion::new(version), args.wait, context).await,
+        (None, Some(version)) => {
+            back(BundleVersion::new(version), args.yes, args.wait, context).await
+        }
         (None, None) => Err(Failure::usage("no bundle", "mandate apply FOLDER")),
     }
 }
 
 async fn apply(bundle: &std::path::Path, yes: bool, wait: u64, context: &Context) -> Outcome {
     let planned = Planned::against_live(bundle, context).await?;
+    let files = bundle_files::wire(&planned.files);
+    let body = json!({ "files": files, "base": planned.base, "wait_ms": wait * 1000 });
+    agreed_on(&planned, "/bundle/apply", &body, (yes, wait), context).await
+}
+
+async fn back(version: BundleVersion, yes: bool, wait: u64, context: &Context) -> Outcome {
+    let planned = Planned::back_to(version, context).await?;
+    let body = json!({ "version": version, "base": planned.base, "wait_ms": wait * 1000 });
+    agreed_on(&planned, "/bundle/back", &body, (yes, wait), context).await
+}
+
+/// Shows the plan, asks where it changes something, and posts `body`.
+async fn agreed_on(
+    planned: &Planned,
+    path: &str,
+    body: &Value,
+    (yes, wait): (bool, u64),
+    context: &Context,
+) -> Outcome {
     context.out.tell(&planned.text(context.out.paint()));
     if !yes && !planned.is_empty() && !agreed(context)? {
         return Err(Failure::failed(
@@ -60,21 +81,10 @@ async fn apply(bundle: &std::path::Path, yes: bool, wait: u64, context: &Context
             "answer `yes`, or say --yes",
         ));
     }
-    let files = bundle_files::wire(&planned.files);
-    let body = json!({ "files": files, "base": planned.base, "wait_ms": wait * 1000 });
-    let mut answer = post("/bundle/apply", &body, wait, context).await?;
+    let mut answer = post(path, body, wait, context).await?;
     if let Some(members) = answer.as_object_mut() {
         members.insert("plan".to_owned(), planned.value());
     }
-    Ok(done(&answer, wait, context))
-}
-
-async fn back(version: BundleVersion, wait: u64, context: &Context) -> Outcome {
-    let base = Live::read(&Operator::of(&context.data), None)
-        .await?
-        .version;
-    let body = json!({ "version": version, "base": base, "wait_ms": wait * 1000 });
-    let answer = post("/bundle/back", &body, wait, context).await?;
     Ok(done(&answer, wait, context))
 }
 

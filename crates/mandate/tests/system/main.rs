@@ -12,6 +12,7 @@
 )]
 
 mod breakglass;
+mod commands;
 mod crash;
 mod disks;
 mod exchanges;

@@ -98,7 +98,7 @@ fn apply_returns_when_the_gateway_decides_by_the_bundle() {
         lab.access("/records/items/1", &access).expect(status);
     }
     let version = live(&lab)["version"].as_u64().unwrap() - 1;
-    let back = lab.run(&["apply", "--back", &version.to_string()]);
+    let back = lab.run(&["apply", "--back", &version.to_string(), "--yes"]);
     assert_eq!((back.code, &back.value["effective"]), (0, &json!(true)));
     lab.access("/records/items/1", &access).expect(200);
 }

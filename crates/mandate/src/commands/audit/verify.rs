@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mandate_audit::{Checkpoint, Fault, NoteKey, VerifiedCheckpoint};
-use mandate_ports::{LogReader, StoreError};
+use mandate_ports::StoreError;
 use mandate_store_sqlite::{Announced, LogFile, Verification};
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
             "run this as the server's own user, with its --data",
         )
     })?;
-    let keys = keys(&args, context)?;
+    let keys = keys(args.key.as_deref(), context)?;
     let since = since(&args, &keys)?;
     let progress = Progress::begin(&context.out, "reading the log");
     let watch = progress.clone();
@@ -52,8 +52,20 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     progress.end();
     let found = found.map_err(store)?;
     if args.checkpoint && found.is_whole() {
-        let note = log.checkpoint().await.map_err(store)?;
-        context.out.raw(&note.unwrap_or_default());
+        let note = found.checkpoint.as_deref().ok_or_else(|| {
+            Failure::failed(
+                "no checkpoint was signed yet",
+                "`mandate serve` signs one about a second after the first record: try again then",
+            )
+        })?;
+        context.out.raw(note);
+        // The note alone goes where it is kept; what is withheld is for whoever keeps it.
+        for announced in &found.withheld {
+            let range = withheld_text(announced);
+            context
+                .out
+                .note(&format!("announced and not shipped: {range}"));
+        }
     } else {
         let result = value(&found);
         context.out.result(&result, |paint| text(&found, paint));
@@ -86,9 +98,10 @@ fn since(args: &Args, keys: &[NoteKey]) -> Result<Option<VerifiedCheckpoint>, Fa
     }
 }
 
-fn keys(args: &Args, context: &Context) -> Result<Vec<NoteKey>, Failure> {
-    let text = match &args.key {
-        Some(key) => key.clone(),
+/// The keys that checkpoints are verified with: what was said, or those in --data.
+pub(super) fn keys(said: Option<&str>, context: &Context) -> Result<Vec<NoteKey>, Failure> {
+    let text = match said {
+        Some(key) => key.to_owned(),
         None => {
             let path = context.data.log_keys();
             std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, &e))?

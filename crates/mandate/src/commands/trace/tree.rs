@@ -27,6 +27,8 @@ pub(super) struct Trace {
     /// For which purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) purpose: Option<String>,
+    /// Whether the log has earlier records of it than are shown.
+    pub(super) left_out: bool,
     /// The root task, with all below it.
     pub(super) task: TaskNode,
 }
@@ -89,8 +91,11 @@ pub(super) struct Step {
 
 impl Trace {
     /// The tree of `records`, all of one root task, the earliest first. `None` without records.
-    pub(super) fn of(records: &[Record]) -> Option<Self> {
-        let mut building = Building::default();
+    pub(super) fn of(records: &[Record], left_out: bool) -> Option<Self> {
+        let mut building = Building {
+            left_out,
+            ..Building::default()
+        };
         for record in records {
             building.add(record);
         }
@@ -106,6 +111,7 @@ struct Building {
     /// By id, each with its parent.
     tasks: BTreeMap<TaskId, (Option<TaskId>, TaskNode)>,
     root: Option<TaskId>,
+    left_out: bool,
 }
 
 impl Building {
@@ -127,7 +133,7 @@ impl Building {
                 node.reason.clone_from(&event.detail);
             }
             Kind::Ends(state) => node.ended = Some(state),
-            Kind::Completes { admitted } => complete(node, record, admitted),
+            Kind::Completes(decided) => complete(node, record, decided),
             Kind::Step(kind) => node.steps.push(step(record, kind)),
         }
     }
@@ -146,24 +152,32 @@ impl Building {
         &mut entry.or_insert_with(|| (None, TaskNode::empty(leaf))).1
     }
 
-    /// Children have later ids than their parents, so the latest can always be handed up.
+    /// Hands each task's children up along the paths that the records name: an id alone says nothing
+    /// of its parent, for clocks stand still and go back.
     fn finish(mut self) -> Option<Trace> {
-        while let Some((id, (parent, mut node))) = self.tasks.pop_last() {
-            node.children.reverse();
-            match parent.and_then(|parent| self.tasks.get_mut(&parent)) {
-                Some((_, above)) => above.children.push(node),
-                None if Some(id) == self.root => {
-                    return Some(Trace {
-                        principal: self.principal,
-                        trigger: self.trigger,
-                        purpose: self.purpose,
-                        task: node,
-                    });
-                }
-                None => {}
+        let mut children: BTreeMap<TaskId, Vec<TaskId>> = BTreeMap::new();
+        for (id, (parent, _)) in &self.tasks {
+            if let Some(parent) = parent {
+                children.entry(*parent).or_default().push(*id);
             }
         }
-        None
+        let task = self.whole(self.root?, &children)?;
+        Some(Trace {
+            principal: self.principal,
+            trigger: self.trigger,
+            purpose: self.purpose,
+            left_out: self.left_out,
+            task,
+        })
+    }
+
+    /// A task with all below it. Each is taken once, so this ends whatever the records say.
+    fn whole(&mut self, id: TaskId, children: &BTreeMap<TaskId, Vec<TaskId>>) -> Option<TaskNode> {
+        let (_, mut node) = self.tasks.remove(&id)?;
+        for child in children.get(&id).into_iter().flatten() {
+            node.children.extend(self.whole(*child, children));
+        }
+        Some(node)
     }
 }
 
@@ -186,7 +200,8 @@ impl TaskNode {
 enum Kind<'a> {
     Begins(&'a WireMandate),
     Ends(String),
-    Completes { admitted: u64 },
+    /// The number of the decision's record, and the spool that gave it, if another than its own.
+    Completes((u64, Option<&'a str>)),
     Step(&'static str),
 }
 
@@ -196,9 +211,11 @@ fn step_kind(event: &What) -> Kind<'_> {
             Kind::Begins(mandate)
         }
         What::TaskEnded { state, .. } => Kind::Ends(format!("{state:?}").to_lowercase()),
-        What::AccessCompleted { admitted, .. } => Kind::Completes {
-            admitted: *admitted,
-        },
+        What::AccessCompleted {
+            admitted,
+            admitted_in,
+            ..
+        } => Kind::Completes((*admitted, admitted_in.as_deref())),
         What::AccessDecided { .. } => Kind::Step("access"),
         What::AccessProgress { .. } => Kind::Step("progress"),
         What::Issued { .. } => Kind::Step("token"),
@@ -240,13 +257,14 @@ fn step(record: &Record, kind: &'static str) -> Step {
 }
 
 /// The end of an access belongs to the record of its decision, which its spool numbers.
-fn complete(node: &mut TaskNode, record: &Record, admitted: u64) {
+fn complete(node: &mut TaskNode, record: &Record, (admitted, spool): (u64, Option<&str>)) {
     let Some(end) = &record.event.spool else {
         return;
     };
+    let spool = spool.unwrap_or(&end.spool);
     let decided = node.steps.iter_mut().find(|step| {
         step.spool.as_ref().is_some_and(|begin| {
-            begin.gateway == end.gateway && begin.spool == end.spool && begin.seq == admitted
+            begin.gateway == end.gateway && begin.spool == spool && begin.seq == admitted
         })
     });
     if let Some(step) = decided {
