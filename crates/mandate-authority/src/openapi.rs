@@ -130,6 +130,7 @@ pub(crate) struct ProblemBody {
         operator::check,
         operator::apply,
         operator::back,
+        operator::open,
         operator::task,
         operator::cancel,
         operator::revoke_token,

@@ -46,7 +46,7 @@ pub use decide::{Explanation, PolicyDenial, PolicyRequest, PolicyVerdict, Why};
 pub use entries::UndeclaredEntry;
 pub use mistake::{Mistake, Severity};
 pub use open::{Ceiling, OpenDenial, OpenRequest, TriggerEvidence};
-pub use operator::{OperatorDenial, OperatorIdentity, Target};
+pub use operator::{BOOTSTRAP, OperatorDenial, OperatorIdentity, Target};
 pub use plan::{Change, ConditionChange, Plan, plan};
 pub use shape::json_schema;
 pub use source::{SourceFile, digest};

@@ -25,6 +25,8 @@ pub struct Verification {
     pub withheld: Vec<Announced>,
     /// Keys of the log that are suspended: whoever has one signs whatever checkpoint it likes.
     pub suspended: Vec<KeyId>,
+    /// The signed note of the latest checkpoint that was verified with all this; `None` if there is none.
+    pub checkpoint: Option<String>,
 }
 
 impl Verification {
@@ -40,13 +42,17 @@ pub(crate) fn verify(
     db: &Connection,
     keys: &[NoteKey],
     since: Option<VerifiedCheckpoint>,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<Verification, StoreError> {
     let (kept, mut bad) = checkpoints(db, keys)?;
-    let mut verifier = LogVerifier::new(kept.into_iter().chain(since));
+    let latest = kept.last().map(|(note, _)| note.clone());
+    let kept = kept.into_iter().map(|(_, checkpoint)| checkpoint);
+    let mut verifier = LogVerifier::new(kept.chain(since));
     let mut records = Records::default();
     let head = head::read(db)?.log;
     let (beyond, by_task) = log::rows(db, head.size)?;
     while verifier.next() < head.size {
+        progress(verifier.next(), head.size);
         let batch = log::stored(db, verifier.next(), BATCH)?;
         for one in &batch {
             records.take_in(db, verifier.next(), one)?;
@@ -60,6 +66,7 @@ pub(crate) fn verify(
             (0..missing).for_each(|_| verifier.record(None, |id| stored(db, id)));
         }
     }
+    progress(head.size, head.size);
     let mut report = verifier.finish_at(head.size, &head.root);
     records.report(&mut report, by_task);
     if beyond > 0 {
@@ -73,6 +80,7 @@ pub(crate) fn verify(
         spools,
         withheld: gateways::withheld(db)?,
         suspended: suspended_keys(db)?,
+        checkpoint: latest,
     })
 }
 
@@ -140,14 +148,15 @@ fn stored(db: &Connection, id: NodeId) -> Option<Hash> {
     log::node(db, id).ok().flatten()
 }
 
-fn checkpoints(
-    db: &Connection,
-    keys: &[NoteKey],
-) -> Result<(Vec<VerifiedCheckpoint>, Vec<Fault>), StoreError> {
+/// A checkpoint that was verified, and the note that it was signed in.
+type Kept = (String, VerifiedCheckpoint);
+
+/// The checkpoints that are kept, the oldest first, each with its note.
+fn checkpoints(db: &Connection, keys: &[NoteKey]) -> Result<(Vec<Kept>, Vec<Fault>), StoreError> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for note in log::checkpoints(db)? {
         match open(&note, keys) {
-            Ok(checkpoint) => good.push(checkpoint),
+            Ok(checkpoint) => good.push((note, checkpoint)),
             Err(error) => bad.push(Fault::Checkpoint(error)),
         }
     }

@@ -87,7 +87,7 @@ async fn fill(store: &SqliteStore, from: u64, to: u64) {
 
 async fn verify(folder: &Path) -> Verification {
     let log = LogFile::open_read_only(folder).unwrap();
-    log.verify(vec![key().1], None).await.unwrap()
+    log.verify(vec![key().1], None, |_, _| {}).await.unwrap()
 }
 
 /// Changes `old` to `new`, of the same length, in the bytes of the database file.
@@ -125,6 +125,8 @@ async fn a_log_that_nobody_touched_is_whole() {
     let found = verify(&path).await;
     assert!(found.is_whole(), "{found:?}");
     assert_eq!((found.report.size, found.report.confirmed), (40, 40));
+    let note = found.checkpoint.unwrap();
+    assert_eq!(Checkpoint::open(&note, &key().1).unwrap().size(), 40);
 }
 
 #[tokio::test]
@@ -186,12 +188,16 @@ async fn a_log_that_was_cut_off_and_signed_anew_fails_against_a_checkpoint_kept_
     assert!(
         store
             .log()
-            .verify(vec![key().1], None)
+            .verify(vec![key().1], None, |_, _| {})
             .await
             .unwrap()
             .is_whole()
     );
-    let found = store.log().verify(vec![key().1], Some(kept)).await.unwrap();
+    let found = store
+        .log()
+        .verify(vec![key().1], Some(kept), |_, _| {})
+        .await
+        .unwrap();
     assert!(
         found
             .report
@@ -259,7 +265,11 @@ async fn records_announced_and_never_shipped_are_named() {
         })
         .await
         .unwrap();
-    let found = store.log().verify(vec![key().1], None).await.unwrap();
+    let found = store
+        .log()
+        .verify(vec![key().1], None, |_, _| {})
+        .await
+        .unwrap();
     assert!(found.is_whole(), "{found:?}");
     let [withheld] = found.withheld.as_slice() else {
         panic!("{found:?}")
@@ -397,7 +407,35 @@ async fn a_key_of_the_log_that_is_suspended_is_named() {
         };
         store.commit(unit).await.unwrap();
     }
-    let found = store.log().verify(vec![key().1], None).await.unwrap();
+    let found = store
+        .log()
+        .verify(vec![key().1], None, |_, _| {})
+        .await
+        .unwrap();
     assert_eq!(found.suspended, [KeyId::parse("log-1").unwrap()]);
     assert!(found.is_whole(), "{found:?}");
+}
+
+#[tokio::test]
+async fn verifying_tells_now_and_then_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("store"), [7; 16], NOW).unwrap();
+    let what = What::Alarm {
+        message: "one of many".to_owned(),
+    };
+    let events = vec![Event::new(NOW, what, Decision::Noted); 2_500];
+    let many = Unit {
+        events,
+        ..Unit::default()
+    };
+    store.commit(many).await.unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let progress = move |done, all| tell.send((done, all)).unwrap();
+    let verified = store.log().verify(vec![key().1], None, progress).await;
+    assert_eq!(verified.unwrap().report.size, 2_500);
+    let told: Vec<(u64, u64)> = told.iter().collect();
+    assert_eq!(
+        told,
+        [0, 1_000, 2_000, 2_500].map(|done| (done, 2_500)).to_vec()
+    );
 }

@@ -1,5 +1,7 @@
 //! Bundles: look, check, apply, go back.
 
+use std::time::Duration;
+
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use mandate_audit::What;
@@ -18,6 +20,7 @@ use crate::body;
 use crate::bundle;
 use crate::listen::Connection;
 use crate::problem::Problem;
+use crate::rollout;
 
 /// Files of a bundle.
 #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
@@ -38,6 +41,9 @@ pub(crate) struct Apply {
     /// The version that the plan was made against; 0 where none is live.
     #[schema(value_type = u64)]
     base: BundleVersion,
+    /// How long to wait until every gateway decides by it, in milliseconds, at most 60000; not at all by default.
+    #[serde(default)]
+    wait_ms: u64,
 }
 
 /// A version to apply again.
@@ -50,6 +56,9 @@ pub(crate) struct Back {
     /// The version that is live as far as the operator knows.
     #[schema(value_type = u64)]
     base: BundleVersion,
+    /// As in `Apply`.
+    #[serde(default)]
+    wait_ms: u64,
 }
 
 /// A bundle's files; the live one's by default.
@@ -134,8 +143,9 @@ pub(crate) async fn apply(
 ) -> Result<Response, Problem> {
     let operator = Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
     let asked: Apply = body::json(request, MAX_BODY).await?;
-    let applied = make_live(&at, asked.files, asked.base, None).await;
-    operator.outcome(&at, "bundle_apply", applied).await
+    let live = make_live(&at, asked.files, asked.base, None).await;
+    let live = operator.outcome(&at, "bundle_apply", live).await?;
+    Ok(live.answer(&at.authority, asked.wait_ms).await)
 }
 
 /// Makes an earlier bundle live again, as a new version.
@@ -155,13 +165,36 @@ pub(crate) async fn back(
     // Whoever may not apply learns nothing of which versions there are.
     let operator = Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
     let asked: Back = body::json(request, 4096).await?;
-    let back = go_back(&at, &asked).await;
-    operator.outcome(&at, "bundle_back", back).await
+    let live = go_back(&at, &asked).await;
+    let live = operator.outcome(&at, "bundle_back", live).await?;
+    Ok(live.answer(&at.authority, asked.wait_ms).await)
 }
 
-async fn go_back(at: &Connection, asked: &Back) -> Result<Response, Problem> {
+async fn go_back(at: &Connection, asked: &Back) -> Result<MadeLive, Problem> {
     let (_, record) = stored(&at.authority, Some(asked.version)).await?;
     make_live(at, record.files, asked.base, Some(asked.version)).await
+}
+
+/// A bundle that is committed.
+struct MadeLive {
+    version: BundleVersion,
+    digest: String,
+    warnings: Vec<Mistake>,
+}
+
+impl MadeLive {
+    /// Waits for the gateways, as long as was asked for. An operator who goes away changes nothing.
+    async fn answer(self, authority: &Authority, wait_ms: u64) -> Response {
+        let limit = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
+        let rollout = rollout::follow(authority, self.version, limit).await;
+        body::answer(&json!({
+            "version": self.version,
+            "digest": self.digest,
+            "warnings": self.warnings,
+            "effective": rollout.effective,
+            "gateways": rollout.gateways,
+        }))
+    }
 }
 
 async fn make_live(
@@ -169,7 +202,7 @@ async fn make_live(
     mut files: Vec<(String, String)>,
     base: BundleVersion,
     back_to: Option<BundleVersion>,
-) -> Result<Response, Problem> {
+) -> Result<MadeLive, Problem> {
     let authority = &at.authority;
     files.sort();
     let now = authority.now();
@@ -216,11 +249,11 @@ async fn make_live(
         return Err(Problem::conflict("bundle", detail));
     }
     let committed = authority.commit(unit).await?;
-    Ok(body::answer(&json!({
-        "version": committed.versions().bundle,
-        "digest": digest,
-        "warnings": loaded.warnings,
-    })))
+    Ok(MadeLive {
+        version: committed.versions().bundle,
+        digest,
+        warnings: loaded.warnings,
+    })
 }
 
 async fn load(
@@ -269,3 +302,5 @@ fn say(plan: &Plan) -> PlanInWords {
 fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
     items.into_iter().map(|item| item.to_string()).collect()
 }
+
+const LONGEST_WAIT: Duration = Duration::from_secs(60);

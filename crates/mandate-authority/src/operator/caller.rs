@@ -3,7 +3,7 @@
 use mandate_audit::{Decision, Event, What};
 use mandate_model::{OperatorName, Principal};
 use mandate_policy::decl::Right;
-use mandate_policy::{OperatorDenial, OperatorIdentity, Target};
+use mandate_policy::{BOOTSTRAP, OperatorDenial, OperatorIdentity, Target};
 
 use super::rights::is_user;
 use crate::Authority;
@@ -276,6 +276,5 @@ async fn record_refusal(
     }
 }
 
-const BOOTSTRAP: &str = "bootstrap";
 /// How long an answer waits for a record that it could do without.
 const LOOK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);

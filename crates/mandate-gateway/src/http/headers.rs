@@ -16,10 +16,7 @@ pub(super) fn as_sent(received: &HeaderMap, server: &ServerWorkload) -> HeaderMa
     let http = &server.http;
     strip_request(&mut headers, &http.strip_headers, http.traceparent);
     headers.remove(header::HOST);
-    for own in [
-        credential_header(&server.credential),
-        http.pass_task_id.as_deref(),
-    ] {
+    for own in [server.credential.header(), http.pass_task_id.as_deref()] {
         own.and_then(|name| headers.remove(name));
     }
     if server.credential != Credential::None {
@@ -43,14 +40,6 @@ pub(super) fn is_plain(headers: &HeaderMap) -> bool {
         })
     };
     only(&header::CONTENT_ENCODING, "identity") && only(&header::TRANSFER_ENCODING, "chunked")
-}
-
-fn credential_header(credential: &Credential) -> Option<&str> {
-    match credential {
-        Credential::Header { name, .. } => Some(name),
-        Credential::Basic { .. } | Credential::MandateToken => Some("authorization"),
-        Credential::Query { .. } | Credential::None => None,
-    }
 }
 
 /// Whether `connection` says only what concerns the connection. Any other name would have fields of
@@ -133,33 +122,42 @@ fn is_hop_by_hop(name: &str) -> bool {
 /// is another one than this gateway sees. A cookie is a credential, and credentials for upstreams
 /// are the gateway's: none passes.
 fn is_identity(name: &str) -> bool {
-    const EXACT: [&str; 23] = [
+    const EXACT: [&str; 27] = [
+        "api-key",
         "authorization",
         "b3",
-        "cf-connecting-ip",
         "client-cert",
         "client-cert-chain",
         "client-ip",
         "cookie",
         "cookie2",
+        "deploy-token",
         "dpop",
         "forwarded",
         "from",
-        "remote-user",
-        "ssl-client-cert",
+        "job-token",
+        "private-token",
+        "sudo",
         "true-client-ip",
         "txn-token",
         "via",
         "workload-identity-token",
         "workload-proof-token",
+        "x-access-token",
+        "x-api-key",
         "x-client-cert",
         "x-client-ip",
+        "x-goog-api-key",
         "x-method-override",
         "x-real-ip",
-        "x-user",
     ];
-    const PREFIXES: [&str; 19] = [
+    const PREFIXES: [&str; 28] = [
+        "cf-",
         "impersonate-",
+        "l5d-",
+        "remote-",
+        "ssl-",
+        "tailscale-",
         "x-amzn-oidc-",
         "x-auth-",
         "x-authenticated-",
@@ -173,10 +171,14 @@ fn is_identity(name: &str) -> bool {
         "x-mandate-",
         "x-ms-client-principal",
         "x-original-",
+        "x-pomerium-",
         "x-remote-",
         "x-rewrite-",
+        "x-spiffe-",
         "x-ssl-",
-        "x-user-",
+        "x-tailscale-",
+        "x-user",
+        "x-vault-",
         "x-webauth-",
     ];
     EXACT.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -201,6 +203,7 @@ mod tests {
     fn inbound_identity_headers_are_stripped() {
         let mut headers = fields(&[
             ("accept", "*/*"),
+            ("idempotency-key", "4711"),
             ("cookie", "a=b"),
             ("x-method-override", "DELETE"),
             ("x-original-uri", "/admin"),
@@ -212,6 +215,22 @@ mod tests {
             ("x-user-id", "0"),
             ("x-consumer-username", "root"),
             ("cf-connecting-ip", "1.1.1.1"),
+            ("cf-access-authenticated-user-email", "root@acme.example"),
+            ("cf-access-jwt-assertion", "x"),
+            ("remote-user", "root"),
+            ("remote-groups", "admins"),
+            ("remote-email", "root@acme.example"),
+            ("ssl-client-cert", "x"),
+            ("ssl-client-verify", "SUCCESS"),
+            ("ssl-client-subject-dn", "CN=root"),
+            ("x-user", "root"),
+            ("x-username", "root"),
+            ("x-userid", "0"),
+            ("tailscale-user-login", "root@acme.example"),
+            ("l5d-client-id", "root.acme"),
+            ("x-pomerium-jwt-assertion", "x"),
+            ("x-api-key", "x"),
+            ("private-token", "x"),
             ("true-client-ip", "1.1.1.1"),
             ("x-b3-traceid", "1"),
             ("trailer", "x-user"),
@@ -234,7 +253,7 @@ mod tests {
         strip_request(&mut headers, &["x-tenant".to_owned()].into(), false);
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
-        assert_eq!(left, ["accept"]);
+        assert_eq!(left, ["accept", "idempotency-key"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use mandate_model::Secret;
 use mandate_policy::decl::{Credential, SecretTemplate, ServerWorkload, Upstream};
 use mandate_ports::{Credentials, Origin};
@@ -106,6 +106,10 @@ async fn with_secret(
         .secret(name, origin)
         .await
         .map_err(Refusal::Credential)?;
+    if secret.expose().len() < mandate_ports::MIN_SECRET {
+        // An echo of it could not be told from an accident.
+        return Err(unusable());
+    }
     let (injected, sent) = fill(credential, &secret)?;
     Ok((injected, Needles::of(secret.expose(), &sent)))
 }
@@ -156,14 +160,25 @@ fn unusable() -> Refusal {
 }
 
 /// The target as it goes out, but for the credential: where that is a parameter, an agent's own of
-/// that name is taken out, so that no upstream can prefer it and no decision is made on it.
-pub(super) fn target_as_sent(target: String, server: &ServerWorkload) -> String {
+/// that name is taken out, so that no upstream can prefer it and no decision is made on it. Some servers
+/// end a parameter at `;` too, where others read on: nobody can tell then which parameters there are.
+pub(super) fn target_as_sent(target: String, server: &ServerWorkload) -> Result<String, Refusal> {
     match &server.credential {
-        Credential::Query { name, .. } => without_parameter(&target, name),
+        Credential::Query { name, .. } => {
+            let query = target.split_once('?').map_or("", |(_, query)| query);
+            if query.contains(';') {
+                return Err(Refusal::Request {
+                    status: StatusCode::BAD_REQUEST,
+                    rule: "request.target",
+                    detail: "a query with `;` can be read in two ways; write it as `%3B`",
+                });
+            }
+            Ok(without_parameter(&target, name))
+        }
         Credential::Header { .. }
         | Credential::Basic { .. }
         | Credential::MandateToken
-        | Credential::None => target,
+        | Credential::None => Ok(target),
     }
 }
 
@@ -172,11 +187,7 @@ fn without_parameter(target: &str, name: &str) -> String {
         return target.to_owned();
     };
     let is_another = |pair: &&str| {
-        let key = pair
-            .split(['=', ';'])
-            .next()
-            .unwrap_or_default()
-            .replace('+', " ");
+        let key = pair.split('=').next().unwrap_or_default().replace('+', " ");
         let key = percent_encoding::percent_decode_str(&key).decode_utf8_lossy();
         !pair.is_empty() && !key.eq_ignore_ascii_case(name)
     };
@@ -211,7 +222,43 @@ pub(super) fn percent_encode(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use mandate_model::SecretName;
+    use mandate_ports::CredentialError;
+
     use super::*;
+
+    /// Every secret is this one.
+    struct Always(&'static str);
+
+    #[async_trait::async_trait]
+    impl Credentials for Always {
+        async fn secret(
+            &self,
+            _name: &SecretName,
+            _origin: &Origin,
+        ) -> Result<Arc<Secret<Vec<u8>>>, CredentialError> {
+            Ok(Arc::new(Secret::new(self.0.as_bytes().to_vec())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_whose_echo_could_not_be_recognised_is_not_sent() {
+        let credential = Credential::Basic {
+            user: "alice".to_owned(),
+            secret: SecretName::parse("password").unwrap(),
+        };
+        let origin = Origin {
+            scheme: "https".to_owned(),
+            host: "records.internal".to_owned(),
+            port: 443,
+        };
+        let short = with_secret(&Always("12345"), &credential, &origin).await;
+        assert_eq!(short.map(drop).unwrap_err().rule(), "upstream.credential");
+        let long = with_secret(&Always("123456"), &credential, &origin).await;
+        assert!(!long.unwrap().1.is_empty());
+    }
 
     #[test]
     fn a_query_credential_replaces_the_agents_own_parameter() {

@@ -60,6 +60,15 @@ impl TriggerEvidence<'_> {
             TriggerEvidence::Operator { .. } => "operator",
         }
     }
+
+    fn provider(&self) -> Option<&ProviderName> {
+        match self {
+            TriggerEvidence::User { provider, .. } => Some(provider),
+            TriggerEvidence::Schedule { .. }
+            | TriggerEvidence::Event { .. }
+            | TriggerEvidence::Operator { .. } => None,
+        }
+    }
 }
 
 /// A wish to open a root task.
@@ -229,7 +238,8 @@ impl Bundle {
         })
     }
 
-    /// The one policy for this opener, purpose and kind of trigger: `load` refuses two.
+    /// The one policy for this opener, purpose, kind of trigger and, for people, trust provider:
+    /// `load` refuses two. Without one for the provider it is another's, which refuses.
     fn opening(&self, request: &OpenRequest<'_>) -> Result<&TaskPolicy, OpenDenial> {
         if self.agent(request.opener).is_none() {
             return Err(OpenDenial::UnknownAgent(request.opener.clone()));
@@ -244,8 +254,12 @@ impl Bundle {
             });
         }
         let given = request.trigger.kind();
-        policies
-            .find(|p| p.trigger.kind() == given)
+        let mut of_kind = policies.filter(|p| p.trigger.kind() == given).peekable();
+        let other = of_kind.peek().copied();
+        let vouched = request.trigger.provider();
+        of_kind
+            .find(|p| p.trigger.provider() == vouched)
+            .or(other)
             .ok_or(OpenDenial::TriggerKind { given })
     }
 

@@ -189,3 +189,55 @@ fn a_claimed_schedule_names_its_item_and_is_recorded_as_claimed() {
         Err(OpenDenial::Name { .. })
     ));
 }
+
+#[test]
+fn each_provider_has_a_policy_of_its_own_for_one_purpose() {
+    let partners = "---
+kind: TrustProvider
+metadata: {name: partners}
+spec: {oidc: {issuer: \"https://partners.example\", audience: app}}
+---
+kind: TaskPolicy
+metadata: {name: partner-case}
+spec:
+  opener: orchestrator
+  purpose: support-case
+  trigger: {user: {provider: partners, anyUser: true}}
+  ceiling: [{server: records, actions: [read], constraints: {customer: {in: [partner]}}}]
+  maxDuration: 1m
+---
+kind: Guardrail";
+    let bundle = example_with("---\nkind: Guardrail", partners)
+        .unwrap()
+        .bundle;
+    let ask = |provider: &str| {
+        let provider = ProviderName::parse(provider).unwrap();
+        bundle.open_task(&OpenRequest {
+            opener: &agent("orchestrator"),
+            purpose: "support-case",
+            trigger: TriggerEvidence::User {
+                provider: &provider,
+                subject: "alice",
+                claims: &claims(good()),
+                issued_at: NOW,
+            },
+            now: NOW,
+        })
+    };
+    for (provider, policy, entries) in [
+        ("login", "support-case", 2),
+        ("partners", "partner-case", 1),
+    ] {
+        let ceiling = ask(provider).unwrap();
+        assert_eq!(ceiling.policy.as_str(), policy);
+        assert_eq!(ceiling.entries.len(), entries);
+        assert_eq!(
+            ceiling.principal.to_string(),
+            format!("user:{provider}:alice")
+        );
+    }
+    assert!(matches!(
+        ask("process").unwrap_err(),
+        OpenDenial::Provider { .. }
+    ));
+}
