@@ -140,6 +140,7 @@ mod tests {
             lifetimes: mandate_decide::Lifetimes::default(),
             lease: Duration::from_secs(15),
             key_cache: Duration::from_secs(300),
+            connections: 64,
             run: std::path::PathBuf::new(),
             own_uid: 0,
         }

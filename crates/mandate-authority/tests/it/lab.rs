@@ -114,6 +114,7 @@ impl Lab {
             lifetimes: Lifetimes::default(),
             lease: LEASE,
             key_cache: Duration::from_secs(300),
+            connections: 256,
             run: ground.dir.path().to_owned(),
             own_uid: rustix::process::geteuid().as_raw(),
         };

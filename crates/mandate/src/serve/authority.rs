@@ -71,6 +71,7 @@ fn config(identity: &Identity, lease: Duration, data: &DataDir) -> Result<Config
         lifetimes: Lifetimes::default(),
         lease,
         key_cache: KEY_CACHE,
+        connections: super::hardening::connections(),
         run: data.run(),
         own_uid: rustix::process::geteuid().as_raw(),
     })
