@@ -86,7 +86,7 @@ pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
     let gateways = authority.gateways().view(authority.boot());
     for gateway in gateways.iter().filter(|g| g.streaming && !g.leased) {
         findings.push(format!(
-            "gateway `{}` has no lease and admits nothing",
+            "gateway `{}` has no lease and admits nothing, or only for what goes on without one",
             gateway.id
         ));
     }

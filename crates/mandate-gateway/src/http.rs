@@ -65,11 +65,19 @@ async fn pass(
     reply: &mut Reply,
     began: BootTime,
 ) -> Result<(), Refused> {
-    // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous.
+    // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous. Which
+    // right there is depends on the server workload.
     route::check_form(&request)?;
-    let snapshot = front.ready()?;
-    let bundle = snapshot.bundle.as_deref().ok_or(NO_BUNDLE)?;
-    let routed = route::route(arrival.routing, bundle, &request)?;
+    let snapshot = front.snapshot()?;
+    let routed = snapshot
+        .bundle
+        .as_deref()
+        .ok_or(NO_BUNDLE)
+        .and_then(|bundle| {
+            route::route(arrival.routing, bundle, &request).map(|routed| (bundle, routed))
+        });
+    let right = front.right_to_admit(routed.as_ref().ok().map(|(_, routed)| routed.server))?;
+    let (bundle, routed) = routed?;
     let server = routed.server;
     check_size(server, &request)?;
     let (head, body) = request.into_parts();
@@ -89,6 +97,7 @@ async fn pass(
         bundle_version: snapshot.versions.bundle,
         stops: &snapshot.stops,
         gateway: &front.gateway,
+        right,
         server,
         token: &token,
     };
@@ -121,6 +130,7 @@ async fn pass(
     let admitted = front.registry.admit(
         front.gate.clone(),
         Box::new(standing),
+        server.lease_loss,
         admission.expires_at(),
         snapshot.generation,
     );

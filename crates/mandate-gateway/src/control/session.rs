@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use mandate_model::{BootTime, GatewayId};
 use mandate_ports::control::{ControlMessage, LeaseGrant, LeaseRequest};
 use tokio_util::task::AbortOnDropHandle;
@@ -88,11 +89,11 @@ impl Control {
                 Ended::Lost(_) => (wait * 2).min(LONGEST_WAIT),
                 Ended::Refused(_) | Ended::Ahead(_) => LONGEST_WAIT,
             };
-            if matches!(
-                ended,
-                Ended::Refused(Refused::WentBack(_)) | Ended::Ahead(_)
-            ) {
-                self.keeper.drop_lease();
+            match &ended {
+                Ended::Refused(Refused::WentBack(_)) | Ended::Ahead(_) => self.drop_lease(),
+                Ended::Refused(_) => self.answered_no(),
+                Ended::Lost(why) if is_no(why) => self.answered_no(),
+                Ended::Lost(_) => {}
             }
             tracing::warn!(why = %ended, "the control stream ended");
             self.parts.status.trouble(ended.to_string());
@@ -104,6 +105,13 @@ impl Control {
     /// Ends the lease; a grant that is under way was asked for before, and is not taken.
     fn drop_lease(&mut self) {
         self.keeper.drop_lease();
+        self.renewal = None;
+    }
+
+    /// What the authority sends cannot be taken. A grant that is under way is not taken either: it would
+    /// make this gateway go on.
+    fn answered_no(&mut self) {
+        self.keeper.answered_no();
         self.renewal = None;
     }
 
@@ -145,8 +153,7 @@ impl Control {
     }
 
     async fn session(&mut self) -> Ended {
-        let stream = self.parts.client.stream(self.parts.gateway.as_str()).await;
-        let mut messages = match stream {
+        let mut messages = match self.connect().await {
             Ok(body) => Messages::new(body),
             Err(why) => return why.into(),
         };
@@ -164,6 +171,21 @@ impl Control {
         }
     }
 
+    /// Opens the stream, and goes on looking at the clocks and at the lease's end.
+    async fn connect(&mut self) -> Result<Incoming, ControlError> {
+        let (client, gateway) = (self.parts.client.clone(), self.parts.gateway.clone());
+        let mut opening = std::pin::pin!(client.stream(gateway.as_str()));
+        loop {
+            tokio::select! {
+                opened = &mut opening => return opened,
+                () = tokio::time::sleep(self.tick()) => {
+                    self.look_at_clocks().await;
+                    self.write_again().await;
+                }
+            }
+        }
+    }
+
     async fn heard(&mut self, message: Result<ControlMessage, ControlError>) -> Result<(), Ended> {
         self.last_heard = self.parts.gate.clock.boot();
         let now = self.parts.gate.clock.now();
@@ -174,6 +196,7 @@ impl Control {
                 self.parts
                     .status
                     .trouble(format!("bundle {version} cannot be applied: {why}"));
+                self.keeper.bundle_refused(version);
             }
             Step::Apply(snapshot) => self.apply(snapshot).await,
         }
@@ -272,9 +295,11 @@ impl Control {
             return;
         }
         let cut = Cut::new("gateway.lease_ended", "the gateway has no lease");
-        let cut = self.parts.registry.cut_all(&cut).await;
-        self.parts.recorder.metrics.cuts.inc_by(cut);
-        tracing::warn!(cut, "no lease for the whole grace; open accesses are reset");
+        let cut = self.parts.registry.cut_paused(&cut).await;
+        if cut > 0 {
+            self.parts.recorder.metrics.cuts.inc_by(cut);
+            tracing::warn!(cut, "no lease for the whole grace; open accesses are reset");
+        }
     }
 
     fn renew_if_due(&mut self) {
@@ -321,6 +346,9 @@ impl Control {
             }
             Some((_, Err(why))) => {
                 tracing::warn!(%why, "the lease was not renewed");
+                if is_no(&why) {
+                    self.keeper.answered_no();
+                }
                 self.next_renewal = now.plus(self.tick());
                 Ok(())
             }
@@ -338,6 +366,15 @@ fn is_ahead(why: &ControlError) -> bool {
     matches!(why, ControlError::Refused { name, .. } if name == "ahead")
 }
 
+/// Whether it is more than silence: somebody spoke, and not only to say that nobody can be asked now.
+fn is_no(why: &ControlError) -> bool {
+    match why {
+        ControlError::NoAnswer(_) => false,
+        ControlError::Unreadable(_) => true,
+        ControlError::Refused { status, .. } => *status != UNAVAILABLE,
+    }
+}
+
 async fn finished(renewal: &mut Option<AbortOnDropHandle<Renewed>>) -> Option<Renewed> {
     match renewal {
         Some(task) => task.await.ok(),
@@ -353,6 +390,7 @@ async fn write(marks: Marks, path: PathBuf) -> Result<(), String> {
     }
 }
 
+const UNAVAILABLE: u16 = 503;
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);

@@ -55,7 +55,7 @@ async fn progress(front: &Front, admission: &Admission, decided: &Decided, idle:
         let (now, total) = (front.gate.clock.boot(), bytes());
         if total != seen {
             (seen, seen_at) = (total, now);
-        } else if now.since(seen_at) >= idle && front.gate.lease.holds() {
+        } else if now.since(seen_at) >= idle && !admission.is_paused() {
             admission.abort(Cut::new("http.idle", "nothing passed for too long"));
             return;
         }
@@ -70,7 +70,7 @@ async fn progress(front: &Front, admission: &Admission, decided: &Decided, idle:
         };
         if front
             .recorder
-            .append(decided.event(front, what))
+            .append(decided.event(front, admission, what))
             .await
             .is_err()
         {
@@ -91,7 +91,7 @@ pub(super) struct Decided {
 }
 
 impl Decided {
-    fn event(&self, front: &Front, what: What) -> Event {
+    fn event(&self, front: &Front, admission: &Admission, what: What) -> Event {
         Event {
             at: front.gate.clock.now(),
             what,
@@ -99,6 +99,7 @@ impl Decided {
             rule: None,
             detail: None,
             policies: Vec::new(),
+            without_lease: self.record.without_lease || admission.went_without_lease(),
             spool: None,
             ..self.record.clone()
         }
@@ -120,7 +121,7 @@ pub(super) fn completed(
         bytes_up: admission.up.bytes(),
         bytes_down: admission.down.bytes(),
     };
-    let mut event = decided.event(front, what);
+    let mut event = decided.event(front, admission, what);
     match (admission.cut(), refusal) {
         (Some(cut), _) => {
             event.rule = Some(cut.rule.clone());

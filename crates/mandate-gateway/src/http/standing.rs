@@ -1,9 +1,9 @@
 //! An admitted access, as it is decided again.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mandate_decide::enforce::{Classified, Facts, recheck};
+use mandate_decide::enforce::{Classified, Facts, Right, recheck};
 use mandate_model::{GatewayId, ServerName, TaskId, Timestamp};
-use mandate_policy::decl::ServerWorkload;
+use mandate_policy::decl::{LeaseLoss, ServerWorkload};
 use mandate_token::{AccessToken, Verified};
 
 use super::front::Front;
@@ -36,7 +36,7 @@ impl Access {
 }
 
 impl Standing for Access {
-    fn stands(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Cut> {
+    fn stands(&self, snapshot: &Snapshot, now: Timestamp) -> Result<LeaseLoss, Cut> {
         let signed_by = self.token.signed_by();
         if !snapshot.keys.iter().any(|(id, _, _)| id == signed_by) {
             return Err(Cut::new(
@@ -57,10 +57,14 @@ impl Standing for Access {
             bundle_version: snapshot.versions.bundle,
             stops: &snapshot.stops,
             gateway: &self.gateway,
+            // For records alone, and none is made of this.
+            right: Right::Leased,
             server,
             token: &self.token,
         };
-        recheck(&facts, &self.classified).map_err(|why| Cut::new(why.rule(), why.to_string()))
+        recheck(&facts, &self.classified)
+            .map(|()| server.lease_loss)
+            .map_err(|why| Cut::new(why.rule(), why.to_string()))
     }
 
     fn task(&self) -> Option<TaskId> {

@@ -6,7 +6,7 @@ use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::read::{parsed, text};
 use super::{action, http, moment, place_of, url};
-use crate::decl::{Credential, SecretTemplate, ServerWorkload};
+use crate::decl::{Credential, LeaseLoss, SecretTemplate, ServerWorkload};
 use crate::mistake::Mistakes;
 use crate::source::Node;
 
@@ -26,6 +26,7 @@ pub(super) fn server(
     let upstream = upstream(spec, mistakes);
     let http = spec.get("http").map(|node| http::http(node, mistakes));
     let observe_until = observe(spec, now, mistakes);
+    let lease_loss = lease_loss(spec, credential.as_ref(), mistakes);
     Some(ServerWorkload {
         name,
         resource: resource?,
@@ -34,6 +35,7 @@ pub(super) fn server(
         credential: credential?,
         internal: spec.get("internal").is_some_and(Node::is_true),
         observe_until,
+        lease_loss,
         http: http.unwrap_or_default(),
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
@@ -91,6 +93,21 @@ fn observe(spec: &Node, now: Timestamp, mistakes: &mut Mistakes) -> Option<Times
         );
     }
     Some(until)
+}
+
+/// What each token for the upstream is asked of the authority for cannot go on without it.
+fn lease_loss(spec: &Node, credential: Option<&Credential>, mistakes: &mut Mistakes) -> LeaseLoss {
+    if text(spec, "leaseLoss").as_deref() != Some("continue") {
+        return LeaseLoss::Stop;
+    }
+    if credential == Some(&Credential::MandateToken) {
+        mistakes.error(
+            place_of(spec, "leaseLoss"),
+            "`leaseLoss: continue` cannot be kept with `mandateToken`: its tokens come from the authority",
+            "remove `leaseLoss`, or give the upstream another credential",
+        );
+    }
+    LeaseLoss::Continue
 }
 
 fn credential(node: &Node, spec: &Node, mistakes: &mut Mistakes) -> Option<Credential> {

@@ -203,6 +203,7 @@ fn step_kind(event: &What) -> Kind<'_> {
         | What::RefusedCount { .. }
         | What::Suspended { .. }
         | What::SuspensionEffective { .. }
+        | What::SuspensionNotEffective { .. }
         | What::Resumed { .. }
         | What::BundleApplied { .. }
         | What::KeyChanged { .. }
