@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mandate_model::{BootTime, GatewayId, StopVersion};
+use mandate_model::{BootTime, BundleVersion, GatewayId, StopVersion};
 use mandate_ports::GatewayRecord;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ struct Seen {
 struct Gateway {
     /// The highest stop version that it applied.
     stops: StopVersion,
+    /// A bundle version that it had applied: what it applied last is this one or a later one.
+    bundle: BundleVersion,
     /// When it last got a lease from this process; for gateways of an earlier process, when this
     /// one began.
     granted: Option<BootTime>,
@@ -54,6 +56,15 @@ pub(crate) struct Holders {
     gateways: BTreeSet<GatewayId>,
     /// After so long, on the boot clock, no lease of before the suspension lives.
     pub(crate) bound: Duration,
+}
+
+/// Gateways that may let something happen without a lease: each had one once, and has not said that it
+/// knows of the suspension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silent {
+    pub(crate) gateways: BTreeSet<GatewayId>,
+    /// The oldest bundle that one of them may have applied last.
+    pub(crate) bundle: BundleVersion,
 }
 
 /// How far a suspension is.
@@ -110,12 +121,12 @@ impl Gateways {
             .map_or(lease, |gateway| gateway.lease.max(lease))
     }
 
-    /// `id` has a lease of `lease` since `now`, and has applied `stops`.
+    /// `id` has a lease of `lease` since `now`, and has applied `stops` and `bundle`.
     pub(crate) fn granted(
         &self,
         id: &GatewayId,
         lease: Duration,
-        stops: StopVersion,
+        (stops, bundle): (StopVersion, BundleVersion),
         now: BootTime,
     ) {
         let mut seen = self.lock();
@@ -124,6 +135,7 @@ impl Gateways {
         gateway.granted = Some(now);
         gateway.lease = gateway.lease.max(lease);
         gateway.stops = gateway.stops.max(stops);
+        gateway.bundle = gateway.bundle.max(bundle);
         drop(seen);
         self.wake();
     }
@@ -192,6 +204,19 @@ impl Gateways {
         progress
     }
 
+    /// Which gateways have not applied `version`, of all that ever had a lease. One of an earlier
+    /// process may have any bundle.
+    pub(crate) fn silent(&self, version: StopVersion) -> Silent {
+        let seen = self.lock();
+        let silent = seen.gateways.iter();
+        let silent = silent.filter(|(_, g)| g.granted.is_some() && g.stops < version);
+        let bundle = silent.clone().map(|(_, g)| g.bundle).min();
+        Silent {
+            gateways: silent.map(|(id, _)| id.clone()).collect(),
+            bundle: bundle.unwrap_or_default(),
+        }
+    }
+
     /// Wakes whenever a gateway has acknowledged something.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()
@@ -238,6 +263,7 @@ mod tests {
     use super::*;
 
     const LEASE: Duration = Duration::from_secs(10);
+    const APPLIED: (StopVersion, BundleVersion) = (StopVersion::new(1), BundleVersion::new(4));
 
     fn at(secs: u64) -> BootTime {
         BootTime::from_nanos(secs * 1_000_000_000)
@@ -250,7 +276,7 @@ mod tests {
     #[test]
     fn a_lease_counts_for_one_hundredth_more_than_its_length() {
         let gateways = Gateways::after_restart(Vec::new(), LEASE, at(0));
-        gateways.granted(&id("g"), LEASE, StopVersion::new(1), at(100));
+        gateways.granted(&id("g"), LEASE, APPLIED, at(100));
         let ms = |n: u64| BootTime::from_nanos(n * 1_000_000);
         assert_eq!(gateways.holders(ms(110_099)).gateways.len(), 1);
         assert_eq!(gateways.holders(ms(110_100)).gateways.len(), 0);
@@ -259,9 +285,9 @@ mod tests {
     #[test]
     fn a_shorter_lease_does_not_make_a_longer_one_forgotten() {
         let gateways = Gateways::after_restart(Vec::new(), LEASE, at(0));
-        gateways.granted(&id("g"), LEASE * 6, StopVersion::new(1), at(100));
+        gateways.granted(&id("g"), LEASE * 6, APPLIED, at(100));
         assert_eq!(gateways.lease_on_record(&id("g"), LEASE), LEASE * 6);
-        gateways.granted(&id("g"), LEASE, StopVersion::new(1), at(101));
+        gateways.granted(&id("g"), LEASE, APPLIED, at(101));
         let holders = gateways.holders(at(150));
         assert_eq!(holders.gateways.len(), 1);
         assert_eq!(holders.bound, Duration::from_millis(60_600));
@@ -270,7 +296,7 @@ mod tests {
     #[test]
     fn figures_of_a_repeated_acknowledgement_are_counted_once() {
         let gateways = Gateways::after_restart(Vec::new(), LEASE, at(0));
-        gateways.granted(&id("g"), LEASE, StopVersion::new(1), at(1));
+        gateways.granted(&id("g"), LEASE, APPLIED, at(1));
         let holders = gateways.holders(at(2));
         let two = StopVersion::new(2);
         assert_eq!(gateways.progress(&holders, two).acknowledged, 0);
@@ -286,6 +312,33 @@ mod tests {
                 figures
             }
         );
+    }
+
+    #[test]
+    fn whoever_ever_had_a_lease_and_has_not_applied_a_version_is_silent_about_it() {
+        let record = |name: &str| GatewayRecord {
+            id: id(name),
+            lease_ms: 10_000,
+            at: mandate_model::Timestamp::from_secs(1),
+            stops: StopVersion::new(9),
+            head: mandate_ports::SpoolHead {
+                spool: "s".to_owned(),
+                next: 0,
+                chain: String::new(),
+            },
+        };
+        let gateways = Gateways::after_restart(vec![record("old")], LEASE, at(0));
+        gateways.granted(&id("new"), LEASE, APPLIED, at(1));
+        drop(gateways.stream(&id("guest"), 1));
+        // However long ago: its lease is not what counts here.
+        let silent = gateways.silent(StopVersion::new(2));
+        assert_eq!(silent.gateways, [id("new"), id("old")].into());
+        assert_eq!(silent.bundle, BundleVersion::default());
+        gateways.acknowledged(&id("old"), StopVersion::new(2), Figures::default());
+        let silent = gateways.silent(StopVersion::new(2));
+        assert_eq!(silent.gateways, [id("new")].into());
+        assert_eq!(silent.bundle, APPLIED.1);
+        assert!(gateways.silent(StopVersion::new(1)).gateways.is_empty());
     }
 
     #[test]

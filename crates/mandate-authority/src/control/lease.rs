@@ -48,7 +48,7 @@ async fn grant(authority: &Authority, asked: &LeaseRequest) -> Result<LeaseGrant
         ..Unit::default()
     };
     let committed = authority.commit_held(unit).await?;
-    if !authority.granted(&asked.gateway, lease, asked.stops) {
+    if !authority.granted(&asked.gateway, lease, (asked.stops, asked.bundle)) {
         return Err(Problem::unavailable());
     }
     Ok(LeaseGrant {

@@ -15,6 +15,7 @@ mod breakglass;
 mod crash;
 mod disks;
 mod exchanges;
+mod going_on;
 mod kinds;
 mod lab;
 mod operations;
