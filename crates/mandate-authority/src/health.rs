@@ -51,8 +51,8 @@ async fn readyz(State(at): State<Connection>) -> Response {
     (status, body).into_response()
 }
 
-/// What keeps the authority from issuing, or a connected gateway from admitting, now; empty if nothing
-/// does.
+/// What keeps the authority from issuing, or a gateway that is connected or in this process from
+/// admitting, now; empty if nothing does.
 pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
     let world = authority.world();
     let mut findings = Vec::new();
@@ -90,6 +90,7 @@ pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
             gateway.id
         ));
     }
+    findings.extend(authority.beside());
     match &world.live {
         Live::Good(_) => {}
         Live::None => findings.push("no bundle is live".to_owned()),

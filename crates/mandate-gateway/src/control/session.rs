@@ -89,14 +89,15 @@ impl Control {
                 Ended::Lost(_) => (wait * 2).min(LONGEST_WAIT),
                 Ended::Refused(_) | Ended::Ahead(_) => LONGEST_WAIT,
             };
+            tracing::warn!(why = %ended, "the control stream ended");
+            // Before the lease is dropped: whoever sees that finds the reason.
+            self.parts.status.trouble(ended.to_string());
             match &ended {
-                Ended::Refused(Refused::WentBack(_)) | Ended::Ahead(_) => self.drop_lease(),
+                Ended::Refused(Refused::WentBack(_)) | Ended::Ahead(_) => self.went_back().await,
                 Ended::Refused(_) => self.answered_no(),
                 Ended::Lost(why) if is_no(why) => self.answered_no(),
                 Ended::Lost(_) => {}
             }
-            tracing::warn!(why = %ended, "the control stream ended");
-            self.parts.status.trouble(ended.to_string());
             self.rest(wait).await;
             self.look_for_acceptance();
         }
@@ -106,6 +107,21 @@ impl Control {
     fn drop_lease(&mut self) {
         self.keeper.drop_lease();
         self.renewal = None;
+    }
+
+    /// The store went back. That is kept in the marks until an operator accepts it, since its versions
+    /// catch up with what was seen by themselves (B4).
+    async fn went_back(&mut self) {
+        self.drop_lease();
+        // Nobody's acceptance is overwritten: it is looked for before the next stream.
+        if self.accepted().is_some() {
+            return;
+        }
+        if let Some(marks) = self.parts.marks.as_mut().filter(|marks| !marks.went_back) {
+            marks.went_back = true;
+            self.unwritten = true;
+            self.write_again().await;
+        }
     }
 
     /// What the authority sends cannot be taken. A grant that is under way is not taken either: it would
@@ -118,23 +134,25 @@ impl Control {
     /// An operator accepts a store that went back by rewriting the marks (B4). What was known of
     /// the former store is then forgotten.
     fn look_for_acceptance(&mut self) {
-        if self.unwritten {
-            // What is on disk is older because nothing newer could be written, not by anybody's will.
-            return;
-        }
-        let on_disk = match Marks::read(&self.parts.marks_path) {
-            Ok(Some(marks)) => marks,
-            Ok(None) | Err(_) => return,
-        };
-        let accepted = |known: &Marks| on_disk.goes_back_from(known);
-        if self.parts.marks.as_ref().is_some_and(accepted) {
-            tracing::warn!(epoch = %on_disk.epoch, "an operator accepted another state of the store");
+        if let Some(marks) = self.accepted() {
+            tracing::warn!(epoch = %marks.epoch, "an operator accepted another state of the store");
             self.drop_lease();
             self.draft.forget();
-            self.parts.marks = Some(on_disk);
+            self.parts.marks = Some(marks);
             self.unwritten = false;
             self.parts.status.marks(None);
         }
+    }
+
+    /// The marks on disk, if only an operator can have put them there.
+    fn accepted(&self) -> Option<Marks> {
+        if self.unwritten {
+            // What is on disk is older because nothing newer could be written, not by anybody's will.
+            return None;
+        }
+        let on_disk = Marks::read(&self.parts.marks_path).ok().flatten()?;
+        let known = self.parts.marks.as_ref()?;
+        on_disk.goes_back_from(known).then_some(on_disk)
     }
 
     /// Waits, and goes on looking at the clocks and at the lease's end.

@@ -19,7 +19,8 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A gateway refuses a store that is older than the one it knows, since that may have forgotten suspensions.
-Accepting suspends again what the gateway still holds, and then lets it go on. Restart the server after it.
+Accepting suspends again what the gateway still holds, and then lets it go on, which takes it a few seconds.
+Marks that are damaged are set aside instead: nobody can tell then what the gateway held.
 
 Example:
   mandate gateway accept")]
@@ -64,6 +65,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         bundle: BundleVersion::default(),
         keys: KeysVersion::default(),
         suspensions: held.suspensions,
+        went_back: false,
     };
     marks
         .write(&path)
@@ -71,7 +73,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     let result = json!({ "epoch": accepted.epoch, "restored": accepted.restored });
     context.out.result(&result, |_| {
         format!(
-            "accepted; {} suspensions that the store had lost are in force again\nrestart the server: the gateway then goes on",
+            "accepted; {} suspensions that the store had lost are in force again\nthe gateway goes on within a few seconds: `mandate status` says when",
             accepted.restored
         )
     });

@@ -52,6 +52,7 @@ impl Server {
         let tls = args.tls.door()?;
         let gateway_tls = tls.as_ref().map(|door| door.address);
         let gateway = gateway::build(&data, door, tls, &mut registry).await?;
+        built.authority.tell_also(gateway.gateway.findings());
         let stop = CancellationToken::new();
         let dev_issuer = start_dev_issuer(&args, &stop).await?;
         let serving = serve(built, doors, registry, &stop);

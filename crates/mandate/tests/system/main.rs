@@ -11,6 +11,7 @@
     reason = "tests may panic, and say why they skip"
 )]
 
+mod accept;
 mod breakglass;
 mod crash;
 mod disks;
