@@ -13,12 +13,12 @@ mod lab;
 use lab::{JWT, Lab, TXN};
 use mandate_audit::Decision;
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Right, Unclassifiable, Verdict, admission_record,
-    classify, decide,
+    Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable, Verdict,
+    admission_record, classify, decide, recorded_before,
 };
 use mandate_model::mandate::Uncovered;
 use mandate_model::stop::{Stopped, Subject};
-use mandate_model::{BundleVersion, GatewayId, ServerName, SpiffeId};
+use mandate_model::{BundleVersion, Effect, GatewayId, ServerName, SpiffeId};
 use mandate_policy::PolicyDenial;
 use mandate_token::{AccessToken, Audience, Expect, Kind, Verified};
 
@@ -271,6 +271,30 @@ fn what_is_decided_without_a_lease_is_decided_alike_and_marked() {
     let id = SpiffeId::parse("spiffe://acme.example/agent/retriever").unwrap();
     s.lab.suspend(Subject::Agent { id });
     assert_eq!(s.get("/customers/acme").unwrap_err().rule(), "stopped");
+}
+
+#[test]
+fn a_record_comes_first_and_from_further_away_where_that_is_asked_for() {
+    let of = |more: &str, effect| {
+        let mut s = setting("retriever", READ);
+        s.lab
+            .apply(&lab::BUNDLE.replacen("  internal: true\n", more, 1));
+        recorded_before(s.facts().server, effect)
+    };
+    let (internal, shipped) = (
+        "  internal: true\n",
+        "  internal: true\n  durability: shipped\n",
+    );
+    for (more, effect, expected) in [
+        ("", Effect::Read, RecordedBefore::Forwarding),
+        ("", Effect::Write, RecordedBefore::Forwarding),
+        (internal, Effect::Read, RecordedBefore::Release),
+        (internal, Effect::Write, RecordedBefore::Forwarding),
+        (shipped, Effect::Read, RecordedBefore::ForwardingInTheLog),
+        (shipped, Effect::Write, RecordedBefore::ForwardingInTheLog),
+    ] {
+        assert_eq!(of(more, effect), expected, "{more} {effect}");
+    }
 }
 
 #[test]

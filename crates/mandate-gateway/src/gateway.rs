@@ -117,6 +117,7 @@ impl Gateway {
             gateway: config.id.clone(),
             clock: Arc::clone(&ports.clock),
             appended: Arc::new(Notify::new()),
+            shipped: Arc::new(Notify::new()),
             metrics: Arc::clone(&metrics),
             failed: Arc::default(),
         };

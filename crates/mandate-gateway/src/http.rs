@@ -16,17 +16,20 @@ mod standing;
 mod upstream_token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
+    Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable, classify,
+    decide, recorded_before,
 };
-use mandate_model::{BootTime, Effect};
+use mandate_model::BootTime;
+use mandate_policy::Bundle;
 use mandate_policy::decl::ServerWorkload;
-use mandate_ports::SpoolError;
+use mandate_ports::{LocalReceipt, SpoolError};
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use front::{Arrival, Front, Reply};
@@ -36,10 +39,12 @@ pub(crate) use upstream_token::UpstreamTokens;
 use crate::admission::{Admission, Admitted};
 use crate::body::{AnyBody, of_request};
 use crate::egress::End;
+use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
 use outcome::Decided;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
+use route::Routed;
 use standing::Access;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
@@ -69,15 +74,7 @@ async fn pass(
     // right there is depends on the server workload.
     route::check_form(&request)?;
     let snapshot = front.snapshot()?;
-    let routed = snapshot
-        .bundle
-        .as_deref()
-        .ok_or(NO_BUNDLE)
-        .and_then(|bundle| {
-            route::route(arrival.routing, bundle, &request).map(|routed| (bundle, routed))
-        });
-    let right = front.right_to_admit(routed.as_ref().ok().map(|(_, routed)| routed.server))?;
-    let (bundle, routed) = routed?;
+    let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
     let server = routed.server;
     check_size(server, &request)?;
     let (head, body) = request.into_parts();
@@ -139,8 +136,8 @@ async fn pass(
     count(front, &record, began);
 
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
-    // arrival of a request matters to nobody, before anything is released (C1).
-    let concurrent = server.internal && classified.effect() == Effect::Read;
+    // arrival of a request matters to nobody, before anything is released (C1). Where the server
+    // workload asks for it, in the authority's log too (C2).
     let (receipt, answered) = {
         let recording = front.recorder.append(record.clone());
         let outgoing = Unaddressed {
@@ -149,14 +146,8 @@ async fn pass(
             target: &target,
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
-        if concurrent {
-            tokio::join!(recording, forwarding)
-        } else {
-            match recording.await {
-                Ok(receipt) => (Ok(receipt), forwarding.await),
-                Err(why) => (Err(why), Err(Refusal::AgentGone)),
-            }
-        }
+        let before = recorded_before(server, classified.effect());
+        in_order(front, &access, before, recording, forwarding).await
     };
     let receipt = match receipt {
         Ok(receipt) => receipt,
@@ -190,6 +181,63 @@ async fn pass(
         Err(refusal) => Err((None, refusal)),
     };
     finish(front, server, admitted, &decided, released).await
+}
+
+/// Records and forwards, in the order that `before` asks for.
+async fn in_order(
+    front: &Front,
+    access: &Admission,
+    before: RecordedBefore,
+    recording: impl Future<Output = Result<LocalReceipt, SpoolError>>,
+    forwarding: impl Future<Output = Forwarded>,
+) -> (Result<LocalReceipt, SpoolError>, Forwarded) {
+    if before == RecordedBefore::Release {
+        return tokio::join!(recording, forwarding);
+    }
+    let receipt = match recording.await {
+        Ok(receipt) => receipt,
+        Err(why) => return (Err(why), Err(Refusal::AgentGone)),
+    };
+    if before == RecordedBefore::ForwardingInTheLog
+        && let Err(refusal) = in_the_log(front, access, &receipt).await
+    {
+        return (Ok(receipt), Err(refusal));
+    }
+    (Ok(receipt), forwarding.await)
+}
+
+/// Waits until the authority has the record, or the access is cut, or it takes too long.
+async fn in_the_log(
+    front: &Front,
+    access: &Admission,
+    receipt: &LocalReceipt,
+) -> Result<(), Refusal> {
+    let shipped = async {
+        let shipped = front.recorder.until_shipped(receipt);
+        let in_time = tokio::time::timeout(SHIPPED_WITHIN, shipped).await;
+        in_time.map_err(|_| Refusal::NotShipped)
+    };
+    forward::unless_cut(access, shipped).await
+}
+
+/// The server workload that is asked for, and on which ground it may be admitted for.
+fn find<'s>(
+    front: &Front,
+    arrival: &Arrival,
+    snapshot: &'s Snapshot,
+    request: &Request<Incoming>,
+) -> Result<(Right, &'s Bundle, Routed<'s>), Refusal> {
+    let routed = snapshot
+        .bundle
+        .as_deref()
+        .ok_or(NO_BUNDLE)
+        .and_then(|bundle| {
+            let routed = route::route(arrival.routing, bundle, request)?;
+            Ok((bundle, routed))
+        });
+    let server = routed.as_ref().ok().map(|(_, routed)| routed.server);
+    let right = front.right_to_admit(server)?;
+    routed.map(|(bundle, routed)| (right, bundle, routed))
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.
@@ -318,6 +366,8 @@ fn check_size(server: &ServerWorkload, request: &Request<Incoming>) -> Result<()
     Ok(())
 }
 
+/// A shipment that failed is tried again each second.
+const SHIPPED_WITHIN: Duration = Duration::from_secs(5);
 const NO_BUNDLE: Refusal = Refusal::Request {
     status: StatusCode::NOT_FOUND,
     rule: "request.no_server",

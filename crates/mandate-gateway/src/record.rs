@@ -17,6 +17,8 @@ pub(crate) struct Recorder {
     pub(crate) gateway: GatewayId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) appended: Arc<Notify>,
+    /// Wakes who waits for the authority to have a record.
+    pub(crate) shipped: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
     /// The last failure that stands in the way of every admission.
     pub(crate) failed: Arc<ArcSwapOption<Failure>>,
@@ -48,13 +50,27 @@ impl Recorder {
             Err(SpoolError::Encoding(_)) => {}
             Err(why) => self.failed.store(Some(Arc::new(Failure {
                 why: why.clone(),
-                shipped: self.shipped(),
+                shipped: self.shipped_so_far(),
             }))),
         }
         receipt
     }
 
-    fn shipped(&self) -> (String, u64) {
+    /// Resolves when the authority has the record of `receipt`, which is of this process's spool. Whoever
+    /// calls it bounds it.
+    pub(crate) async fn until_shipped(&self, receipt: &LocalReceipt) {
+        loop {
+            let mut shipped = std::pin::pin!(self.shipped.notified());
+            // From here on nothing is missed.
+            shipped.as_mut().enable();
+            if self.spool.unshipped_from() > receipt.key.seq {
+                return;
+            }
+            shipped.await;
+        }
+    }
+
+    fn shipped_so_far(&self) -> (String, u64) {
         (self.spool.head().spool, self.spool.unshipped_from())
     }
 
@@ -62,7 +78,7 @@ impl Recorder {
     /// admissions show nothing; only shipping helps.
     pub(crate) fn may_have_passed(&self) -> bool {
         self.failed.load().as_ref().is_some_and(|failed| {
-            failed.why != SpoolError::Unshipped || failed.shipped != self.shipped()
+            failed.why != SpoolError::Unshipped || failed.shipped != self.shipped_so_far()
         })
     }
 

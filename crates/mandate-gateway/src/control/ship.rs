@@ -7,6 +7,7 @@ use std::time::Duration;
 use mandate_model::GatewayId;
 use mandate_ports::control::{Shipment, Shipped};
 use mandate_ports::{Spool, SpooledRecord};
+use tokio::sync::Notify;
 
 use super::{Client, ControlError};
 use crate::record::Recorder;
@@ -23,7 +24,7 @@ pub(crate) async fn ship(client: Client, gateway: GatewayId, recorder: Recorder)
         spools.push(Arc::clone(&recorder.spool));
         for spool in spools {
             let name = spool.head().spool;
-            match ship_all(&client, &gateway, &*spool).await {
+            match ship_all(&client, &gateway, &*spool, &recorder.shipped).await {
                 Ok(()) => {
                     broken.remove(&name);
                 }
@@ -48,6 +49,7 @@ async fn ship_all(
     client: &Client,
     gateway: &GatewayId,
     spool: &dyn Spool,
+    shipped: &Notify,
 ) -> Result<(), ShipError> {
     let mut from = spool.unshipped_from();
     loop {
@@ -62,6 +64,7 @@ async fn ship_all(
             });
         }
         from = ship_some(client, gateway, spool, from, records).await?;
+        shipped.notify_waiters();
     }
 }
 

@@ -37,6 +37,10 @@ pub struct State {
     pub lease_refusal: Option<u16>,
     /// Nobody is answered.
     pub unreachable: bool,
+    /// Shipments are not taken now.
+    pub holding_records: bool,
+    /// How many were not.
+    pub held_shipments: u64,
     pub lease_ms: u64,
     pub acks: Vec<Acknowledgement>,
     pub leases: Vec<LeaseRequest>,
@@ -69,6 +73,8 @@ impl Authority {
             granting: options.granting,
             lease_refusal: None,
             unreachable: false,
+            holding_records: false,
+            held_shipments: 0,
             lease_ms: options.lease_ms,
             acks: vec![],
             leases: vec![],
@@ -266,6 +272,10 @@ async fn answer(
             let mut empty = Response::new(Full::default().boxed());
             *empty.status_mut() = StatusCode::NO_CONTENT;
             empty
+        }
+        "/control/v1/records" if state.holding_records => {
+            state.held_shipments += 1;
+            problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         "/control/v1/records" => {
             let shipment: Shipment = serde_json::from_slice(&body).unwrap();

@@ -6,7 +6,7 @@ use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::read::{parsed, text};
 use super::{action, http, moment, place_of, url};
-use crate::decl::{Credential, LeaseLoss, SecretTemplate, ServerWorkload};
+use crate::decl::{Credential, Durability, LeaseLoss, SecretTemplate, ServerWorkload};
 use crate::mistake::Mistakes;
 use crate::source::Node;
 
@@ -27,6 +27,7 @@ pub(super) fn server(
     let http = spec.get("http").map(|node| http::http(node, mistakes));
     let observe_until = observe(spec, now, mistakes);
     let lease_loss = lease_loss(spec, credential.as_ref(), mistakes);
+    let durability = durability(spec, lease_loss, mistakes);
     Some(ServerWorkload {
         name,
         resource: resource?,
@@ -36,6 +37,7 @@ pub(super) fn server(
         internal: spec.get("internal").is_some_and(Node::is_true),
         observe_until,
         lease_loss,
+        durability,
         http: http.unwrap_or_default(),
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
@@ -108,6 +110,20 @@ fn lease_loss(spec: &Node, credential: Option<&Credential>, mistakes: &mut Mista
         );
     }
     LeaseLoss::Continue
+}
+
+fn durability(spec: &Node, lease_loss: LeaseLoss, mistakes: &mut Mistakes) -> Durability {
+    if text(spec, "durability").as_deref() != Some("shipped") {
+        return Durability::Local;
+    }
+    if lease_loss == LeaseLoss::Continue {
+        mistakes.error(
+            place_of(spec, "durability"),
+            "`durability: shipped` and `leaseLoss: continue` contradict each other: without the authority nothing is shipped",
+            "keep the one that matters more",
+        );
+    }
+    Durability::Shipped
 }
 
 fn credential(node: &Node, spec: &Node, mistakes: &mut Mistakes) -> Option<Credential> {

@@ -491,6 +491,15 @@ fn what_needs_the_authority_for_each_access_cannot_go_on_without_it() {
 }
 
 #[test]
+fn what_waits_for_the_authority_does_not_go_on_without_it() {
+    let more = "internal: true\n  durability: shipped";
+    assert!(example_with("internal: true", more).is_ok());
+    let both = "internal: true\n  leaseLoss: continue\n  durability: shipped";
+    one_error("internal: true", both, "contradict each other", "shipped");
+    one_error("internal: true", "durability: none", "`none`", "none");
+}
+
+#[test]
 fn credentials_name_a_secret_and_never_hold_one() {
     one_error(
         "\"Bearer ${secret:records-key}\"",

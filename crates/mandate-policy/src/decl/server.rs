@@ -32,6 +32,8 @@ pub struct ServerWorkload {
     pub observe_until: Option<Timestamp>,
     /// What a gateway does about it that has lost its authority.
     pub lease_loss: LeaseLoss,
+    /// Whose disk the record of an admission must be on before anything is forwarded.
+    pub durability: Durability,
     /// How HTTP is spoken.
     pub http: HttpSettings,
     /// The name of the CA in local configuration that the upstream's certificate is checked
@@ -93,6 +95,16 @@ pub enum LeaseLoss {
     /// It goes on with the state that it last applied. A suspension may then be effective only when
     /// the tokens have expired that were issued before it.
     Continue,
+}
+
+/// Where the record of an admission is durable before its effect (C2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// In the gateway's spool.
+    #[default]
+    Local,
+    /// In the authority's log too: a gateway that loses its disk loses no record of what it let happen.
+    Shipped,
 }
 
 /// Where a server workload is.

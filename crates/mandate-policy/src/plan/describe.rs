@@ -6,9 +6,9 @@ use std::fmt::Display;
 
 use crate::Bundle;
 use crate::decl::{
-    AccessPolicy, AgentType, Credential, Guardrail, HttpSettings, LeaseLoss, OccurrenceRule,
-    Operator, PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate, ServerWorkload,
-    SpawnScope, TaskPolicy, TriggerRule, TrustProvider, UserRule,
+    AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
+    OccurrenceRule, Operator, PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate,
+    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, TrustProvider, UserRule,
 };
 use crate::table::in_words;
 
@@ -154,6 +154,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         internal,
         observe_until,
         lease_loss,
+        durability,
         http,
         ca,
         actions,
@@ -183,6 +184,10 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
             WEAKENING,
             "goes on without a lease, so a suspension may wait for tokens to expire",
         ),
+    }
+    match durability {
+        Durability::Local => {}
+        Durability::Shipped => d.say("durability", "shipped"),
     }
     self::http(http, &mut d);
     d.say("tls.ca", ca.as_deref().unwrap_or_default());
