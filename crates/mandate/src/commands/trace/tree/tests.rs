@@ -128,7 +128,7 @@ fn a_task_that_an_operator_opened_is_its_agents_and_the_operator_is_the_cause() 
     opened.event.actors.clear();
     opened.event.principal = Some(Principal::parse("operator:oncall").unwrap());
     opened.event.detail = Some("INC-4711".to_owned());
-    let trace = Trace::of(&[opened]).unwrap();
+    let trace = Trace::of(&[opened], false).unwrap();
     assert_eq!(trace.task.agent.as_deref(), Some("backlog"));
     let text = render(&trace, false, Paint::NONE);
     for word in ["operator:oncall", "backlog", "repair", "INC-4711"] {
