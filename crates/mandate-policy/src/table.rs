@@ -6,7 +6,7 @@ use std::fmt;
 use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName};
 
 use crate::Bundle;
-use crate::decl::{AccessPolicy, AgentType, TriggerRule};
+use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TriggerRule};
 
 /// That an agent type may do an action, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub struct AccessRow {
     pub any_user: Vec<PolicyName>,
     /// Audiences outside of the trust domain that the agent type's JWT-SVIDs may be minted for.
     pub federation: Vec<String>,
+    /// Whether a gateway goes on with the server workload without a lease: a suspension may then not be
+    /// effective at once (B3).
+    pub without_lease: bool,
 }
 
 /// One access policy's way to permit.
@@ -66,6 +69,9 @@ impl fmt::Display for AccessRow {
         }
         if !self.federation.is_empty() {
             write!(f, " known elsewhere: {}", self.federation.join(", "))?;
+        }
+        if self.without_lease {
+            f.write_str(" goes on without a lease")?;
         }
         Ok(())
     }
@@ -119,6 +125,9 @@ impl Bundle {
                     any_user: self.open_to_anybody(&tasks),
                     tasks,
                     federation: agent.federation.iter().cloned().collect(),
+                    without_lease: self
+                        .server(server)
+                        .is_some_and(|s| s.lease_loss == LeaseLoss::Continue),
                 })
             })
             .collect()

@@ -314,10 +314,12 @@ fn is_urgent(unit: &Unit) -> bool {
     let stops = |change: &Change| matches!(change, Change::Suspend(_) | Change::Resume(_));
     unit.changes.iter().any(stops)
         || unit.changes.is_empty()
-            && unit
-                .events
-                .iter()
-                .any(|event| matches!(event.what, What::SuspensionEffective { .. }))
+            && unit.events.iter().any(|event| {
+                matches!(
+                    event.what,
+                    What::SuspensionEffective { .. } | What::SuspensionNotEffective { .. }
+                )
+            })
 }
 
 /// Whether a private part may be wiped with `unit`.

@@ -154,9 +154,8 @@ impl Drop for Feed {
 /// The stops, without ended tasks and revoked tokens that can matter to no gateway any more: the
 /// store keeps them for hours, and each message is one line that every gateway reads whole.
 ///
-/// What is left out goes by a time that no jump of a clock brings near. An access that is open
-/// since before does not depend on it either: a gateway that has missed a version for so long has
-/// lost its lease and cut everything.
+/// What is left out goes by a time that no jump of a clock brings near. A gateway that missed a
+/// version for so long lets nothing go on either: no access outlives its token.
 fn stops(world: &World, authority: &Authority) -> ControlMessage {
     let mut told = WireStops::from(&*world.stops);
     let now = authority.steady();

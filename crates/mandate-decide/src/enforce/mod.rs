@@ -5,9 +5,13 @@
 mod body;
 mod classify;
 mod decide;
+mod durability;
+mod right;
 mod target;
 
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify};
 pub use decide::{Admission, Denial, Facts, Spend, Verdict, admission_record, decide, recheck};
+pub use durability::{RecordedBefore, recorded_before};
+pub use right::{LeaseState, Right, right_to_admit};
 pub use target::{Ambiguous, Target};

@@ -75,6 +75,7 @@ pub(crate) fn value(row: &AccessRow) -> Value {
         "tasks": row.tasks,
         "any_user": row.any_user,
         "federation": row.federation,
+        "without_lease": row.without_lease,
     })
 }
 
@@ -98,12 +99,17 @@ fn text(rows: &[AccessRow]) -> String {
 }
 
 fn cells(row: &AccessRow) -> [String; 4] {
-    [
-        who(row),
-        format!("{}:{} ({})", row.server, row.action, effect(row.effect)),
-        conditions(row),
-        tasks(row),
-    ]
+    [who(row), what(row), conditions(row), tasks(row)]
+}
+
+/// What weakens break-glass is said where the access is.
+fn what(row: &AccessRow) -> String {
+    let what = format!("{}:{} ({})", row.server, row.action, effect(row.effect));
+    if row.without_lease {
+        format!("{what}\nGOES ON WITHOUT A LEASE")
+    } else {
+        what
+    }
 }
 
 fn who(row: &AccessRow) -> String {

@@ -4,7 +4,9 @@ mod hypothesis;
 
 use std::path::PathBuf;
 
-use mandate_decide::enforce::{Classified, Denial, Facts, RequestHead, Verdict, classify, decide};
+use mandate_decide::enforce::{
+    Classified, Denial, Facts, RequestHead, Right, Verdict, classify, decide,
+};
 use mandate_model::mandate::Entries;
 use mandate_model::stop::{StopSet, Suspension};
 use mandate_model::{AgentTypeName, BundleVersion, GatewayId, ServerName, StopVersion};
@@ -234,6 +236,7 @@ fn explain(
         bundle_version: BundleVersion::default(),
         stops,
         gateway: &gateway,
+        right: Right::Leased,
         server,
         token: hypothesis.token(),
     };
