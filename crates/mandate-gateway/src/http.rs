@@ -22,7 +22,8 @@ use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
+    Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide, headers_as_sent,
+    target_as_sent,
 };
 use mandate_model::{BootTime, Effect};
 use mandate_policy::decl::ServerWorkload;
@@ -76,8 +77,8 @@ async fn pass(
 
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
-    let sent = headers::as_sent(&head.headers, server);
-    let target = inject::target_as_sent(routed.target, server);
+    let sent = headers_as_sent(&head.headers, server);
+    let target = target_as_sent(routed.target, server);
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.

@@ -28,6 +28,8 @@ pub mod decl;
 mod entries;
 #[cfg(test)]
 mod fixtures;
+mod fold;
+pub mod headers;
 mod mistake;
 mod open;
 mod operator;
@@ -44,6 +46,7 @@ pub use check::{LoadEnv, Loaded, UnfitConstraint, load};
 pub use compile::context_schema;
 pub use decide::{Explanation, PolicyDenial, PolicyRequest, PolicyVerdict, Why};
 pub use entries::UndeclaredEntry;
+pub use fold::fold;
 pub use mistake::{Mistake, Severity};
 pub use open::{Ceiling, OpenDenial, OpenRequest, TriggerEvidence};
 pub use operator::{OperatorDenial, OperatorIdentity, Target};

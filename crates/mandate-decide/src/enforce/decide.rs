@@ -208,7 +208,7 @@ impl Denial {
                 Unclassifiable::NoAction => "request.no_action",
                 Unclassifiable::Unfit { .. }
                 | Unclassifiable::HeaderList(_)
-                | Unclassifiable::QueryCase(_)
+                | Unclassifiable::QueryTwin(_)
                 | Unclassifiable::ContentType
                 | Unclassifiable::Body(_)
                 | Unclassifiable::BodyCase(_)

@@ -5,9 +5,12 @@
 mod body;
 mod classify;
 mod decide;
+mod parameter;
+mod sent;
 mod target;
 
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify};
 pub use decide::{Admission, Denial, Facts, Spend, Verdict, admission_record, decide, recheck};
+pub use sent::{headers_as_sent, named_by_connection, target_as_sent};
 pub use target::{Ambiguous, Target};

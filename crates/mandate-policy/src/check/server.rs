@@ -6,7 +6,7 @@ use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::read::{parsed, text};
 use super::{action, http, moment, place_of, url};
-use crate::decl::{Credential, SecretTemplate, ServerWorkload};
+use crate::decl::{AttributeSource, Credential, SecretTemplate, ServerWorkload};
 use crate::mistake::Mistakes;
 use crate::source::Node;
 
@@ -26,7 +26,7 @@ pub(super) fn server(
     let upstream = upstream(spec, mistakes);
     let http = spec.get("http").map(|node| http::http(node, mistakes));
     let observe_until = observe(spec, now, mistakes);
-    Some(ServerWorkload {
+    let server = ServerWorkload {
         name,
         resource: resource?,
         upstream: upstream?,
@@ -38,7 +38,39 @@ pub(super) fn server(
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
         matcher,
-    })
+    };
+    attributes_arrive(&server, spec, mistakes);
+    Some(server)
+}
+
+/// An attribute that is read from a header must reach the upstream with it: what is decided on and
+/// not sent would let an agent say one thing here and another thing there.
+fn attributes_arrive(server: &ServerWorkload, spec: &Node, mistakes: &mut Mistakes) {
+    for action in server.actions() {
+        for (attribute, declared) in &action.attributes {
+            let AttributeSource::Header(header) = &declared.source else {
+                continue;
+            };
+            if server.passes(header) {
+                continue;
+            }
+            let way = [
+                "actions",
+                action.name.as_str(),
+                "attributes",
+                attribute.as_str(),
+            ];
+            let node = way.iter().try_fold(spec, |node, field| node.get(field));
+            let message = format!(
+                "header `{header}` is not passed on to this server workload, so no attribute can be read from it"
+            );
+            mistakes.error(
+                node.map_or(spec.at, |node| place_of(node, "header")),
+                message,
+                "read the attribute from another header, or let this one pass",
+            );
+        }
+    }
 }
 
 fn resource(spec: &Node, mistakes: &mut Mistakes) -> Option<String> {

@@ -44,6 +44,15 @@ impl Credential {
         }
     }
 
+    /// The header field that the gateway sets, in lower case, if it is one.
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Credential::Header { name, .. } => Some(name),
+            Credential::Basic { .. } | Credential::MandateToken => Some("authorization"),
+            Credential::Query { .. } | Credential::None => None,
+        }
+    }
+
     /// Its kind in bundles: `none`, `header`, `basic`, `query` or `mandateToken`.
     pub fn kind(&self) -> &'static str {
         match self {
