@@ -403,9 +403,9 @@ impl Form {
         let Some(text) = self.take("request_details") else {
             return Ok(RequestDetails::default());
         };
-        serde_json::from_str(&text).map_err(|why| FormError::Malformed {
+        strict(&text).map_err(|why| FormError::Malformed {
             parameter: "request_details",
-            why: why.to_string(),
+            why,
         })
     }
 
@@ -413,8 +413,7 @@ impl Form {
         let Some(text) = self.take("authorization_details") else {
             return Ok(None);
         };
-        let raw: Vec<RawEntry> =
-            serde_json::from_str(&text).map_err(|why| FormError::DetailsJson(why.to_string()))?;
+        let raw: Vec<RawEntry> = strict(&text).map_err(FormError::DetailsJson)?;
         parse_entries(raw).map(Some).map_err(FormError::Details)
     }
 
@@ -429,6 +428,12 @@ impl Form {
             None => Ok(()),
         }
     }
+}
+
+/// JSON of the caller's own: what is wrong with it may be said in full.
+fn strict<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    mandate_token::check_json(text.as_bytes()).map_err(|why| why.to_string())?;
+    serde_json::from_str(text).map_err(|why| why.to_string())
 }
 
 const MAX_PARAMETERS: usize = 24;

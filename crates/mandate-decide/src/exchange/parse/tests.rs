@@ -238,3 +238,40 @@ fn a_task_token_is_for_this_trust_domain() {
         );
     }
 }
+
+#[test]
+fn a_member_that_stands_twice_is_refused_in_every_document() {
+    let once = r#"[{"type":"mandate_access","server":"r","actions":["read"],"constraints":{"customer":{"in":["acme"]}}}]"#;
+    let with = |details: &str, request: &str| {
+        let mut pairs = delegate();
+        pairs.retain(|(name, _)| *name != "authorization_details");
+        let mut form = with_client(&pairs);
+        form.push(("authorization_details".to_owned(), details.to_owned()));
+        form.push(("request_details".to_owned(), request.to_owned()));
+        form
+    };
+    assert!(parse(with(once, r#"{"budget":{"max_children":1}}"#)).is_ok());
+    for twice in [
+        once.replace(
+            r#""constraints":{"#,
+            r#""constraints":{"customer":{"in":["globex"]},"#,
+        ),
+        once.replace(r#"{"in""#, r#"{"in":["globex"],"in""#),
+        once.replace(r#"{"type""#, r#"{"server":"s","type""#),
+    ] {
+        let refused = error(with(&twice, "{}"));
+        assert!(matches!(refused, FormError::DetailsJson(_)), "{twice}");
+        assert!(refused.to_string().contains("twice"), "{refused}");
+    }
+    for twice in [
+        r#"{"expires_in":1,"expires_in":9}"#,
+        r#"{"budget":{"max_children":1,"max_children":9}}"#,
+    ] {
+        let refused = error(with(once, twice));
+        let parameter = "request_details";
+        assert!(
+            matches!(&refused, FormError::Malformed { parameter: p, why } if *p == parameter && why.contains("twice")),
+            "{refused}"
+        );
+    }
+}
