@@ -48,7 +48,7 @@ pub use decide::{Explanation, PolicyDenial, PolicyRequest, PolicyVerdict, Why};
 pub use entries::UndeclaredEntry;
 pub use fold::fold;
 pub use mistake::{Mistake, Severity};
-pub use open::{Ceiling, OpenDenial, OpenRequest, TriggerEvidence};
+pub use open::{Ceiling, OpenDenial, OpenRequest, StandingTask, TriggerEvidence};
 pub use operator::{OperatorDenial, OperatorIdentity, Target};
 pub use plan::{Change, ConditionChange, Plan, plan};
 pub use shape::json_schema;

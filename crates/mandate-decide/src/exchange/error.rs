@@ -3,6 +3,7 @@
 use mandate_model::mandate::{MalformedEntry, Widening};
 use mandate_model::stop::Stopped;
 use mandate_model::{SpiffeId, TaskId, Timestamp};
+use mandate_token::Limit;
 
 /// A broken rule of the token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,6 +195,14 @@ pub enum GrantError {
     /// Nothing would be granted.
     #[error("the mandate that was asked for is empty")]
     Empty,
+    /// It would be over before it begins.
+    #[error(
+        "the task would be over before it begins: `expires_in` is at least 1 second, and `not_before` lies before its end"
+    )]
+    NoLife,
+    /// The token would pass a limit (FAILURES 10).
+    #[error("no token can carry this: {0}; ask for fewer entries or values")]
+    TooLarge(Limit),
 }
 
 /// How the token endpoint says it (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 9396 §5).
@@ -279,6 +288,8 @@ impl GrantError {
             GrantError::Host(_) => "hosted_by",
             GrantError::ScopeMismatch => "scope.mismatch",
             GrantError::Empty => "mandate.empty",
+            GrantError::NoLife => "mandate.no_life",
+            GrantError::TooLarge(_) => "mandate.too_large",
         }
     }
 
@@ -288,8 +299,12 @@ impl GrantError {
             | GrantError::Undeclared(_)
             | GrantError::Spawn(_)
             | GrantError::NeverExercised { .. }
+            | GrantError::TooLarge(_)
             | GrantError::Empty => "invalid_authorization_details",
-            GrantError::Open(_) | GrantError::Depth(_) | GrantError::Host(_) => "invalid_request",
+            GrantError::NoLife
+            | GrantError::Open(_)
+            | GrantError::Depth(_)
+            | GrantError::Host(_) => "invalid_request",
             GrantError::NoSuchResource
             | GrantError::NothingForServer
             | GrantError::DefaultDeny { .. }

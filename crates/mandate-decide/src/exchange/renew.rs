@@ -4,12 +4,13 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entries, Mandate, MandateRequest, narrow};
 use mandate_model::task::Task;
 use mandate_model::{ActionName, AgentTypeName, ServerName};
+use mandate_policy::StandingTask;
 use mandate_policy::decl::TaskPolicy;
 use mandate_token::{Audience, MayAct, TaskToken, parse_scope, scope_of};
 
 use super::delegate::check_child;
 use super::error::{ActorError, ExchangeError, GrantError, SubjectError};
-use super::grant::{Claims, record};
+use super::grant::{Claims, check_grantable, record};
 use super::open::check_declared;
 use super::subject::{VerifiedSubject, check_task_stops};
 use super::{AuthenticatedClient, Effect, Fresh, Grant, World};
@@ -28,13 +29,10 @@ pub fn renew(
     if let Some(entries) = entries {
         check_declared(entries, world)?;
     }
+    let whole = parent.to_request();
     let request = MandateRequest {
-        entries: entries.cloned(),
-        ..parent.to_request()
-    };
-    let request = MandateRequest {
-        entries: entries.cloned().or(request.entries),
-        ..request
+        entries: entries.cloned().or(whole.entries.clone()),
+        ..whole
     };
     let mandate = narrow(parent, &request)
         .map_err(GrantError::Widening)
@@ -114,27 +112,28 @@ pub(super) fn check_still_allowed(
             check_child(&parent, &task.record.may_act, &mandate.entries, world).map(drop)
         }
         (Some(_), None) => Err(ExchangeError::Subject(SubjectError::TreeDisagrees)),
-        (None, Some(opener)) => still_opens(&opener, task, mandate, world),
+        (None, Some(opener)) => still_opens(&opener, task, world),
         (None, None) => Err(ExchangeError::Subject(SubjectError::TreeDisagrees)),
     }
 }
 
-/// A root task needs a task policy whose ceiling still covers it.
+/// A root task needs a task policy that still covers all that it was opened with.
 fn still_opens(
     opener: &AgentTypeName,
     task: &Task,
-    mandate: &Mandate,
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
-    let covers = |policy: &TaskPolicy| {
-        policy.trigger.kind() == task.trigger.kind.as_str()
-            && mandate.entries.are_within(&policy.ceiling)
+    let standing = StandingTask {
+        opener,
+        purpose: &task.purpose,
+        trigger: &task.trigger,
+        opened_at: task.created_at,
+        mandate: &task.record.mandate,
     };
-    if policies_for(opener, &task.purpose, world).any(covers) {
-        return Ok(());
-    }
-    let why = format!("no task policy lets `{opener}` go on with a task of this mandate");
-    Err(ExchangeError::Grant(GrantError::Open(why)))
+    world
+        .bundle
+        .still_opens(&standing)
+        .map_err(|why| ExchangeError::Grant(GrantError::Open(why.to_string())))
 }
 
 /// The task policies by which `opener` opens tasks of `purpose`.
@@ -194,6 +193,7 @@ pub(super) fn task_grant(
             .min(mandate.expires_at),
         mandate,
     };
+    check_grantable(&claims)?;
     Ok(Grant {
         claims: Claims::Task(Box::new(claims)),
         effects: Vec::new(),
