@@ -14,7 +14,7 @@ use lab::{JWT, Lab, TXN};
 use mandate_audit::Decision;
 use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, Facts, RequestHead, Unclassifiable, Verdict, admission_record,
-    classify, decide, headers_as_sent,
+    classify, decide, deciding_entry, headers_as_sent,
 };
 use mandate_model::mandate::Uncovered;
 use mandate_model::stop::{Stopped, Subject};
@@ -455,4 +455,31 @@ fn what_the_gateway_sets_itself_is_not_passed_on_from_the_agent() {
     let keyed = "{header: X-Key, value: \"${secret:mail}\"}";
     assert_eq!(passes(http, "none"), ["accept-encoding", "range", "x-key"]);
     assert!(passes(http, keyed).is_empty());
+}
+
+#[test]
+fn the_entry_that_decides_is_the_one_that_policy_permits_by() {
+    // Both cover a refund of 50 for acme; the first does not pin the customer, as policy asks.
+    let wide = r#"{"type":"mandate_access","server":"records","actions":["refund"],"constraints":{"customer":{"in":["acme","globex"]},"amount_cents":{"max":100}}}"#;
+    let pinned = &REFUND[1..REFUND.len() - 1];
+    let s = setting("executor", &format!("[{wide},{pinned}]"));
+    let of = |cents: u64| {
+        let body = format!(r#"{{"amount_cents":{cents}}}"#);
+        let classified = s
+            .classify("POST", "/customers/acme/refunds", &body)
+            .unwrap();
+        let entry = deciding_entry(&s.facts(), &classified);
+        let customer = entry.map(|entry| entry.constraints["customer"].single_value().is_some());
+        (decide(&s.facts(), &classified).is_ok(), customer)
+    };
+    assert_eq!(of(50), (true, Some(true)));
+    assert_eq!(of(6000), (false, None));
+    let s = setting("executor", &format!("[{wide}]"));
+    let classified = s.classify("POST", "/customers/acme/refunds", r#"{"amount_cents":50}"#);
+    let classified = classified.unwrap();
+    assert!(decide(&s.facts(), &classified).is_err());
+    assert!(
+        deciding_entry(&s.facts(), &classified).is_some(),
+        "the first that covers"
+    );
 }

@@ -11,6 +11,8 @@ mod target;
 
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify};
-pub use decide::{Admission, Denial, Facts, Spend, Verdict, admission_record, decide, recheck};
+pub use decide::{
+    Admission, Denial, Facts, Spend, Verdict, admission_record, decide, deciding_entry, recheck,
+};
 pub use sent::{headers_as_sent, named_by_connection, target_as_sent};
 pub use target::{Ambiguous, Target};
