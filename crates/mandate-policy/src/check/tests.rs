@@ -428,6 +428,11 @@ fn a_user_trigger_binds_a_claim_or_says_that_anybody_may() {
     let bind = ", bind: {customer: claims.tenant}";
     one_error(bind, "", "no claim of the user is bound", "{");
     let loaded = example_with(bind, ", anyUser: true").unwrap();
+    let [warning] = &loaded.warnings[..] else {
+        panic!("{:#?}", loaded.warnings)
+    };
+    assert!(warning.message.contains("everybody at"), "{warning:#?}");
+    assert_eq!(warning.severity, Severity::Warning);
     let rows = loaded.bundle.access_table();
     assert!(rows.iter().any(|row| {
         row.any_user[..]
