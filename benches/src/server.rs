@@ -1,9 +1,9 @@
 //! A real `mandate serve`, in a folder and on ports of its own, with a bundle for the bench.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::agent::{Agent, post_unix_json};
 
@@ -20,28 +20,25 @@ impl Server {
     /// Starts the release build and applies a bundle in front of `upstream`.
     pub async fn start(upstream: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [tokens, gateway, metrics] = [free_port(), free_port(), free_port()];
-        let child = Command::new(binary())
+        let mut child = Command::new(binary())
             .args(["serve", "--data"])
             .arg(folder.path().join("data"))
             .args(["--trust-domain", "bench.example", "--log", "warn"])
-            .args([
-                "--listen",
-                &tokens.to_string(),
-                "--gateway-listen",
-                &gateway.to_string(),
-            ])
-            .args(["--metrics-listen", &metrics.to_string()])
-            .stdout(Stdio::null())
+            .args(["--listen", ANY_PORT, "--gateway-listen", ANY_PORT])
+            .args(["--metrics-listen", ANY_PORT])
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        until_ready(&mut child);
+        let endpoints = std::fs::read(folder.path().join("data/run/endpoints.json")).unwrap();
+        let endpoints: serde_json::Value = serde_json::from_slice(&endpoints).unwrap();
+        let address = |name: &str| endpoints[name].as_str().unwrap().parse().unwrap();
         let server = Self {
+            tokens: address("authority"),
+            gateway: address("gateway"),
             child,
             folder,
-            tokens,
-            gateway,
         };
-        server.wait_for(&server.run("operator.sock")).await;
         let bundle = folder_bundle(server.folder.path(), upstream);
         server.command(&["apply", bundle.to_str().unwrap(), "--yes"]);
         server
@@ -86,14 +83,6 @@ impl Server {
     fn run(&self, socket: &str) -> PathBuf {
         self.folder.path().join("data/run").join(socket)
     }
-
-    async fn wait_for(&self, socket: &Path) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while tokio::net::UnixStream::connect(socket).await.is_err() {
-            assert!(Instant::now() < deadline, "the server does not come up");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
 impl Drop for Server {
@@ -117,11 +106,13 @@ fn binary() -> PathBuf {
     binary
 }
 
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
+/// Its first line says so. Nobody reads on, and the pipe must not fill.
+fn until_ready(child: &mut Child) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    lines.read_line(&mut line).unwrap();
+    assert!(!line.is_empty(), "the server does not come up");
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
 }
 
 fn folder_bundle(folder: &Path, upstream: SocketAddr) -> PathBuf {
@@ -135,3 +126,5 @@ fn folder_bundle(folder: &Path, upstream: SocketAddr) -> PathBuf {
     std::fs::write(bundle.join("bench.yaml"), text).unwrap();
     bundle
 }
+
+const ANY_PORT: &str = "127.0.0.1:0";

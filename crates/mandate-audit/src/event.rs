@@ -100,6 +100,13 @@ pub struct SpoolKey {
     pub seq: u64,
 }
 
+impl SpoolKey {
+    /// Whether the two name records of one spool.
+    pub fn is_of_spool(&self, other: &SpoolKey) -> bool {
+        self.gateway == other.gateway && self.spool == other.spool
+    }
+}
+
 /// What happened. Adding a variant: see `docs/recipes/event.md`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -151,6 +158,9 @@ pub enum What {
         chain: TaskChain,
         /// Under which task policy.
         policy: PolicyName,
+        /// For which agent type, where an operator opened it and the actors do not say so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        may_act: Option<SpiffeId>,
     },
     /// A task was delegated.
     TaskDelegated {
@@ -177,8 +187,11 @@ pub enum What {
     },
     /// An admitted stream goes on.
     AccessProgress {
-        /// The record of the decision.
+        /// The number of the record of the decision.
         admitted: u64,
+        /// The spool that numbered it; the record's own where this is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        admitted_in: Option<String>,
         /// Bytes towards the upstream so far.
         bytes_up: u64,
         /// Bytes towards the agent so far.
@@ -186,8 +199,12 @@ pub enum What {
     },
     /// An admitted access ended.
     AccessCompleted {
-        /// The number, in the same spool, of the record of the decision.
+        /// The number of the record of the decision.
         admitted: u64,
+        /// The spool that numbered it: another one than this record's own, if the gateway had to begin
+        /// one meanwhile. The record's own where this is missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        admitted_in: Option<String>,
         /// How it ended.
         outcome: Outcome,
         /// The upstream's status, if it answered.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mandate_model::stop::Suspension;
-use mandate_model::{BootTime, GatewayId, StopVersion, Timestamp};
+use mandate_model::{BootTime, GatewayId, Timestamp};
 use mandate_ports::{StoreError, Versions};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Ports};
-use crate::gateways::Gateways;
+use crate::gateways::{Applied, Gateways};
 use crate::metrics::{Metrics, Standing};
 use crate::names::Names;
 use crate::refusals::Refusals;
@@ -174,12 +174,12 @@ impl Authority {
     /// Counts a lease as granted, unless a suspension came to memory that the store does not know
     /// (C3). One lock makes it wholly before such a suspension, which then waits for this gateway,
     /// or wholly after, and then it is none.
-    pub(crate) fn granted(&self, id: &GatewayId, lease: Duration, stops: StopVersion) -> bool {
+    pub(crate) fn granted(&self, id: &GatewayId, lease: Duration, applied: Applied) -> bool {
         let undurable = self.undurable();
         if !undurable.is_empty() {
             return false;
         }
-        self.gateways().granted(id, lease, stops, self.boot());
+        self.gateways().granted(id, lease, applied, self.boot());
         true
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mandate_model::{BootTime, GatewayId, StopVersion};
+use mandate_model::{BootTime, BundleVersion, GatewayId, StopVersion};
 use mandate_ports::GatewayRecord;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +30,8 @@ struct Seen {
 struct Gateway {
     /// The highest stop version that it applied.
     stops: StopVersion,
+    /// The bundle that it decides by, as its last lease request said.
+    bundle: BundleVersion,
     /// When it last got a lease from this process; for gateways of an earlier process, when this
     /// one began.
     granted: Option<BootTime>,
@@ -39,6 +41,13 @@ struct Gateway {
     figures: BTreeMap<StopVersion, Figures>,
     /// Ends its open stream.
     stream: Option<(u64, CancellationToken)>,
+}
+
+/// What a gateway has applied, as it says when it asks for a lease.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Applied {
+    pub(crate) stops: StopVersion,
+    pub(crate) bundle: BundleVersion,
 }
 
 /// What a gateway cut for a version.
@@ -69,6 +78,7 @@ pub(crate) struct Progress {
 pub(crate) struct GatewayView {
     pub(crate) id: GatewayId,
     pub(crate) stops: StopVersion,
+    pub(crate) bundle: BundleVersion,
     pub(crate) leased: bool,
     pub(crate) streaming: bool,
 }
@@ -110,20 +120,15 @@ impl Gateways {
             .map_or(lease, |gateway| gateway.lease.max(lease))
     }
 
-    /// `id` has a lease of `lease` since `now`, and has applied `stops`.
-    pub(crate) fn granted(
-        &self,
-        id: &GatewayId,
-        lease: Duration,
-        stops: StopVersion,
-        now: BootTime,
-    ) {
+    /// `id` has a lease of `lease` since `now`, and said what it has `applied`.
+    pub(crate) fn granted(&self, id: &GatewayId, lease: Duration, applied: Applied, now: BootTime) {
         let mut seen = self.lock();
         seen.longest = seen.longest.max(lease);
         let gateway = seen.gateways.entry(id.clone()).or_default();
         gateway.granted = Some(now);
         gateway.lease = gateway.lease.max(lease);
-        gateway.stops = gateway.stops.max(stops);
+        gateway.stops = gateway.stops.max(applied.stops);
+        gateway.bundle = applied.bundle;
         drop(seen);
         self.wake();
     }
@@ -192,7 +197,7 @@ impl Gateways {
         progress
     }
 
-    /// Wakes whenever a gateway has acknowledged something.
+    /// Wakes whenever a gateway has acknowledged something or got a lease.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()
     }
@@ -203,6 +208,7 @@ impl Gateways {
         let view = |(id, gateway): (&GatewayId, &Gateway)| GatewayView {
             id: id.clone(),
             stops: gateway.stops,
+            bundle: gateway.bundle,
             leased: gateway.may_hold_lease(now),
             streaming: gateway.stream.is_some(),
         };
@@ -243,6 +249,13 @@ mod tests {
         BootTime::from_nanos(secs * 1_000_000_000)
     }
 
+    fn applied(stops: u64) -> Applied {
+        Applied {
+            stops: StopVersion::new(stops),
+            bundle: BundleVersion::new(1),
+        }
+    }
+
     fn id(name: &str) -> GatewayId {
         GatewayId::parse(name).unwrap()
     }
@@ -250,7 +263,7 @@ mod tests {
     #[test]
     fn a_lease_counts_for_one_hundredth_more_than_its_length() {
         let gateways = Gateways::after_restart(Vec::new(), LEASE, at(0));
-        gateways.granted(&id("g"), LEASE, StopVersion::new(1), at(100));
+        gateways.granted(&id("g"), LEASE, applied(1), at(100));
         let ms = |n: u64| BootTime::from_nanos(n * 1_000_000);
         assert_eq!(gateways.holders(ms(110_099)).gateways.len(), 1);
         assert_eq!(gateways.holders(ms(110_100)).gateways.len(), 0);
@@ -259,9 +272,9 @@ mod tests {
     #[test]
     fn a_shorter_lease_does_not_make_a_longer_one_forgotten() {
         let gateways = Gateways::after_restart(Vec::new(), LEASE, at(0));
-        gateways.granted(&id("g"), LEASE * 6, StopVersion::new(1), at(100));
+        gateways.granted(&id("g"), LEASE * 6, applied(1), at(100));
         assert_eq!(gateways.lease_on_record(&id("g"), LEASE), LEASE * 6);
-        gateways.granted(&id("g"), LEASE, StopVersion::new(1), at(101));
+        gateways.granted(&id("g"), LEASE, applied(1), at(101));
         let holders = gateways.holders(at(150));
         assert_eq!(holders.gateways.len(), 1);
         assert_eq!(holders.bound, Duration::from_millis(60_600));
@@ -270,7 +283,7 @@ mod tests {
     #[test]
     fn figures_of_a_repeated_acknowledgement_are_counted_once() {
         let gateways = Gateways::after_restart(Vec::new(), LEASE, at(0));
-        gateways.granted(&id("g"), LEASE, StopVersion::new(1), at(1));
+        gateways.granted(&id("g"), LEASE, applied(1), at(1));
         let holders = gateways.holders(at(2));
         let two = StopVersion::new(2);
         assert_eq!(gateways.progress(&holders, two).acknowledged, 0);

@@ -129,6 +129,7 @@ pub(crate) struct ProblemBody {
         operator::check,
         operator::apply,
         operator::back,
+        operator::open,
         operator::task,
         operator::cancel,
         operator::search,

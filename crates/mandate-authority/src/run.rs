@@ -1,7 +1,8 @@
 //! The authority at work: its doors, and what it does without being asked.
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,26 +10,27 @@ use std::time::Duration;
 use mandate_audit::{Decision, Event, What};
 use mandate_ports::Unit;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::listen::{self, Access, Door, Socket};
+use crate::listen::{self, Access, Door, PublicSocket, Socket};
 use crate::{Authority, breakglass, checkpoint, control, endpoint, health, keys, operator};
 
 /// The doors, open and not served yet.
-#[derive(Debug)]
 pub struct Doors {
     sockets: Vec<(Door, Socket)>,
 }
 
 impl Doors {
     /// Makes `agent.sock`, `operator.sock` and `control.sock` in the run folder of `authority`, and
-    /// listens at the two addresses. All of them or none.
-    pub async fn open(
+    /// takes the two sockets of the network, which are bound already. All of them or none.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    pub fn open(
         authority: &Authority,
-        public: Option<SocketAddr>,
-        observe: Option<SocketAddr>,
+        public: Option<PublicSocket>,
+        observe: Option<TcpListener>,
     ) -> io::Result<Self> {
         let mut sockets = Vec::new();
         let run = &authority.config().run;
@@ -43,22 +45,21 @@ impl Doors {
                 listen::bind(&path, access).map_err(|why| named(&path.display(), why))?;
             sockets.push((door, Socket::Unix(listener)));
         }
-        for (door, address) in [(Door::Public, public), (Door::Observe, observe)] {
-            if let Some(address) = address {
-                let listener = TcpListener::bind(address).await;
-                let listener = listener.map_err(|why| named(&address, why))?;
-                sockets.push((door, Socket::Tcp(listener)));
+        let observe = observe.map(|socket| PublicSocket { socket, tls: None });
+        for (door, bound) in [(Door::Public, public), (Door::Observe, observe)] {
+            if let Some(bound) = bound {
+                let socket = bound.taken().map_err(|why| named(&door.as_str(), why))?;
+                sockets.push((door, socket));
             }
         }
         Ok(Self { sockets })
     }
+}
 
-    /// The address of a network door, as the system gave it.
-    pub fn address(&self, door: Door) -> Option<SocketAddr> {
-        self.sockets.iter().find_map(|(d, socket)| match socket {
-            Socket::Tcp(listener) if *d == door => listener.local_addr().ok(),
-            Socket::Tcp(_) | Socket::Unix(_) => None,
-        })
+impl fmt::Debug for Doors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doors = self.sockets.iter().map(|(door, _)| door);
+        f.debug_list().entries(doors).finish()
     }
 }
 

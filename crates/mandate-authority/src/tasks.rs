@@ -2,8 +2,8 @@
 
 use mandate_audit::What;
 use mandate_model::mandate::{Budget, RawEntry};
-use mandate_model::task::{Task, TaskState};
-use mandate_model::{ActorLevel, InstanceId, Principal, SpiffeId, TaskId, Timestamp, Trigger};
+use mandate_model::task::{Delegator, Task, TaskState};
+use mandate_model::{InstanceId, Principal, SpiffeId, TaskId, Timestamp, Trigger};
 use mandate_ports::{Change, StoreError};
 
 use crate::Authority;
@@ -36,9 +36,9 @@ pub(crate) struct TaskView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     instance: Option<InstanceId>,
-    /// Who delegated or opened it.
+    /// Who delegated or opened it: the level of an agent, or `{"operator": name}`.
     #[schema(value_type = Object)]
-    delegator: ActorLevel,
+    delegator: Delegator,
     /// The mandate's entries.
     #[schema(value_type = Vec<Object>)]
     authorization_details: Vec<RawEntry>,

@@ -6,6 +6,7 @@
 //! [`Registry::decide_again`], or its own next check sees the new generation.
 
 mod cut;
+mod meter;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use cut::Counts;
 pub(crate) use cut::{Cut, Cuts};
+
+use meter::Meter;
 
 use crate::egress::Egress;
 use crate::lease::Lease;
@@ -70,6 +73,8 @@ pub(crate) struct Admission {
     pub(crate) up: Arc<Egress>,
     /// Bytes towards the agent.
     pub(crate) down: Arc<Egress>,
+    /// What of both no record tells of yet.
+    pub(crate) meter: Meter,
 }
 
 impl std::fmt::Debug for Admission {
@@ -259,6 +264,7 @@ impl Registry {
             answered: AtomicBool::new(false),
             up: Arc::default(),
             down: Arc::default(),
+            meter: Meter::default(),
         });
         self.locked().insert(id, Arc::clone(&admission));
         Admitted {

@@ -60,7 +60,11 @@ impl Checked {
     }
 
     fn release(&mut self, frame: Frame<Bytes>) -> Frame<Passing> {
+        let length = frame.data_ref().map_or(0, Bytes::len);
         let frame = frame.map_data(|bytes| self.egress.pass(bytes));
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        // After the direction's own count, so that a record never tells of less than it takes off.
+        self.admission.meter.passed(length);
         if self.inner.as_ref().is_some_and(|body| body.is_end_stream()) {
             self.egress.finish(End::Whole);
         }
@@ -88,6 +92,9 @@ impl Body for Checked {
                 }
             }
             Ok(Go::Now) => {}
+        }
+        if me.admission.meter.poll_room(cx).is_pending() {
+            return Poll::Pending;
         }
         let Some(inner) = me.inner.as_mut() else {
             return Poll::Ready(None);

@@ -16,14 +16,16 @@ mod standing;
 mod upstream_token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide, headers_as_sent,
-    target_as_sent,
+    Ambiguous, Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
+    headers_as_sent, target_as_sent,
 };
 use mandate_model::{BootTime, Effect};
 use mandate_policy::decl::ServerWorkload;
@@ -41,7 +43,7 @@ use crate::upstream::Lent;
 use outcome::Decided;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
-use standing::Access;
+use standing::{Access, Asked};
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
 /// that an agent that goes away leaves no step half done; `reply` is answered once.
@@ -69,7 +71,7 @@ async fn pass(
     // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous.
     route::check_form(&request)?;
     let snapshot = front.ready()?;
-    let bundle = snapshot.bundle.as_deref().ok_or(NO_BUNDLE)?;
+    let bundle = snapshot.bundle.as_ref().ok_or(NO_BUNDLE)?;
     let routed = route::route(arrival.routing, bundle, &request)?;
     let server = routed.server;
     check_size(server, &request)?;
@@ -78,7 +80,7 @@ async fn pass(
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
     let sent = headers_as_sent(&head.headers, server);
-    let target = target_as_sent(routed.target, server);
+    let target = target_as_sent(routed.target, server).map_err(two_readings)?;
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.
@@ -103,6 +105,11 @@ async fn pass(
     let read = attributes::read_attributes(pending, &sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
+    // Whoever went away meanwhile gets no access: nobody would have asked for what it does.
+    if reply.is_gone() {
+        return Err(denied(Refusal::AgentGone, Some(&classified)));
+    }
+
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
     let verdict = decide(&facts_now, &classified);
@@ -118,7 +125,12 @@ async fn pass(
     }
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
-    let standing = Access::new(front, server, &token, &classified);
+    let asked = Asked {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: sent.clone(),
+    };
+    let standing = Access::new(front, bundle, server, &token, asked, &classified);
     let admitted = front.registry.admit(
         front.gate.clone(),
         Box::new(standing),
@@ -132,55 +144,68 @@ async fn pass(
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
     // arrival of a request matters to nobody, before anything is released (C1).
     let concurrent = server.internal && classified.effect() == Effect::Read;
-    let (receipt, answered) = {
-        let recording = front.recorder.append(record.clone());
+    let record = Arc::new(record);
+    let recording = outcome::decided(front, Arc::clone(&record)).shared();
+    let mut progress = std::pin::pin!(outcome::progress(front, &access, recording.clone()));
+    let (decided, answered) = {
         let outgoing = Unaddressed {
             head: &head,
             sent,
             target: &target,
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
+        let forwarding = outcome::beside(progress.as_mut(), forwarding);
         if concurrent {
             tokio::join!(recording, forwarding)
         } else {
             match recording.await {
-                Ok(receipt) => (Ok(receipt), forwarding.await),
+                Ok(decided) => (Ok(decided), forwarding.await),
                 Err(why) => (Err(why), Err(Refusal::AgentGone)),
             }
         }
     };
-    let receipt = match receipt {
-        Ok(receipt) => receipt,
-        Err(why) => return Err(unrecorded(admitted, record, why, answered).await),
-    };
-    let decided = Decided {
-        seq: receipt.key.seq,
-        record,
+    let decided = match decided {
+        Ok(decided) => decided,
+        Err(why) => {
+            let record = Arc::unwrap_or_clone(record);
+            return Err(unrecorded(admitted, record, why, answered).await);
+        }
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
-    let released = match answered {
-        Ok((answered, needles)) => {
-            let status = answered.response.status().as_u16();
-            let idle = server.http.idle_timeout;
-            let releasing = release::release(&access, answered.response, needles, idle);
-            let response = forward::unless_cut(&access, releasing).await;
-            match response.and_then(|r| forward::may_go(&access).map(|()| r)) {
-                Ok(response) => {
-                    access.down.leaves_by(&arrival.socket);
-                    reply.send(response);
-                    outcome::follow(front, &access, &decided, &answered.lent, idle).await;
-                    Ok((status, answered.lent))
-                }
-                Err(refusal) => {
-                    answered.lent.kill();
-                    Err((Some(status), refusal))
-                }
-            }
-        }
-        Err(refusal) => Err((None, refusal)),
-    };
+    let idle = server.http.idle_timeout;
+    let handing_over = hand_over(front, arrival, &access, answered, idle, reply);
+    let released = outcome::beside(progress.as_mut(), handing_over).await;
     finish(front, server, admitted, &decided, released).await
+}
+
+type Released = Result<(u16, Lent), (Option<u16>, Refusal)>;
+
+/// Releases the answer to the agent, and follows it until nothing of it is under way.
+async fn hand_over(
+    front: &Front,
+    arrival: &Arrival,
+    access: &Arc<Admission>,
+    answered: Forwarded,
+    idle: Duration,
+    reply: &mut Reply,
+) -> Released {
+    let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
+    let status = answered.response.status().as_u16();
+    let releasing = release::release(access, answered.response, needles, idle);
+    let response = forward::unless_cut(access, releasing).await;
+    match response.and_then(|r| forward::may_go(access).map(|()| r)) {
+        Ok(response) => {
+            access.down.leaves_by(&arrival.socket);
+            reply.send(response);
+            outcome::follow(front, access, &answered.lent, idle).await;
+            Ok((status, answered.lent))
+        }
+        Err(refusal) => {
+            answered.lent.kill();
+            Err((Some(status), refusal))
+        }
+    }
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.
@@ -189,7 +214,7 @@ async fn finish(
     server: &ServerWorkload,
     admitted: Admitted,
     decided: &Decided,
-    released: Result<(u16, Lent), (Option<u16>, Refusal)>,
+    released: Released,
 ) -> Result<(), Refused> {
     let access = Arc::clone(admitted.admission());
     let (status, refusal, lent) = match released {
@@ -208,10 +233,11 @@ async fn finish(
     // What is told of it is fixed before the guard goes, which marks it as ended.
     let event = outcome::completed(front, &access, decided, status, refusal.as_ref());
     admitted.end();
-    front.recorder.note(event).await;
+    // The next request need not wait for this one's record.
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
+    front.recorder.note(event).await;
     refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
 }
 
@@ -282,6 +308,14 @@ fn request_head<'a>(head: &'a Parts, target: &'a str, sent: &'a HeaderMap) -> Re
         method: head.method.as_str(),
         path_and_query: target,
         headers: sent,
+    }
+}
+
+fn two_readings(_: Ambiguous) -> Refusal {
+    Refusal::Request {
+        status: StatusCode::BAD_REQUEST,
+        rule: "request.target",
+        detail: "a query with `;` can be read in two ways; write it as `%3B`",
     }
 }
 

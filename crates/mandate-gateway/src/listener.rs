@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -14,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::body::BodyError;
+use crate::body::{BodyError, OutBody};
 use crate::http::{Arrival, Front, Reply, Routing, serve};
 use crate::socket::Socket;
 
@@ -44,6 +46,8 @@ pub struct Limits {
     pub header_fields: usize,
     /// How long a TLS handshake or the head of a request may take.
     pub header_timeout: Duration,
+    /// How long a connection may stay open without a request.
+    pub idle: Duration,
     /// The longest body that attributes are read from.
     pub decided_body_bytes: usize,
 }
@@ -56,6 +60,7 @@ impl Default for Limits {
             header_bytes: 64 * 1024,
             header_fields: 100,
             header_timeout: Duration::from_secs(30),
+            idle: Duration::from_secs(120),
             decided_body_bytes: 64 * 1024,
         }
     }
@@ -135,27 +140,22 @@ impl Door {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let asked = AtomicBool::new(false);
+        let asked = AtomicU64::new(0);
         let socket = Arc::clone(&arrival.socket);
+        let most = usize::try_from(self.limits.streams).unwrap_or(usize::MAX);
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        let places = Arc::new(Semaphore::new(most));
         let service = service_fn(|request| {
-            asked.store(true, Ordering::Relaxed);
-            let (reply, answer) = Reply::new();
-            tokio::spawn(serve(
-                Arc::clone(&self.front),
-                arrival.clone(),
-                request,
-                reply,
-            ));
-            async move {
-                let gone = || BodyError::Cut("gateway.ended".to_owned());
-                answer.await.map_err(|_| gone())
-            }
+            asked.fetch_add(1, Ordering::Relaxed);
+            self.answer(arrival.clone(), request, Arc::clone(&places))
         });
         let builder = self.protocols();
         let connection = builder.serve_connection(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let mut patience = std::pin::pin!(tokio::time::sleep(self.limits.header_timeout));
         let (mut impatient, mut stopping) = (false, false);
+        let mut seen = 0;
+        let mut rest = std::pin::pin!(tokio::time::sleep(self.limits.idle));
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -171,11 +171,46 @@ impl Door {
                 // A caller that connects and says nothing holds a place.
                 () = patience.as_mut(), if !impatient => {
                     impatient = true;
-                    if !asked.load(Ordering::Relaxed) {
+                    if asked.load(Ordering::Relaxed) == 0 {
                         socket.kill();
                     }
                 }
+                // So does one that has said all it had to say: over HTTP/2 nothing else ends it.
+                () = rest.as_mut() => {
+                    rest.set(tokio::time::sleep(self.limits.idle));
+                    let before = std::mem::replace(&mut seen, asked.load(Ordering::Relaxed));
+                    if before != seen || places.available_permits() < most {
+                        continue;
+                    }
+                    if stopping {
+                        socket.kill();
+                    }
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
+        }
+    }
+
+    /// Serves one request in a task of its own. A stream that its agent resets is over for HTTP/2 and
+    /// makes room for another, while its task goes on: so a connection has no more `places` for
+    /// tasks than for streams, and whoever waits for one does not outlive its stream.
+    fn answer(
+        &self,
+        arrival: Arrival,
+        request: Request<Incoming>,
+        places: Arc<Semaphore>,
+    ) -> impl Future<Output = Result<Response<OutBody>, BodyError>> + use<> {
+        let front = Arc::clone(&self.front);
+        async move {
+            let gone = || BodyError::Cut("gateway.ended".to_owned());
+            let place = places.acquire_owned().await.map_err(|_| gone())?;
+            let (reply, answer) = Reply::new();
+            tokio::spawn(async move {
+                serve(front, arrival, request, reply).await;
+                drop(place);
+            });
+            answer.await.map_err(|_| gone())
         }
     }
 

@@ -55,7 +55,8 @@ impl Recorder {
     }
 
     fn shipped(&self) -> (String, u64) {
-        (self.spool.head().spool, self.spool.unshipped_from())
+        let current = self.spool.current();
+        (current.head().spool, current.unshipped_from())
     }
 
     /// Whether it makes sense to try again what failed. Where too much waits, other records than
@@ -96,9 +97,9 @@ impl Recorder {
     /// How many records wait to be shipped, in this spool and in those that were closed.
     pub(crate) fn unshipped(&self) -> u64 {
         let waiting = |spool: &dyn Spool| spool.head().next.saturating_sub(spool.unshipped_from());
-        let retired = self.spool.retired();
-        retired.iter().fold(waiting(&*self.spool), |sum, former| {
-            sum.saturating_add(waiting(&**former))
-        })
+        let spools = self.spool.to_ship();
+        spools
+            .iter()
+            .fold(0, |sum, spool| sum.saturating_add(waiting(&**spool)))
     }
 }

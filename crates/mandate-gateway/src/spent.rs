@@ -23,6 +23,8 @@ pub(crate) struct Spent {
 struct Tokens {
     uses: BTreeMap<TokenId, u32>,
     by_end: BTreeMap<(Timestamp, TokenId), ()>,
+    /// The latest end of a token that was forgotten.
+    forgotten: Option<Timestamp>,
 }
 
 /// Why a single-use token is refused.
@@ -36,6 +38,10 @@ pub(crate) enum SpentError {
         "this single-use access token may have been issued before this gateway started; one that is issued a few seconds later is good"
     )]
     BeforeStart,
+    #[error(
+        "this gateway's clock went back, so this single-use access token may have been used; one that is issued now is good as soon as it lives longer than those before"
+    )]
+    ClockWentBack,
     #[error("too many single-use tokens are in use at this gateway")]
     TooMany,
 }
@@ -62,8 +68,8 @@ impl Spent {
         }
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.forget_expired(now);
-        if !tokens.uses.contains_key(&spend.token) && tokens.uses.len() >= MAX_SPENT {
-            return Err(SpentError::TooMany);
+        if !tokens.uses.contains_key(&spend.token) {
+            tokens.check_unknown(spend)?;
         }
         let used = tokens.uses.entry(spend.token).or_insert(0);
         if *used >= allowed {
@@ -76,6 +82,18 @@ impl Spent {
 }
 
 impl Tokens {
+    /// A token that is not known here was never used, unless it is one of those forgotten: a clock that
+    /// was ahead for a while takes them for expired, and they live again when it is set back.
+    fn check_unknown(&self, spend: &Spend) -> Result<(), SpentError> {
+        if self.forgotten.is_some_and(|end| spend.until <= end) {
+            return Err(SpentError::ClockWentBack);
+        }
+        if self.uses.len() >= MAX_SPENT {
+            return Err(SpentError::TooMany);
+        }
+        Ok(())
+    }
+
     /// A token is kept for a while after it expired: clocks move.
     fn forget_expired(&mut self, now: Timestamp) {
         while let Some(first) = self.by_end.first_entry() {
@@ -85,6 +103,7 @@ impl Tokens {
             }
             first.remove();
             self.uses.remove(&token);
+            self.forgotten = self.forgotten.max(Some(until));
         }
     }
 }
@@ -128,6 +147,18 @@ mod tests {
         let refused = spent.spend(&spend(1, 105, 200), 1, at(110));
         assert_eq!(refused, Err(SpentError::BeforeStart));
         assert_eq!(spent.spend(&spend(1, 106, 200), 1, at(110)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_while_makes_no_spent_token_good_again() {
+        let spent = Spent::since(at(100));
+        let used = spend(1, 106, 200);
+        spent.spend(&used, 1, at(110)).unwrap();
+        // Five minutes ahead, and back.
+        spent.spend(&spend(2, 406, 500), 1, at(410)).unwrap();
+        let again = spent.spend(&used, 1, at(111));
+        assert_eq!(again, Err(SpentError::ClockWentBack));
+        assert_eq!(spent.spend(&spend(3, 111, 201), 1, at(111)), Ok(()));
     }
 
     #[test]

@@ -79,7 +79,7 @@ async fn an_admitted_read_reaches_its_upstream_with_the_gateways_credential_and_
         decided.trace.as_deref(),
         Some("4bf92f3577b34da6a3ce929d0e0e4736")
     );
-    let seq = decided.spool.clone().unwrap().seq;
+    let key = decided.spool.clone().unwrap();
     let completed = world
         .record(|r| matches!(r.what, What::AccessCompleted { .. }))
         .await;
@@ -87,7 +87,8 @@ async fn an_admitted_read_reaches_its_upstream_with_the_gateways_credential_and_
     assert_eq!(
         completed.what,
         What::AccessCompleted {
-            admitted: seq,
+            admitted: key.seq,
+            admitted_in: Some(key.spool),
             outcome: Outcome::Completed,
             status: Some(200),
             bytes_up: 0,

@@ -123,3 +123,29 @@ async fn clock_jump_drops_the_lease() {
     world.authority.state().granting = true;
     world.until(|w| w.gateway.status().ready).await;
 }
+
+#[tokio::test]
+async fn a_bundle_that_is_applied_is_told_of_at_once_with_a_lease_request() {
+    let options = Options {
+        // The next renewal by itself would come in minutes.
+        lease_ms: 3_600_000,
+        ..Options::default()
+    };
+    let world = World::with(options).await;
+    let bundle = world.authority.state().bundle.clone();
+    world.authority.apply_bundle(bundle);
+    let told = |world: &World| {
+        let state = world.authority.state();
+        let last = state.leases.last();
+        last.is_some_and(|lease| lease.bundle.get() == 2)
+    };
+    world.until(told).await;
+    let asked = world.authority.state().leases.len();
+    world.authority.change_stops(|_| {});
+    world.until(|w| w.authority.state().acks.len() > 1).await;
+    assert_eq!(
+        world.authority.state().leases.len(),
+        asked,
+        "stops have acknowledgements of their own"
+    );
+}

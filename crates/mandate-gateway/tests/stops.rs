@@ -304,28 +304,36 @@ async fn gateway_refuses_an_older_suspension_version() {
 }
 
 #[tokio::test]
-async fn a_store_that_an_operator_accepts_is_good_again() {
-    let world = World::new().await;
-    let version = world.authority.suspend(retriever());
-    world
-        .until(|w| w.authority.acknowledged(version).is_some())
-        .await;
-    {
-        let mut state = world.authority.state();
-        state.epoch = StoreEpoch::from_random([8; 16]);
-        state.stops.version = mandate_model::StopVersion::new(1);
-        state.stops.suspensions.clear();
+async fn a_store_that_an_operator_accepts_is_good_again_and_hears_what_is_applied() {
+    for stops in [1, 2] {
+        let world = World::new().await;
+        let version = world.authority.suspend(retriever());
+        world
+            .until(|w| w.authority.acknowledged(version).is_some())
+            .await;
+        let former = {
+            let mut state = world.authority.state();
+            state.epoch = StoreEpoch::from_random([8; 16]);
+            state.stops.version = mandate_model::StopVersion::new(stops);
+            state.stops.suspensions.clear();
+            state.acks.len()
+        };
+        world.authority.hang_up();
+        world.until(|w| !w.gateway.status().ready).await;
+        let path = world.folder.path().join("marks.json");
+        let mut marks = mandate_gateway::Marks::read(&path).unwrap().unwrap();
+        marks.epoch = StoreEpoch::from_random([8; 16]);
+        marks.stops = mandate_model::StopVersion::new(stops);
+        marks.write(&path).unwrap();
+        world.until(|w| w.gateway.status().ready).await;
+        let response = send(world.address, get(READ, &token(&world))).await;
+        assert_eq!(text(response).await, "the record of acme");
+        let heard = |w: &World| {
+            let acks = &w.authority.state().acks;
+            acks.iter().skip(former).any(|a| a.stops.get() == stops)
+        };
+        world.until(heard).await;
     }
-    world.authority.hang_up();
-    world.until(|w| !w.gateway.status().ready).await;
-    let path = world.folder.path().join("marks.json");
-    let mut marks = mandate_gateway::Marks::read(&path).unwrap().unwrap();
-    marks.epoch = StoreEpoch::from_random([8; 16]);
-    marks.stops = mandate_model::StopVersion::new(1);
-    marks.write(&path).unwrap();
-    world.until(|w| w.gateway.status().ready).await;
-    let response = send(world.address, get(READ, &token(&world))).await;
-    assert_eq!(text(response).await, "the record of acme");
 }
 
 #[tokio::test]

@@ -17,9 +17,9 @@ fn write(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Object(members) => {
             let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_by(|a, b| a.0.cmp(b.0));
+            sorted.sort_unstable_by(|a, b| a.0.cmp(b.0));
             write_list(out, (b'{', b'}'), sorted, |(name, value), out| {
-                write_scalar(&Value::String(name.clone()), out);
+                write_scalar(name, out);
                 out.push(b':');
                 write(value, out);
             });
@@ -47,8 +47,10 @@ fn write_list<T>(
     out.push(close);
 }
 
-fn write_scalar(value: &Value, out: &mut Vec<u8>) {
-    out.extend_from_slice(value.to_string().as_bytes());
+fn write_scalar(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
+    // INVARIANT: a string, a number, a boolean and null have a JSON form, and a vector takes every byte.
+    #[expect(clippy::expect_used, reason = "writing a scalar into memory cannot fail")]
+    serde_json::to_writer(out, value).expect("a scalar is written into memory");
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 mod actor;
 mod attribute;
 mod canonical;
+mod delegator;
 mod ids;
 pub mod mandate;
 mod name;
@@ -35,5 +36,5 @@ pub use name::{
 };
 pub use secret::Secret;
 pub use spiffe::{MalformedSpiffeId, SpiffeId, TrustDomain};
-pub use time::{BootTime, Timestamp};
+pub use time::{BootTime, MalformedTimestamp, Timestamp};
 pub use trigger::{Principal, Trigger, TriggerKind, Verified};

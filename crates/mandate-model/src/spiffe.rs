@@ -58,6 +58,14 @@ impl TrustDomain {
         }
     }
 
+    /// The SPIFFE ID of the authority: who asks for a token where an operator does, and no workload.
+    pub fn authority(&self) -> SpiffeId {
+        SpiffeId {
+            text: format!("spiffe://{}/mandate/authority", self.0).into(),
+            domain: self.0.len(),
+        }
+    }
+
     /// The SPIFFE ID of the gateway fleet: the audience of JWT-SVIDs shown to gateways (A4).
     pub fn gateways(&self) -> SpiffeId {
         SpiffeId {

@@ -4,8 +4,9 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+pub use crate::delegator::{Delegator, OpeningOperator};
 use crate::mandate::{Budget, MAX_DEPTH, Mandate, RawEntry};
-use crate::{ActChain, ActorLevel, Principal, ServerName, SpiffeId, TaskId, Timestamp, Trigger};
+use crate::{ActChain, Principal, ServerName, SpiffeId, TaskId, Timestamp, Trigger};
 
 /// The task ids from the root to a task, 1 to [`MAX_DEPTH`] of them, all different.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -162,8 +163,8 @@ pub struct TaskRecord {
     pub parent: Option<TaskId>,
     /// Its mandate, as it was when the task began.
     pub mandate: Mandate,
-    /// The agent that delegated it; for a root task the agent that opened it.
-    pub delegator: ActorLevel,
+    /// Who delegated it; for a root task who opened it.
+    pub delegator: Delegator,
     /// The agent type that it is for.
     pub may_act: SpiffeId,
 }
@@ -249,7 +250,8 @@ pub struct Task {
     pub purpose: String,
     /// Who delegated it, latest first; empty for a root task.
     pub act: ActChain,
-    /// The one instance that may act in it, once pinned (A5); the opener's for a root task.
+    /// The one instance that may act in it, once pinned (A5); the opener's for a root task that an
+    /// agent opened, the first user's for one that an operator opened.
     pub instance: Option<crate::InstanceId>,
     /// How it stands.
     pub state: TaskState,
@@ -274,7 +276,7 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AttestationKind, InstanceId, ProviderName};
+    use crate::{ActorLevel, AttestationKind, InstanceId, OperatorName, ProviderName};
 
     fn id(n: u8) -> TaskId {
         TaskId::new(Timestamp::from_millis(1), [n; 10])
@@ -291,13 +293,13 @@ mod tests {
                 budget: Budget::default(),
                 max_depth: 8,
             },
-            delegator: ActorLevel {
+            delegator: Delegator::Agent(ActorLevel {
                 sub: SpiffeId::parse("spiffe://a/agent/o").unwrap(),
                 inst: InstanceId::parse("i").unwrap(),
                 prv: ProviderName::parse("p").unwrap(),
                 att: AttestationKind::Process,
                 host: None,
-            },
+            }),
             may_act: SpiffeId::parse("spiffe://a/agent/r").unwrap(),
         }
     }
@@ -331,6 +333,29 @@ mod tests {
         assert_ne!(one, TaskChain::after(&TaskChain::ORIGIN, &record(2, 10)));
         assert_ne!(one, TaskChain::after(&one, &record(1, 10)));
         assert_eq!(TaskChain::try_from(one.to_string()), Ok(one));
+    }
+
+    #[test]
+    fn a_delegator_is_an_agent_or_an_operator_and_its_form_says_which() {
+        let named = |name: &str| Delegator::operator(OperatorName::parse(name).unwrap());
+        for delegator in [record(1, 10).delegator, named("oncall")] {
+            let text = serde_json::to_string(&delegator).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Delegator>(&text).unwrap(),
+                delegator,
+                "{text}"
+            );
+        }
+        let both = r#"{"sub":"spiffe://a/agent/o","operator":"oncall"}"#;
+        assert!(serde_json::from_str::<Delegator>(both).is_err());
+        let chain = |delegator| {
+            let opened = TaskRecord {
+                delegator,
+                ..record(1, 10)
+            };
+            TaskChain::after(&TaskChain::ORIGIN, &opened)
+        };
+        assert_ne!(chain(named("oncall")), chain(named("platform")));
     }
 
     #[test]

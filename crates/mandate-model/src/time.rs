@@ -21,6 +21,14 @@ impl Timestamp {
         Self(secs.saturating_mul(1000))
     }
 
+    /// A moment in RFC 3339, with `Z` or an offset; not before the Unix epoch.
+    pub fn parse(text: &str) -> Result<Self, MalformedTimestamp> {
+        let malformed = || MalformedTimestamp(text.to_owned());
+        let parsed: jiff::Timestamp = text.parse().map_err(|_| malformed())?;
+        let millis = u64::try_from(parsed.as_millisecond());
+        millis.map(Self).map_err(|_| malformed())
+    }
+
     /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
@@ -53,6 +61,11 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
+
+/// A text that is no moment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no moment in RFC 3339 with an offset, from 1970 on")]
+pub struct MalformedTimestamp(String);
 
 impl fmt::Display for Timestamp {
     /// RFC 3339, UTC, milliseconds: `2026-11-24T06:25:22.123Z`.
@@ -120,6 +133,22 @@ mod tests {
             Timestamp::from_millis(1_700_000_000_120).to_string(),
             "2023-11-14T22:13:20.120Z"
         );
+    }
+
+    #[test]
+    fn reads_rfc_3339_and_nothing_without_an_offset() {
+        let read = |text| Timestamp::parse(text).ok();
+        let moment = Timestamp::from_millis(1_700_000_000_120);
+        assert_eq!(read("2023-11-14T22:13:20.120Z"), Some(moment));
+        assert_eq!(read("2023-11-14T23:13:20.120+01:00"), Some(moment));
+        for bad in [
+            "2023-11-14T22:13:20",
+            "2023-11-14",
+            "1969-12-31T23:59:59Z",
+            "",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 
     #[test]

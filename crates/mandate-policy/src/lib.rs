@@ -49,7 +49,7 @@ pub use entries::UndeclaredEntry;
 pub use fold::fold;
 pub use mistake::{Mistake, Severity};
 pub use open::{Ceiling, OpenDenial, OpenRequest, StandingTask, TriggerEvidence};
-pub use operator::{OperatorDenial, OperatorIdentity, Target};
+pub use operator::{BOOTSTRAP, OperatorDenial, OperatorIdentity, Target};
 pub use plan::{Change, ConditionChange, Plan, plan};
 pub use shape::json_schema;
 pub use source::{SourceFile, digest};

@@ -19,10 +19,20 @@ pub struct OperatorIdentity<'a> {
 /// What the right would be used on, for conditions: `context.target.kind` and `.name`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// `agent`, `instance`, `task`, `principal`, `server`, `provider`, `gateway`, `key`, …
+    /// `agent`, `instance`, `task`, `principal`, `server`, `provider`, `gateway`, `key`, `purpose`, …
     pub kind: String,
     /// Its name.
     pub name: String,
+}
+
+impl Target {
+    /// A purpose that a task would be opened for.
+    pub fn purpose(purpose: &str) -> Self {
+        Self {
+            kind: "purpose".to_owned(),
+            name: purpose.to_owned(),
+        }
+    }
 }
 
 impl From<&Subject> for Target {
@@ -90,4 +100,17 @@ impl Bundle {
         }
         Err(denial)
     }
+
+    /// Whether somebody is still operator `name` with `right`, whatever the conditions: asked about
+    /// what an operator did before.
+    pub fn still_holds(&self, name: &OperatorName, right: Right) -> bool {
+        let mut operators = self.operators().peekable();
+        if operators.peek().is_none() {
+            return name.as_str() == BOOTSTRAP;
+        }
+        operators.any(|o| o.name == *name && o.rights.contains(&right))
+    }
 }
+
+/// As whom the server's own user is recorded where no operator is declared.
+pub const BOOTSTRAP: &str = "bootstrap";

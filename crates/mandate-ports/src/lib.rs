@@ -27,4 +27,4 @@ pub use store::{
     BundleRecord, Change, CommitError, Committed, Conflict, GatewayRecord, Ingested, ShippedRecord,
     StateReader, StoreError, Unit, Versions, Writer,
 };
-pub use upstream::{CredentialError, Credentials, Origin};
+pub use upstream::{CredentialError, Credentials, MIN_SECRET, Origin};

@@ -1,5 +1,7 @@
 //! A gateway's own durable records, before they reach the log (C2).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use mandate_audit::{Event, SpoolKey};
 
@@ -71,9 +73,23 @@ pub trait Spool: Send + Sync {
     /// The authority has everything below `next`: it may be deleted here.
     async fn shipped(&self, next: u64) -> Result<(), SpoolError>;
 
+    /// The spool that takes appends at this moment, by itself: its name, records and numbers stay its
+    /// own when another one is begun after it. It takes no appends.
+    ///
+    /// Whoever reads records and later says that they were shipped must do both on this one: numbers of
+    /// one spool mean nothing in another.
+    fn current(&self) -> Arc<dyn Spool>;
+
     /// Former spools of this gateway that were closed (after a failed sync) and still have records
     /// to ship, each under its own name. They take no appends.
-    fn retired(&self) -> Vec<std::sync::Arc<dyn Spool>> {
+    fn retired(&self) -> Vec<Arc<dyn Spool>> {
         Vec::new()
+    }
+
+    /// Every spool that may have records to ship, the oldest first, each by itself.
+    fn to_ship(&self) -> Vec<Arc<dyn Spool>> {
+        let mut spools = self.retired();
+        spools.push(self.current());
+        spools
     }
 }

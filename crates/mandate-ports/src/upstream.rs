@@ -45,10 +45,14 @@ pub enum CredentialError {
     Unreadable(SecretName),
 }
 
+/// The fewest bytes of a secret. A shorter one could be guessed, and an upstream's echo of it could not
+/// be told from an accident.
+pub const MIN_SECRET: usize = 6;
+
 /// Named secrets, mapped and pinned by this gateway's local configuration.
 #[async_trait]
 pub trait Credentials: Send + Sync {
-    /// The secret `name`, to be sent to `origin` and nowhere else.
+    /// The secret `name`, to be sent to `origin` and nowhere else; at least [`MIN_SECRET`] bytes.
     async fn secret(
         &self,
         name: &SecretName,

@@ -109,22 +109,28 @@ impl Spool for FileSpool {
         shipped(self.shelf.current(), next).await
     }
 
+    fn current(&self) -> Arc<dyn Spool> {
+        Arc::new(OneSpool(self.shelf.current()))
+    }
+
     fn retired(&self) -> Vec<Arc<dyn Spool>> {
         let retired = self.shelf.retired();
         retired
             .into_iter()
-            .map(|ledger| Arc::new(RetiredSpool(ledger)) as Arc<dyn Spool>)
+            .map(|ledger| Arc::new(OneSpool(ledger)) as Arc<dyn Spool>)
             .collect()
     }
 }
 
-/// A spool that takes no more records and still has some to ship.
-struct RetiredSpool(Arc<Ledger>);
+/// One spool of the folder by itself, to ship its records: another that is begun meanwhile changes
+/// nothing of it.
+#[derive(Clone)]
+struct OneSpool(Arc<Ledger>);
 
 #[async_trait]
-impl Spool for RetiredSpool {
+impl Spool for OneSpool {
     async fn append(&self, _event: Event) -> Result<LocalReceipt, SpoolError> {
-        let reason = "this spool is retired; append to its successor";
+        let reason = "records are appended to the folder, which knows the spool that takes them";
         Err(SpoolError::Unwritable(reason.to_owned()))
     }
 
@@ -142,6 +148,10 @@ impl Spool for RetiredSpool {
 
     async fn shipped(&self, next: u64) -> Result<(), SpoolError> {
         shipped(self.0.clone(), next).await
+    }
+
+    fn current(&self) -> Arc<dyn Spool> {
+        Arc::new(self.clone())
     }
 }
 

@@ -288,6 +288,31 @@ async fn a_failed_sync_fails_the_append_and_begins_a_new_spool() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shipment_that_a_new_spool_overtakes_is_counted_where_it_was_read() {
+    let folder = private_folder();
+    let (spool, broken) = faulty(folder.path());
+    append_all(&spool, &[1, 1, 1]).await;
+    // A shipper reads these, and its answer is still to come.
+    let shipping = spool.to_ship();
+    let shipping = shipping.last().unwrap();
+    assert_eq!(shipping.read(0, 10).await.unwrap().len(), 3);
+    let former = shipping.head();
+
+    broken.store(true, Ordering::SeqCst);
+    spool.append(event("lost")).await.unwrap_err();
+    broken.store(false, Ordering::SeqCst);
+    append_all(&spool, &[1, 1, 1, 1]).await;
+
+    shipping.shipped(2).await.unwrap();
+    assert_eq!(shipping.head(), former);
+    assert_eq!(shipping.unshipped_from(), 2);
+    let waiting: Vec<_> = spool.to_ship().iter().map(|s| s.unshipped_from()).collect();
+    assert_eq!(waiting, [2, 0], "nothing of the new spool was shipped");
+    let left = spool.current().read(0, 10).await.unwrap();
+    assert_eq!(left.len(), 4, "nothing of the new spool is forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_retired_spool_is_still_there_after_reopening() {
     let folder = private_folder();
     let (spool, broken) = faulty(folder.path());

@@ -159,16 +159,18 @@ impl Writer {
 
     /// Takes appends until a group is full or none is left. Those that cannot be staged are
     /// refused at once.
-    fn stage(&self, waiting: &mut impl Iterator<Item = Append>) -> (Group, Vec<Reply>) {
+    fn stage(&self, appends: &mut impl Iterator<Item = Append>) -> (Group, Vec<Reply>) {
         let spool = &self.at.segment.header.spool;
         let mut group = Group::after(spool, self.at.next_group, self.at.next_seq, self.at.chain);
         let mut replies = Vec::new();
+        // What is shipped meanwhile makes room for the next group.
+        let waiting = self.shelf.waiting();
         while !group.is_full() {
-            let Some(Append { event, reply }) = waiting.next() else {
+            let Some(Append { event, reply }) = appends.next() else {
                 break;
             };
             let staged = self
-                .check_unshipped(&event, &group)
+                .check_unshipped(&event, &group, waiting)
                 .and_then(|()| group.add(event, &self.gateway));
             match staged {
                 Ok(()) => replies.push(reply),
@@ -180,8 +182,12 @@ impl Writer {
 
     /// What begins or prolongs an access is refused where too much waits. What tells of the rest
     /// (ends, refusals, alarms) is no exposure but the account of one, and has a headroom.
-    fn check_unshipped(&self, event: &Event, group: &Group) -> Result<(), SpoolError> {
-        let waiting = self.shelf.waiting();
+    fn check_unshipped(
+        &self,
+        event: &Event,
+        group: &Group,
+        waiting: Waiting,
+    ) -> Result<(), SpoolError> {
         let staged = u64::try_from(group.len()).unwrap_or(u64::MAX);
         let records = waiting.records.saturating_add(staged);
         let bytes = waiting.bytes.saturating_add(group.bytes());

@@ -56,6 +56,10 @@ pub(crate) fn store_error(error: rusqlite::Error) -> StoreError {
         Some(
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
         ) => StoreError::Damaged(error.to_string()),
+        // SQLite's word for it names the database, whose fault it is not.
+        Some(ErrorCode::ReadOnly) => {
+            StoreError::Unavailable(format!("its disk or file is read-only ({error})"))
+        }
         // The file answered, but not with what the schema says: a value of another type, no row.
         None => StoreError::Damaged(error.to_string()),
         Some(_) => StoreError::Unavailable(error.to_string()),

@@ -1,7 +1,5 @@
 //! A gateway's records on their way into the log: shipped at least once, there exactly once (C2).
 
-use std::collections::BTreeSet;
-
 use mandate_audit::{Decision, Event, SpoolChain, What, leaf_hash};
 use mandate_model::GatewayId;
 use mandate_ports::{Ingested, ShippedRecord, StoreError};
@@ -40,28 +38,44 @@ pub(crate) fn ingest(
     records: &[ShippedRecord],
 ) -> Outcome<Ingested> {
     let mut result = Ingested::default();
-    let mut broken = BTreeSet::new();
+    for of_one in records.chunk_by(|a, b| a.key.is_of_spool(&b.key)) {
+        ingest_of_one(db, head, of_one, &mut result)?;
+    }
+    Ok(result)
+}
+
+/// Takes in records of one spool, whose row is read and written once.
+fn ingest_of_one(
+    db: &Connection,
+    head: &mut Head,
+    records: &[ShippedRecord],
+    result: &mut Ingested,
+) -> Outcome<()> {
+    let Some(ShippedRecord { key, .. }) = records.first() else {
+        return Ok(());
+    };
+    let mut spool = Spool::of(db, &key.gateway, &key.spool)?;
+    let mut broken = false;
     for record in records {
-        let spool = Spool::of(db, &record.key.gateway, &record.key.spool)?;
         match judge(db, &spool, record)? {
             Verdict::Add(event) => {
-                add(db, head, &spool, record, &event)?;
+                add(db, head, &mut spool, record, &event)?;
                 result.added += 1;
             }
             Verdict::Known => result.known += 1,
             Verdict::Alarm(why) => {
                 result.alarms += 1;
                 // Whatever follows a refused record is a gap because of it: one alarm tells both.
-                if broken.insert(spool.no) || why != GAP {
+                if !broken || why != GAP {
                     raise(db, head, &spool, (record.key.seq, &record.event), why)?;
                 }
+                broken = true;
             }
         }
     }
-    if let Some(last) = records.last() {
-        result.next = Some(Spool::of(db, &last.key.gateway, &last.key.spool)?.next);
-    }
-    Ok(result)
+    spool.store(db)?;
+    result.next = Some(spool.next);
+    Ok(())
 }
 
 fn judge(db: &Connection, spool: &Spool, record: &ShippedRecord) -> Outcome<Verdict> {
@@ -105,19 +119,15 @@ fn canonical_event(record: &ShippedRecord) -> Option<Event> {
 fn add(
     db: &Connection,
     head: &mut Head,
-    spool: &Spool,
+    spool: &mut Spool,
     record: &ShippedRecord,
     event: &Event,
 ) -> Outcome<()> {
     let receipt = log::append_bytes(db, head, event, &record.event)?;
     db.prepare_cached("INSERT INTO spool_record (spool, seq, idx) VALUES (?1, ?2, ?3)")?
         .execute(params![spool.no, int(record.key.seq), int(receipt.index)])?;
-    db.prepare_cached("UPDATE spool SET next = ?2, chain = ?3 WHERE no = ?1")?
-        .execute(params![
-            spool.no,
-            int(record.key.seq.saturating_add(1)),
-            record.chain
-        ])?;
+    spool.next = record.key.seq.saturating_add(1);
+    spool.chain.clone_from(&record.chain);
     Ok(())
 }
 
@@ -189,6 +199,13 @@ impl Spool {
             .query_row(params![gateway.as_str(), name], row)
             .optional()?;
         Ok(found.transpose()?)
+    }
+
+    /// Writes how far its records are in the log.
+    fn store(&self, db: &Connection) -> Outcome<()> {
+        db.prepare_cached("UPDATE spool SET next = ?2, chain = ?3 WHERE no = ?1")?
+            .execute(params![self.no, int(self.next), self.chain])?;
+        Ok(())
     }
 
     fn from_row(row: &Row<'_>, gateway: &GatewayId, name: &str) -> Result<Self, StoreError> {

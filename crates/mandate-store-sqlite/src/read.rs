@@ -75,12 +75,16 @@ impl LogFile {
     ///
     /// A log proves nothing against its own host without such an earlier checkpoint and keys that
     /// are known from elsewhere.
+    ///
+    /// `progress` is told now and then how many records are checked, of how many.
     pub async fn verify(
         &self,
         keys: Vec<NoteKey>,
         since: Option<VerifiedCheckpoint>,
+        progress: impl Fn(u64, u64) + Send + 'static,
     ) -> Result<Verification, StoreError> {
-        self.read(move |db| verify::verify(db, &keys, since)).await
+        self.read(move |db| verify::verify(db, &keys, since, &progress))
+            .await
     }
 
     /// The public keys (Ed25519) that ever signed checkpoints, as this store tells it, retired ones

@@ -1,7 +1,9 @@
 //! Tasks: opened, delegated against a budget (A8), pinned (A5), ended with all below.
 
 use mandate_model::mandate::{Budget, Mandate};
-use mandate_model::task::{Task, TaskChain, TaskPath, TaskRecord, TaskState, WireMandate};
+use mandate_model::task::{
+    Delegator, Task, TaskChain, TaskPath, TaskRecord, TaskState, WireMandate,
+};
 use mandate_model::{ActChain, ActorLevel, InstanceId, TaskId, Timestamp, Trigger};
 use mandate_ports::{Conflict, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -15,7 +17,7 @@ use crate::head::Head;
 #[serde(deny_unknown_fields)]
 struct Fixed {
     mandate: WireMandate,
-    delegator: ActorLevel,
+    delegator: Delegator,
     chain: TaskChain,
     path: TaskPath,
     trigger: Trigger,

@@ -21,6 +21,8 @@ pub struct Verification {
     pub spools: Vec<SpoolFault>,
     /// Spools whose gateway announced more than it shipped. What is on its way shows up here too.
     pub withheld: Vec<Announced>,
+    /// The signed note of the latest checkpoint that was verified with all this; `None` if there is none.
+    pub checkpoint: Option<String>,
 }
 
 impl Verification {
@@ -36,13 +38,17 @@ pub(crate) fn verify(
     db: &Connection,
     keys: &[NoteKey],
     since: Option<VerifiedCheckpoint>,
+    progress: &dyn Fn(u64, u64),
 ) -> Result<Verification, StoreError> {
     let (kept, mut bad) = checkpoints(db, keys)?;
-    let mut verifier = LogVerifier::new(kept.into_iter().chain(since));
+    let latest = kept.last().map(|(note, _)| note.clone());
+    let kept = kept.into_iter().map(|(_, checkpoint)| checkpoint);
+    let mut verifier = LogVerifier::new(kept.chain(since));
     let mut spools = SpoolChains::default();
     let mut spool_faults = Vec::new();
     let size = head::read(db)?.log.size;
     while verifier.next() < size {
+        progress(verifier.next(), size);
         let batch = log::entries(db, verifier.next(), BATCH)?;
         for entry in &batch.entries {
             verifier.record(Some(entry), |id| stored(db, id));
@@ -52,6 +58,7 @@ pub(crate) fn verify(
             verifier.record(None, |id| stored(db, id));
         }
     }
+    progress(size, size);
     let mut report = verifier.finish();
     report.faults.append(&mut bad);
     spool_faults.extend(compare_heads(db, &spools)?);
@@ -59,6 +66,7 @@ pub(crate) fn verify(
         report,
         spools: spool_faults,
         withheld: gateways::withheld(db)?,
+        checkpoint: latest,
     })
 }
 
@@ -67,14 +75,15 @@ fn stored(db: &Connection, id: NodeId) -> Option<Hash> {
     log::node(db, id).ok().flatten()
 }
 
-fn checkpoints(
-    db: &Connection,
-    keys: &[NoteKey],
-) -> Result<(Vec<VerifiedCheckpoint>, Vec<Fault>), StoreError> {
+/// A checkpoint that was verified, and the note that it was signed in.
+type Kept = (String, VerifiedCheckpoint);
+
+/// The checkpoints that are kept, the oldest first, each with its note.
+fn checkpoints(db: &Connection, keys: &[NoteKey]) -> Result<(Vec<Kept>, Vec<Fault>), StoreError> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
     for note in log::checkpoints(db)? {
         match open(&note, keys) {
-            Ok(checkpoint) => good.push(checkpoint),
+            Ok(checkpoint) => good.push((note, checkpoint)),
             Err(error) => bad.push(Fault::Checkpoint(error)),
         }
     }

@@ -1,72 +1,27 @@
 //! A disk of their own for stores: full, read-only, and well again.
 //!
-//! Mounting needs root. Where it is not permitted these tests say so and pass; the same errors,
-//! raised by SQLite itself, are tested in `src/tests.rs` everywhere.
+//! The same errors, raised by SQLite itself, are tested in `src/tests.rs` everywhere.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "tests may panic and say why they skip"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::{Principal, StopVersion, Timestamp};
 use mandate_ports::{Change, CommitError, LogReader, StateReader, StoreError, Unit, Writer};
 use mandate_store_sqlite::{LogFile, SqliteStore};
-use tempfile::TempDir;
+use mandate_testkit::disk::Disk;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-/// A small tmpfs.
-struct Disk(TempDir);
-
-impl Disk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs"])
-            .arg(folder.path())
-            .output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder));
-        }
-        println!("skipped: mounting a tmpfs is not permitted here");
-        None
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.path().join("store")
-    }
-
-    fn remount(&self, mode: &str) {
-        let option = format!("remount,{mode}");
-        let status = Command::new("mount")
-            .args(["-o", &option])
-            .arg(self.0.path())
-            .status();
-        assert!(status.unwrap().success());
-    }
-
-    /// Fills all space that is left.
-    fn fill(&self) -> PathBuf {
-        let path = self.0.path().join("filling");
-        let mut file = std::fs::File::create(&path).unwrap();
-        let chunk = [1_u8; 4096];
-        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
-        path
-    }
+/// A small disk.
+fn disk() -> Option<Disk> {
+    Disk::mount(16)
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: readers of the store may still have it open.
-        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
-    }
+fn store_on(disk: &Disk) -> PathBuf {
+    disk.path().join("store")
 }
 
 fn open(path: &Path) -> SqliteStore {
@@ -123,8 +78,8 @@ async fn verify(store: &SqliteStore, size: u64) {
 
 #[tokio::test]
 async fn a_full_disk_takes_suspensions_alone_and_recovers_without_help() {
-    let Some(disk) = Disk::mount() else { return };
-    let store = open(&disk.path());
+    let Some(disk) = disk() else { return };
+    let store = open(&store_on(&disk));
     store.commit(record(10)).await.unwrap();
     let filling = disk.fill();
     let mut size = 1 + commit_until_full(&store).await;
@@ -138,47 +93,47 @@ async fn a_full_disk_takes_suspensions_alone_and_recovers_without_help() {
         );
     }
     verify(&store, size).await;
-    std::fs::remove_file(filling).unwrap();
+    drop(filling);
     store.commit(record(10)).await.unwrap();
     verify(&store, size + 1).await;
     assert!(
-        disk.path().join("reserve").exists(),
+        store_on(&disk).join("reserve").exists(),
         "the reserve stands again"
     );
     store.close().await;
-    let again = open(&disk.path());
+    let again = open(&store_on(&disk));
     assert_eq!(again.versions().await.unwrap().stops, StopVersion::new(20));
     verify(&again, size + 1).await;
 }
 
 #[tokio::test]
 async fn a_store_that_filled_its_disk_opens_again_and_still_takes_a_suspension() {
-    let Some(disk) = Disk::mount() else { return };
-    let store = open(&disk.path());
+    let Some(disk) = disk() else { return };
+    let store = open(&store_on(&disk));
     let size = commit_until_full(&store).await;
     assert!(size > 10);
     drop(store.commit(suspend(1)).await.unwrap());
     store.close().await;
     drop(store);
-    let again = open(&disk.path());
+    let again = open(&store_on(&disk));
     verify(&again, size + 1).await;
     again.commit(suspend(2)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_read_only_disk_refuses_everything_and_recovers_without_help() {
-    let Some(disk) = Disk::mount() else { return };
-    let store = open(&disk.path());
+    let Some(disk) = disk() else { return };
+    let store = open(&store_on(&disk));
     store.commit(record(10)).await.unwrap();
     store.close().await;
     drop(store);
     disk.remount("ro");
-    assert!(SqliteStore::open(&disk.path(), [7; 16], NOW).is_err());
-    let log = LogFile::open_read_only(&disk.path()).unwrap();
+    assert!(SqliteStore::open(&store_on(&disk), [7; 16], NOW).is_err());
+    let log = LogFile::open_read_only(&store_on(&disk)).unwrap();
     assert_eq!(log.head().await.unwrap().size, 1, "the log can be verified");
     drop(log);
     disk.remount("rw");
-    let store = open(&disk.path());
+    let store = open(&store_on(&disk));
     store.commit(record(10)).await.unwrap();
     verify(&store, 2).await;
 }

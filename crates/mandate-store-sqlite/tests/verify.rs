@@ -58,7 +58,7 @@ async fn fill(store: &SqliteStore, from: u64, to: u64) {
 
 async fn verify(folder: &Path) -> Verification {
     let log = LogFile::open_read_only(folder).unwrap();
-    log.verify(vec![key().1], None).await.unwrap()
+    log.verify(vec![key().1], None, |_, _| {}).await.unwrap()
 }
 
 /// Changes `old` to `new`, of the same length, in the bytes of the database file.
@@ -96,6 +96,8 @@ async fn a_log_that_nobody_touched_is_whole() {
     let found = verify(&path).await;
     assert!(found.is_whole(), "{found:?}");
     assert_eq!((found.report.size, found.report.confirmed), (40, 40));
+    let note = found.checkpoint.unwrap();
+    assert_eq!(Checkpoint::open(&note, &key().1).unwrap().size(), 40);
 }
 
 #[tokio::test]
@@ -157,12 +159,16 @@ async fn a_log_that_was_cut_off_and_signed_anew_fails_against_a_checkpoint_kept_
     assert!(
         store
             .log()
-            .verify(vec![key().1], None)
+            .verify(vec![key().1], None, |_, _| {})
             .await
             .unwrap()
             .is_whole()
     );
-    let found = store.log().verify(vec![key().1], Some(kept)).await.unwrap();
+    let found = store
+        .log()
+        .verify(vec![key().1], Some(kept), |_, _| {})
+        .await
+        .unwrap();
     assert!(
         found
             .report
@@ -230,7 +236,11 @@ async fn records_announced_and_never_shipped_are_named() {
         })
         .await
         .unwrap();
-    let found = store.log().verify(vec![key().1], None).await.unwrap();
+    let found = store
+        .log()
+        .verify(vec![key().1], None, |_, _| {})
+        .await
+        .unwrap();
     assert!(found.is_whole(), "{found:?}");
     let [withheld] = found.withheld.as_slice() else {
         panic!("{found:?}")
@@ -249,4 +259,28 @@ async fn records_announced_and_never_shipped_are_named() {
     let found = verify(&path).await;
     assert_eq!(found.spools.len(), 1);
     assert_eq!(found.spools[0].seq, 2);
+}
+
+#[tokio::test]
+async fn verifying_tells_now_and_then_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("store"), [7; 16], NOW).unwrap();
+    let what = What::Alarm {
+        message: "one of many".to_owned(),
+    };
+    let events = vec![Event::new(NOW, what, Decision::Noted); 2_500];
+    let many = Unit {
+        events,
+        ..Unit::default()
+    };
+    store.commit(many).await.unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let progress = move |done, all| tell.send((done, all)).unwrap();
+    let verified = store.log().verify(vec![key().1], None, progress).await;
+    assert_eq!(verified.unwrap().report.size, 2_500);
+    let told: Vec<(u64, u64)> = told.iter().collect();
+    assert_eq!(
+        told,
+        [0, 1_000, 2_000, 2_500].map(|done| (done, 2_500)).to_vec()
+    );
 }

@@ -5,12 +5,14 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "this crate is for tests, which may panic"
+    clippy::print_stdout,
+    reason = "this crate is for tests, which may panic and say why they skip"
 )]
 
 pub mod attest_suite;
 pub mod clock;
 pub mod credentials_suite;
+pub mod disk;
 pub mod entropy;
 pub mod keys;
 pub mod machine_suite;
@@ -20,3 +22,4 @@ pub mod person_suite;
 pub mod signer_suite;
 pub mod spool_suite;
 pub mod store_suite;
+pub mod turning_disk;

@@ -22,6 +22,18 @@ pub async fn run<S: Spool + 'static>(mut fresh: impl FnMut() -> S) {
     what_is_shipped_does_not_wait_any_more(&fresh()).await;
     an_event_without_encoding_takes_no_number(&fresh()).await;
     assert!(fresh().retired().is_empty());
+    what_is_to_ship_is_the_spool_by_itself(&fresh()).await;
+}
+
+async fn what_is_to_ship_is_the_spool_by_itself(spool: &impl Spool) {
+    append(spool, 0..2).await;
+    let all = spool.to_ship();
+    assert_eq!(all.len(), 1);
+    let one = all.first().unwrap();
+    assert_eq!(one.head(), spool.head());
+    assert!(one.append(event("by the wrong way")).await.is_err());
+    one.shipped(1).await.unwrap();
+    assert_eq!(spool.unshipped_from(), 1);
 }
 
 /// A spool that is opened again on the same storage goes on where it was. `open` opens it, `close`

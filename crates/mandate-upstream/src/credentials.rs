@@ -102,13 +102,13 @@ impl FileCredentials {
         Ok(pinned.or(named).unwrap_or(&held.config.default_tls).clone())
     }
 
-    /// Reads again what changed: the configuration, certificates, files of secrets. A configuration
+    /// Reads again what changed or could not be read: the configuration, certificates, secrets. A configuration
     /// with mistakes is logged and the former one stays.
     pub async fn refresh(&self) {
         let _alone = self.renewal.lock().await;
         let held = self.held.load_full();
         let renewed = if changed(&held.config.stamps) {
-            self.reload().await
+            self.reload(&held).await
         } else {
             Some(self.reread(&held, Value::is_outdated).await)
         };
@@ -126,7 +126,8 @@ impl FileCredentials {
         self.held.store(Arc::new(renewed));
     }
 
-    /// Keeps everything fresh, for ever: files every 2 s, commands every 5 min. The program runs it
+    /// Keeps everything fresh, for ever: files and commands without a value every 2 s, other commands
+    /// every 5 min. The program runs it
     /// beside the gateway.
     pub async fn keep_fresh(&self) {
         loop {
@@ -138,11 +139,19 @@ impl FileCredentials {
         }
     }
 
-    async fn reload(&self) -> Option<Held> {
+    /// A secret whose source is still the same is renewed as ever: another line of the file is no
+    /// reason to withdraw what a command gave.
+    async fn reload(&self, held: &Held) -> Option<Held> {
         match Config::read(&self.file) {
             Ok(config) => {
                 let config = Arc::new(config);
-                let values = read_all(&config, &*self.env).await;
+                let mut values = read_all(&config, &*self.env).await;
+                for (name, value) in &mut values {
+                    if let Some((source, former)) = held.of_same_source(name, &config) {
+                        let read = std::mem::replace(value, former.clone());
+                        value.renew(source, read);
+                    }
+                }
                 Some(Held { config, values })
             }
             Err(error) => {
@@ -169,11 +178,27 @@ impl FileCredentials {
     }
 }
 
+impl Held {
+    /// The source of a secret and its value here, if `config` maps it to the same one.
+    fn of_same_source<'c>(
+        &self,
+        name: &SecretName,
+        config: &'c Config,
+    ) -> Option<(&'c Source, &Value)> {
+        let source = &config.secrets.get(name)?.source;
+        let former = &self.config.secrets.get(name)?.source;
+        let value = self.values.get(name)?;
+        (source == former).then_some((source, value))
+    }
+}
+
 impl Value {
     fn is_outdated(&self, source: &Source) -> bool {
         match source {
             Source::File(path) => self.secret.is_err() || Stamp::of(path) != self.stamp,
-            Source::Env(_) | Source::Command { .. } => false,
+            // Nothing is served of it meanwhile, so there is no reason to wait for the next run.
+            Source::Command { .. } => self.secret.is_err(),
+            Source::Env(_) => false,
         }
     }
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use mandate_model::Secret;
+use mandate_ports::MIN_SECRET;
 use tokio::io::AsyncReadExt;
 
 use crate::credentials::Lookup;
@@ -28,7 +29,7 @@ pub(crate) struct Yield {
 }
 
 impl Source {
-    /// Reads the value, less one line end. An empty value is none. Errors never show it.
+    /// Reads the value, less one line end. An empty or very short value is none. Errors never show it.
     pub(crate) async fn read(&self, env: &Lookup) -> Result<Yield, String> {
         let (stamp, bytes) = match self {
             Source::File(path) => {
@@ -44,6 +45,11 @@ impl Source {
         let secret = Secret::new(without_line_end(bytes));
         if secret.expose().is_empty() {
             return Err("the value is empty".to_owned());
+        }
+        if secret.expose().len() < MIN_SECRET {
+            return Err(format!(
+                "the value is shorter than {MIN_SECRET} bytes: it could be guessed, and an echo of it not be recognised; use a longer one"
+            ));
         }
         Ok(Yield { secret, stamp })
     }

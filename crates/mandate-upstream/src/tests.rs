@@ -141,16 +141,16 @@ async fn an_empty_or_missing_source_is_unreadable() {
 #[tokio::test]
 async fn a_changed_file_is_read_again_and_a_removed_one_withdraws_the_secret() {
     let folder = TempDir::new().unwrap();
-    let (path, source) = secret_file(&folder, "old", 0o600);
+    let (path, source) = secret_file(&folder, "old-key", 0o600);
     let credentials = with_source(&folder, &source).await;
-    replace(&path, "new");
+    replace(&path, "new-key");
     assert_eq!(
         key(&credentials, RECORDS).await.unwrap(),
-        "old",
+        "old-key",
         "requests never read files"
     );
     credentials.refresh().await;
-    assert_eq!(key(&credentials, RECORDS).await.unwrap(), "new");
+    assert_eq!(key(&credentials, RECORDS).await.unwrap(), "new-key");
     std::fs::remove_file(&path).unwrap();
     credentials.refresh().await;
     assert_eq!(key(&credentials, RECORDS).await, unreadable());
@@ -204,6 +204,60 @@ async fn a_failing_command_keeps_the_former_value() {
     assert_eq!(key(&credentials, RECORDS).await.unwrap(), "second");
     let credentials = with_source(&folder, "command: [/bin/false]").await;
     assert_eq!(key(&credentials, RECORDS).await, unreadable());
+}
+
+#[tokio::test]
+async fn an_unrelated_change_of_the_configuration_keeps_what_a_command_gave() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("answer");
+    std::fs::write(&path, "from-the-vault").unwrap();
+    let source = format!("command: [/bin/cat, {}]", path.display());
+    let credentials = with_source(&folder, &source).await;
+    std::fs::remove_file(&path).unwrap();
+    let file = folder.path().join("gateway.yaml");
+    let key_of = |source: &str| {
+        format!("secrets: {{key: {{{source}, origins: ['{RECORDS}', 'https://b']}}}}")
+    };
+    replace(&file, &key_of(&source));
+    credentials.refresh().await;
+    assert_eq!(
+        key(&credentials, "https://b").await.unwrap(),
+        "from-the-vault"
+    );
+
+    let other = source.replace("/bin/cat", "/usr/bin/cat");
+    replace(&file, &key_of(&other));
+    credentials.refresh().await;
+    assert_eq!(
+        key(&credentials, RECORDS).await,
+        unreadable(),
+        "another source"
+    );
+}
+
+#[tokio::test]
+async fn a_command_without_a_value_is_run_again_at_once() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("answer");
+    let source = format!("command: [/bin/cat, {}]", path.display());
+    let credentials = with_source(&folder, &source).await;
+    assert_eq!(key(&credentials, RECORDS).await, unreadable());
+    std::fs::write(&path, "from-the-vault").unwrap();
+    credentials.refresh().await;
+    assert_eq!(key(&credentials, RECORDS).await.unwrap(), "from-the-vault");
+}
+
+#[tokio::test]
+async fn a_secret_too_short_to_be_recognised_is_refused_with_the_mend() {
+    let folder = TempDir::new().unwrap();
+    let (path, source) = secret_file(&folder, "12345\n", 0o600);
+    let credentials = with_source(&folder, &source).await;
+    assert_eq!(key(&credentials, RECORDS).await, unreadable());
+    let problems = credentials.problems();
+    assert!(problems[0].1.contains("use a longer one"), "{problems:?}");
+    replace(&path, "123456");
+    credentials.refresh().await;
+    assert_eq!(key(&credentials, RECORDS).await.unwrap(), "123456");
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ enum Command {
     Whoami(whoami::Args),
     /// Show the signing keys, or rotate one
     Keys(keys::Args),
-    /// Open, delegate, show and close tasks, as an agent
+    /// Open, delegate, show and close tasks, as an agent; open and cancel them as an operator
     #[command(subcommand)]
     Task(task::Command),
     /// Get an access token for a server workload, as an agent
@@ -177,7 +177,8 @@ Exit codes:
   0  done
   1  refused, or what was checked is not as it should be
   2  the command line is wrong
-  3  done, but not everywhere yet: `suspend` is not effective, `audit verify` found ranges not shipped
+  3  done, but not everywhere yet: `suspend` is not effective, `apply` is not in force at every gateway,
+     `audit verify` found ranges not shipped
   4  the server cannot be reached
   `exec` passes on the exit code of its command (128 + signal if one ended it)
 

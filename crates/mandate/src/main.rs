@@ -21,6 +21,7 @@ mod context;
 mod demo;
 mod failure;
 mod output;
+mod progress;
 mod serve;
 
 use std::process::ExitCode;

@@ -32,11 +32,27 @@ pub(crate) struct Output {
     format: Format,
     stdout: Paint,
     stderr: Paint,
+    /// Standard error is a terminal.
+    watched: bool,
 }
 
 impl Output {
     /// Colour is decided here, once, per stream.
     pub(crate) fn new(format: Format, color: ColorWhen, no_color: bool) -> Self {
+        let terminals = [
+            std::io::stdout().is_terminal(),
+            std::io::stderr().is_terminal(),
+        ];
+        Self::on(format, color, no_color, terminals)
+    }
+
+    /// `terminals`: whether standard output and standard error are.
+    pub(crate) fn on(
+        format: Format,
+        color: ColorWhen,
+        no_color: bool,
+        terminals: [bool; 2],
+    ) -> Self {
         let paint = |terminal: bool| Paint {
             on: match color {
                 ColorWhen::Auto => terminal && !no_color,
@@ -44,11 +60,18 @@ impl Output {
                 ColorWhen::Never => false,
             },
         };
+        let [out, err] = terminals;
         Self {
             format,
-            stdout: paint(std::io::stdout().is_terminal()),
-            stderr: paint(std::io::stderr().is_terminal()),
+            stdout: paint(out),
+            stderr: paint(err),
+            watched: err,
         }
+    }
+
+    /// Whether a person sees how far something is: never where results are JSON.
+    pub(crate) fn shows_progress(&self) -> bool {
+        self.watched && !self.is_json()
     }
 
     /// Whether results are JSON.

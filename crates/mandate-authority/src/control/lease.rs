@@ -8,6 +8,7 @@ use mandate_ports::{Change, GatewayRecord, Unit, Versions};
 use super::{MAX_BODY, OwnUser};
 use crate::Authority;
 use crate::body;
+use crate::gateways::Applied;
 use crate::listen::Connection;
 use crate::problem::Problem;
 
@@ -48,7 +49,11 @@ async fn grant(authority: &Authority, asked: &LeaseRequest) -> Result<LeaseGrant
         ..Unit::default()
     };
     let committed = authority.commit_held(unit).await?;
-    if !authority.granted(&asked.gateway, lease, asked.stops) {
+    let applied = Applied {
+        stops: asked.stops,
+        bundle: asked.bundle,
+    };
+    if !authority.granted(&asked.gateway, lease, applied) {
         return Err(Problem::unavailable());
     }
     Ok(LeaseGrant {

@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use mandate_decide::exchange::{ExchangeError, FormError};
+use mandate_decide::exchange::{AuthenticatedClient, ExchangeError, FormError};
 use serde_json::{Value, json};
 
 use super::Authenticated;
@@ -48,7 +48,7 @@ async fn answer(at: &Connection, request: Request) -> Result<Value, Refused> {
 async fn active(
     at: &Connection,
     world: &World,
-    form: &Authenticated,
+    form: &Authenticated<AuthenticatedClient>,
     token: &str,
 ) -> Result<Option<Value>, Refusal> {
     let now = at.authority.now();

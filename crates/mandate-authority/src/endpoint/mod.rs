@@ -9,12 +9,14 @@ mod tasks;
 
 use axum::Router;
 use axum::routing::{get, post};
-use mandate_decide::exchange::{AuthenticatedClient, ExchangeError, FormError};
+use mandate_decide::exchange::{
+    self, AuthenticatedClient, ExchangeError, FormError, LeavingClient,
+};
 
 use crate::form::{self, Pairs};
 use crate::listen::Connection;
 use crate::problem::Problem;
-use crate::token::{self, Caller, Refused, authenticate, exchange_world};
+use crate::token::{self, Caller, Refused, authenticate, authenticate_leaving, exchange_world};
 use crate::world::World;
 
 pub(crate) use introspect::__path_introspect;
@@ -42,20 +44,48 @@ pub(crate) fn router() -> Router<Connection> {
 }
 
 /// A form whose sender authenticated with a client assertion.
-struct Authenticated {
-    client: AuthenticatedClient,
+struct Authenticated<C> {
+    client: C,
     caller: Caller,
     /// The parameters beside the assertion, each at most once.
     rest: Pairs,
 }
 
-impl Authenticated {
+/// How a client assertion is believed.
+type Believe<C> =
+    fn(&'static str, Option<&str>, &exchange::World<'_>, &World) -> Result<(C, Caller), Refused>;
+
+impl Authenticated<AuthenticatedClient> {
     /// Reads the form and authenticates its sender against `world`.
     async fn read(
         at: &Connection,
         world: &World,
         step: &'static str,
         request: axum::extract::Request,
+    ) -> Result<Self, Refused> {
+        Self::read_as(at, world, step, request, authenticate).await
+    }
+}
+
+impl Authenticated<LeavingClient> {
+    /// Reads the form of somebody who wants to end something that is its own.
+    async fn read_leaving(
+        at: &Connection,
+        world: &World,
+        step: &'static str,
+        request: axum::extract::Request,
+    ) -> Result<Self, Refused> {
+        Self::read_as(at, world, step, request, authenticate_leaving).await
+    }
+}
+
+impl<C> Authenticated<C> {
+    async fn read_as(
+        at: &Connection,
+        world: &World,
+        step: &'static str,
+        request: axum::extract::Request,
+        believe: Believe<C>,
     ) -> Result<Self, Refused> {
         let mut form = form::read(request)
             .await
@@ -66,7 +96,7 @@ impl Authenticated {
         let assertion =
             take(&mut form, "client_assertion").filter(|_| kind.as_deref() == Some(SPIFFE));
         let view = exchange_world(&at.authority, world, live, at.authority.now());
-        let (client, caller) = authenticate(step, assertion.as_deref(), &view, world)?;
+        let (client, caller) = believe(step, assertion.as_deref(), &view, world)?;
         Ok(Self {
             client,
             caller,

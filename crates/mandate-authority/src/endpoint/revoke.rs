@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use mandate_audit::{Decision, Event, What};
-use mandate_decide::exchange::{ActorError, ExchangeError, FormError};
+use mandate_decide::exchange::{ActorError, ExchangeError, FormError, LeavingClient};
 use mandate_model::task::TaskState;
 use mandate_ports::{Change, CommitError, Conflict, Unit};
 
@@ -34,7 +34,7 @@ pub(crate) async fn revoke(State(at): State<Connection>, request: Request) -> Re
 
 async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {
     let world = at.authority.world();
-    let mut form = Authenticated::read(at, &world, "revoke", request).await?;
+    let mut form = Authenticated::read_leaving(at, &world, "revoke", request).await?;
     let Some(token) = form.take("token") else {
         let missing = ExchangeError::Form(FormError::Missing("token"));
         return Err(form.caller.refused(missing.into()));
@@ -57,7 +57,11 @@ async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {
     }
 }
 
-async fn unit(at: &Connection, form: Authenticated, found: &Identified) -> Result<Unit, Refusal> {
+async fn unit(
+    at: &Connection,
+    form: Authenticated<LeavingClient>,
+    found: &Identified,
+) -> Result<Unit, Refusal> {
     let (authority, now) = (&at.authority, at.authority.now());
     let (change, what) = match (found, found.task()) {
         (Identified::Task(_), Some(task)) => {

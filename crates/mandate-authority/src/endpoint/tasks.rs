@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use mandate_audit::{Decision, Event};
 use mandate_decide::exchange::{
-    ActorError, ExchangeError, FormError, SubjectError, VerifiedSubject, verify_task_token,
+    self, ExchangeError, FormError, SubjectError, TaskSubject, verify_task_token,
 };
 use mandate_model::TaskId;
 use mandate_model::task::{Task, TaskState};
@@ -59,7 +59,13 @@ pub(crate) async fn close(State(at): State<Connection>, request: Request) -> Res
 async fn tree(at: &Connection, request: Request) -> Result<TaskTree, Refused> {
     let world = at.authority.world();
     let mut form = Authenticated::read(at, &world, "show", request).await?;
-    match own_task(at, &world, &mut form).await {
+    let line = own_line(at, &world, &mut form).await;
+    let subject = line.and_then(|own| {
+        let subject = own.token.confirm(&own.tasks, &own.view)?;
+        subject.check_actor(&form.client)?;
+        Ok(subject)
+    });
+    match subject {
         Err(why) => Err(form.caller.refused(why)),
         Ok(subject) => {
             let tasks = below(at, subject.task().record.id)
@@ -74,12 +80,20 @@ async fn tree(at: &Connection, request: Request) -> Result<TaskTree, Refused> {
 
 async fn end(at: &Connection, request: Request) -> Result<(), Refused> {
     let world = at.authority.world();
-    let mut form = Authenticated::read(at, &world, "close", request).await?;
-    let task = match own_task(at, &world, &mut form).await {
-        Ok(subject) => match which(at, &mut form, subject.task().record.id).await {
-            Ok(task) => task,
-            Err(why) => return Err(form.caller.refused(why)),
-        },
+    let mut form = Authenticated::read_leaving(at, &world, "close", request).await?;
+    // The bundle is not asked: who may do nothing more in a task may still end it.
+    let line = own_line(at, &world, &mut form).await;
+    let known = line.and_then(|own| {
+        let known = own.token.know(&own.tasks, &own.view)?;
+        known.check_actor(form.client.actor())?;
+        Ok(known)
+    });
+    let task = match known {
+        Ok(known) => which(at, &mut form, known.task().record.id).await,
+        Err(why) => Err(why),
+    };
+    let task = match task {
+        Ok(task) => task,
         Err(why) => return Err(form.caller.refused(why)),
     };
     let (authority, now) = (&at.authority, at.authority.now());
@@ -99,7 +113,11 @@ async fn end(at: &Connection, request: Request) -> Result<(), Refused> {
 }
 
 /// The task to end: the token's, or the one that `task` names below it.
-async fn which(at: &Connection, form: &mut Authenticated, own: TaskId) -> Result<TaskId, Refusal> {
+async fn which<C>(
+    at: &Connection,
+    form: &mut Authenticated<C>,
+    own: TaskId,
+) -> Result<TaskId, Refusal> {
     let Some(text) = form.take("task") else {
         return Ok(own);
     };
@@ -124,34 +142,29 @@ async fn which(at: &Connection, form: &mut Authenticated, own: TaskId) -> Result
     }
 }
 
-/// The task of `token`, if it is live and the caller is the agent in `may_act`.
-async fn own_task(
-    at: &Connection,
-    world: &World,
-    form: &mut Authenticated,
-) -> Result<VerifiedSubject, Refusal> {
+/// A task token, and what the store has for the tasks on its path.
+struct OwnLine<'a> {
+    token: TaskSubject,
+    tasks: Vec<Task>,
+    view: exchange::World<'a>,
+}
+
+/// The task token in `token`, with its tasks. Who may do what with it was not asked yet.
+async fn own_line<'a, C>(
+    at: &'a Connection,
+    world: &'a World,
+    form: &mut Authenticated<C>,
+) -> Result<OwnLine<'a>, Refusal> {
     let missing = ExchangeError::Form(FormError::Missing("token"));
     let token = form.take("token").ok_or(missing)?;
     let live = world.bundle().ok_or(Refusal::NoBundle)?;
     let view = exchange_world(&at.authority, world, live, at.authority.now());
     let token = verify_task_token(&token, &view)?;
-    let line = line_of(&at.authority, &token).await?;
-    if let Some(task) = line.iter().find(|task| task.record.id == token.task()) {
+    let tasks = line_of(&at.authority, &token).await?;
+    if let Some(task) = tasks.iter().find(|task| task.record.id == token.task()) {
         form.caller.in_task(task);
     }
-    let subject = token.confirm(line, &view)?;
-    let (record, pinned) = (&subject.task().record, &subject.task().instance);
-    let client = form.client.actor();
-    if record.may_act != client.sub {
-        return Err(ExchangeError::Actor(ActorError::MayAct).into());
-    }
-    if pinned
-        .as_ref()
-        .is_some_and(|instance| *instance != client.inst)
-    {
-        return Err(ExchangeError::Actor(ActorError::Pinned).into());
-    }
-    Ok(subject)
+    Ok(OwnLine { token, tasks, view })
 }
 
 async fn below(at: &Connection, task: TaskId) -> Result<Vec<Task>, Refusal> {

@@ -11,7 +11,7 @@ use mandate_ports::PeerProcess;
 
 use crate::Authority;
 
-pub use serve::Door;
+pub use serve::{Door, PublicSocket};
 pub(crate) use serve::{NO_OPERATOR, Socket, serve};
 pub use unix::Access;
 pub(crate) use unix::bind;

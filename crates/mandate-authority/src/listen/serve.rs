@@ -13,8 +13,10 @@ use mandate_policy::decl::Right;
 use mandate_policy::{OperatorDenial, OperatorIdentity};
 use mandate_ports::PeerProcess;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::{Accept, TlsAcceptor};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,13 +61,34 @@ impl Door {
     }
 }
 
-/// A socket that accepts.
+/// The socket of [`Door::Public`].
 #[derive(Debug)]
+pub struct PublicSocket {
+    /// Bound and listening.
+    pub socket: std::net::TcpListener,
+    /// Certificates; without them it speaks plain HTTP, which belongs on loopback. ALPN is set here.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+/// A socket that accepts.
 pub(crate) enum Socket {
-    /// TCP, plain. TLS is put in front of it.
-    Tcp(TcpListener),
+    /// TCP, plain or with TLS.
+    Tcp(TcpListener, Option<TlsAcceptor>),
     /// A Unix socket, whose peers the kernel names.
     Unix(UnixListener),
+}
+
+impl PublicSocket {
+    /// Ready to accept.
+    pub(crate) fn taken(self) -> io::Result<Socket> {
+        let tls = self.tls.map(|config| {
+            let mut config = (*config).clone();
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        });
+        self.socket.set_nonblocking(true)?;
+        Ok(Socket::Tcp(TcpListener::from_std(self.socket)?, tls))
+    }
 }
 
 /// Serves `router` at `socket` until `stop`; then lets open requests end for a while.
@@ -86,7 +109,7 @@ pub(crate) async fn serve(
     };
     let accepting = async {
         match socket {
-            Socket::Tcp(listener) => hall.network(&listener).await,
+            Socket::Tcp(listener, tls) => hall.network(&listener, tls.as_ref()).await,
             Socket::Unix(listener) => hall.machine(&listener).await,
         }
     };
@@ -109,7 +132,7 @@ struct Hall {
 
 impl Hall {
     /// A network address proves nothing, so all share the places.
-    async fn network(&self, listener: &TcpListener) {
+    async fn network(&self, listener: &TcpListener, tls: Option<&TlsAcceptor>) {
         let permits = Arc::new(Semaphore::new(self.door.connections()));
         while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
             match listener.accept().await {
@@ -117,11 +140,31 @@ impl Hall {
                     // What it saves is a moment; what the system says about it matters to nobody.
                     let _ = stream.set_nodelay(true);
                     let origin = Origin::Network(address);
-                    self.receive(Box::new(stream), origin, permit, Patience::LONG);
+                    match tls {
+                        Some(tls) => self.shake_hands(tls.accept(stream), origin, permit),
+                        None => self.receive(Box::new(stream), origin, permit, Patience::LONG),
+                    }
                 }
                 Err(why) => self.pause(&why).await,
             }
         }
+    }
+
+    /// Talks with a peer once TLS is agreed on; it has its place from before that.
+    fn shake_hands<T: Send + 'static>(&self, accept: Accept<TcpStream>, origin: Origin, place: T) {
+        let hall = self.clone();
+        self.tracker.spawn(async move {
+            let patience = Patience::LONG;
+            let accepted = tokio::select! {
+                () = hall.stop.cancelled() => return,
+                accepted = tokio::time::timeout(patience.head, accept) => accepted,
+            };
+            match accepted {
+                Ok(Ok(stream)) => hall.receive(Box::new(stream), origin, place, patience),
+                Ok(Err(why)) => tracing::debug!(%why, "a TLS handshake failed"),
+                Err(_late) => tracing::debug!("a TLS handshake took too long"),
+            }
+        });
     }
 
     /// Each user of the machine has places of its own. One that finds none is not waited for: the

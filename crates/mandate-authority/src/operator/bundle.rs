@@ -1,5 +1,7 @@
 //! Bundles: look, check, apply, go back.
 
+use std::time::Duration;
+
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use mandate_audit::What;
@@ -18,6 +20,7 @@ use crate::body;
 use crate::bundle;
 use crate::listen::Connection;
 use crate::problem::Problem;
+use crate::rollout;
 
 /// Files of a bundle.
 #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
@@ -38,6 +41,9 @@ pub(crate) struct Apply {
     /// The version that the plan was made against; 0 where none is live.
     #[schema(value_type = u64)]
     base: BundleVersion,
+    /// How long to wait until every gateway decides by it, in milliseconds, at most 60000; not at all by default.
+    #[serde(default)]
+    wait_ms: u64,
 }
 
 /// A version to apply again.
@@ -50,6 +56,9 @@ pub(crate) struct Back {
     /// The version that is live as far as the operator knows.
     #[schema(value_type = u64)]
     base: BundleVersion,
+    /// As in `Apply`.
+    #[serde(default)]
+    wait_ms: u64,
 }
 
 /// A bundle's files; the live one's by default.
@@ -134,7 +143,8 @@ pub(crate) async fn apply(
 ) -> Result<Response, Problem> {
     Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
     let asked: Apply = body::json(request, MAX_BODY).await?;
-    make_live(&at, asked.files, asked.base, None).await
+    let live = make_live(&at, asked.files, asked.base, None).await?;
+    Ok(live.answer(&at.authority, asked.wait_ms).await)
 }
 
 /// Makes an earlier bundle live again, as a new version.
@@ -156,7 +166,30 @@ pub(crate) async fn back(
     let asked: Back = body::json(request, 4096).await?;
     let (_, record) = stored(&at.authority, Some(asked.version)).await?;
     let back_to = Some(asked.version);
-    make_live(&at, record.files, asked.base, back_to).await
+    let live = make_live(&at, record.files, asked.base, back_to).await?;
+    Ok(live.answer(&at.authority, asked.wait_ms).await)
+}
+
+/// A bundle that is committed.
+struct MadeLive {
+    version: BundleVersion,
+    digest: String,
+    warnings: Vec<Mistake>,
+}
+
+impl MadeLive {
+    /// Waits for the gateways, as long as was asked for. An operator who goes away changes nothing.
+    async fn answer(self, authority: &Authority, wait_ms: u64) -> Response {
+        let limit = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
+        let rollout = rollout::follow(authority, self.version, limit).await;
+        body::answer(&json!({
+            "version": self.version,
+            "digest": self.digest,
+            "warnings": self.warnings,
+            "effective": rollout.effective,
+            "gateways": rollout.gateways,
+        }))
+    }
 }
 
 async fn make_live(
@@ -164,7 +197,7 @@ async fn make_live(
     mut files: Vec<(String, String)>,
     base: BundleVersion,
     back_to: Option<BundleVersion>,
-) -> Result<Response, Problem> {
+) -> Result<MadeLive, Problem> {
     let authority = &at.authority;
     let loaded = load(authority, &files)?;
     let world = authority.refresh().await?;
@@ -207,11 +240,11 @@ async fn make_live(
         return Err(Problem::conflict("bundle", detail));
     }
     let committed = authority.commit(unit).await?;
-    Ok(body::answer(&json!({
-        "version": committed.versions().bundle,
-        "digest": digest,
-        "warnings": loaded.warnings,
-    })))
+    Ok(MadeLive {
+        version: committed.versions().bundle,
+        digest,
+        warnings: loaded.warnings,
+    })
 }
 
 fn load(authority: &Authority, files: &[(String, String)]) -> Result<Loaded, Problem> {
@@ -251,3 +284,5 @@ fn say(plan: &Plan) -> PlanInWords {
 fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
     items.into_iter().map(|item| item.to_string()).collect()
 }
+
+const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use mandate_audit::{Decision, Event, What};
 use mandate_model::{OperatorName, Principal};
 use mandate_policy::decl::Right;
-use mandate_policy::{OperatorDenial, OperatorIdentity, Target};
+use mandate_policy::{BOOTSTRAP, OperatorDenial, OperatorIdentity, Target};
 
 use super::rights::is_user;
 use crate::Authority;
@@ -243,5 +243,3 @@ async fn record_refusal(
         Err(why) => why.into(),
     }
 }
-
-const BOOTSTRAP: &str = "bootstrap";

@@ -5,6 +5,7 @@ mod caller;
 mod gateways;
 mod keys;
 mod log;
+mod open;
 mod query;
 mod resume;
 mod rights;
@@ -23,6 +24,7 @@ pub(crate) use bundle::{__path_apply, __path_back, __path_check, __path_show};
 pub(crate) use gateways::__path_accept_epoch;
 pub(crate) use keys::{__path_list, __path_rotate};
 pub(crate) use log::{__path_consistency, __path_entries, __path_inclusion, __path_search};
+pub(crate) use open::__path_open;
 pub(crate) use resume::__path_resume;
 pub(crate) use status::__path_status;
 pub(crate) use suspend::{__path_suspend, __path_suspensions};
@@ -39,6 +41,7 @@ pub(crate) fn router() -> Router<Connection> {
         .route("/operator/v1/bundle/check", post(bundle::check))
         .route("/operator/v1/bundle/apply", post(bundle::apply))
         .route("/operator/v1/bundle/back", post(bundle::back))
+        .route("/operator/v1/tasks", post(open::open))
         .route("/operator/v1/tasks/{id}", get(tasks::task))
         .route("/operator/v1/tasks/{id}/cancel", post(tasks::cancel))
         .route("/operator/v1/log/search", get(log::search))

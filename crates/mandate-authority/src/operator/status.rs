@@ -43,7 +43,7 @@ pub(crate) async fn status(State(at): State<Connection>) -> Result<Response, Pro
 
 fn gateways(authority: &Authority) -> Vec<Value> {
     let view = authority.gateways().view(authority.boot());
-    let gateway = |g: &crate::gateways::GatewayView| json!({"id": g.id, "stops": g.stops, "leased": g.leased, "streaming": g.streaming});
+    let gateway = |g: &crate::gateways::GatewayView| json!({"id": g.id, "stops": g.stops, "bundle": g.bundle, "leased": g.leased, "streaming": g.streaming});
     view.iter().map(gateway).collect()
 }
 

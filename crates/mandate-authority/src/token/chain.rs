@@ -1,12 +1,13 @@
 //! The steps of each exchange in order, each with what the shell must load for it.
 
 use mandate_decide::exchange::{
-    self, AuthenticatedClient, Evident, Fresh, Grant, Open, OpenSubject, ParsedExchange, Person,
-    Resume, Step, TaskSubject, VerifiedSubject,
+    self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, IdentifiedClient,
+    LeavingClient, Open, OpenSubject, ParsedExchange, Person, Resume, Step, TaskSubject,
+    VerifiedSubject,
 };
 use mandate_model::task::Task;
 use mandate_model::{SpiffeId, TaskId, Timestamp};
-use mandate_ports::{Evidence, PeerProcess};
+use mandate_ports::{Evidence, PeerProcess, PersonRefusal};
 
 use super::refusal::{Caller, Refusal, Refused};
 use crate::Authority;
@@ -50,9 +51,30 @@ pub(crate) fn authenticate(
     view: &exchange::World<'_>,
     world: &World,
 ) -> Result<(AuthenticatedClient, Caller), Refused> {
+    known(step, assertion, view, world, IdentifiedClient::admit)
+}
+
+/// Authenticates a client that wants to end something: as [`authenticate`], but its type need not be
+/// declared any more.
+pub(crate) fn authenticate_leaving(
+    step: &'static str,
+    assertion: Option<&str>,
+    view: &exchange::World<'_>,
+    world: &World,
+) -> Result<(LeavingClient, Caller), Refused> {
+    known(step, assertion, view, world, IdentifiedClient::leave)
+}
+
+fn known<'w, C>(
+    step: &'static str,
+    assertion: Option<&str>,
+    view: &exchange::World<'w>,
+    world: &World,
+    admit: impl FnOnce(IdentifiedClient, &exchange::World<'w>) -> Result<C, ExchangeError>,
+) -> Result<(C, Caller), Refused> {
     let identified = exchange::identify(assertion, view).map_err(Refused::early)?;
     let caller = Caller::client(step, &identified, world);
-    match identified.admit(view) {
+    match admit(identified, view) {
         Ok(client) => Ok((client, caller)),
         Err(why) => Err(caller.refused(why.into())),
     }
@@ -171,12 +193,18 @@ impl Chain<'_> {
         let OpenSubject::IdToken(token) = &open.subject else {
             return Ok(None);
         };
-        let provider = exchange::user_provider(client, open, &self.view())?;
         let people = &self.at.authority.ports().people;
-        let token = people
-            .verify(&provider, token, &self.live.bundle, self.now)
-            .await?;
-        Ok(Some(Person { provider, token }))
+        let mut refusal = None;
+        for provider in exchange::user_providers(client, open, token, &self.view())? {
+            let verified = people.verify(&provider, token, &self.live.bundle, self.now);
+            match verified.await {
+                Ok(token) => return Ok(Some(Person { provider, token })),
+                // A provider that could not be asked might have let it pass.
+                Err(why) if matches!(why, PersonRefusal::Unavailable(_)) => refusal = Some(why),
+                Err(why) => refusal = refusal.or(Some(why)),
+            }
+        }
+        Err(refusal.map_or(Refusal::Unavailable, Refusal::from))
     }
 
     async fn subject(&self, token: &str, caller: &mut Caller) -> Result<VerifiedSubject, Refusal> {
@@ -186,7 +214,7 @@ impl Chain<'_> {
         if let Some(task) = line.iter().find(|task| task.record.id == token.task()) {
             caller.in_task(task);
         }
-        let subject = token.confirm(line, &view)?;
+        let subject = token.confirm(&line, &view)?;
         caller.shows(subject.token());
         Ok(subject)
     }

@@ -8,6 +8,7 @@
 //! (B4). A refusal takes the same road: it is recorded before it is sent.
 
 mod chain;
+mod issue;
 mod refusal;
 mod reply;
 
@@ -16,11 +17,12 @@ use axum::response::Response;
 use mandate_decide::exchange::{Fresh, ParsedExchange, Step, parse};
 use mandate_model::stop::Subject;
 use mandate_model::{TaskId, TokenId};
-use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, KeyState, SignerError, Unit};
+use mandate_ports::KeyState;
 
 use crate::form;
 use crate::listen::Connection;
-pub(crate) use chain::{authenticate, exchange_world, line_of};
+pub(crate) use chain::{authenticate, authenticate_leaving, exchange_world, line_of};
+pub(crate) use issue::{Issued, NotIssued, issue};
 pub(crate) use refusal::{Caller, Refusal, Refused};
 
 /// Exchanges.
@@ -86,66 +88,14 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
         fresh,
     };
     let (grant, caller) = chain.decide(parsed).await?;
-    let now = chain.now;
-    let purpose = if grant.is_svid() {
-        KeyPurpose::Svid
-    } else {
-        KeyPurpose::Oauth
-    };
-    let signer = &authority.ports().signer;
-    let Some(key) = signer
-        .current(purpose)
-        .ok()
-        .filter(|key| world.may_sign(key))
-    else {
-        return Ok(None);
-    };
-    let sign = |input: &[u8]| signer.sign(&key, input).map(|signed| signed.signature);
-    let sealed = match grant.seal::<SignerError>(&key, &world.keys.set, now, sign) {
-        Ok(sealed) => sealed,
-        Err(why) => {
-            tracing::error!(%why, "a grant could not be sealed");
-            return Err(Refused::unavailable());
-        }
-    };
-    let mut sealed = sealed;
-    let parts = sealed.take_parts();
-    // What was loaded for the decision can have taken long, and things expire.
-    let at_commit = authority.now();
-    if at_commit.since(now) > STALE {
-        return Ok(None);
-    }
-    let unit = Unit {
-        expect: Some(world.versions),
-        live_tasks: parts
-            .live_tasks
-            .into_iter()
-            .map(|task| (task, at_commit))
-            .collect(),
-        shown_tokens: caller.shown().to_vec(),
-        changes: parts.effects.into_iter().map(change).collect(),
-        events: parts.events,
-    };
-    match authority.commit(unit).await {
-        Ok(receipted) => {
+    match issue(authority, &world, grant, chain.now, caller.shown()).await {
+        Ok(issued) => {
             authority.metrics().issued(kind_of(&parsed.step));
-            Ok(Some(reply::granted(&sealed, &receipted, authority.now())))
+            Ok(Some(reply::granted(&issued, authority.now())))
         }
-        Err(CommitError::Conflict(Conflict::Versions(_))) => Ok(None),
-        Err(CommitError::Conflict(why)) => Err(caller.refused(Refusal::of_conflict(why))),
-        Err(CommitError::Store(_)) => Err(Refused::unavailable()),
-    }
-}
-
-/// The port's word for what a grant asks of the store.
-fn change(effect: mandate_decide::exchange::Effect) -> Change {
-    use mandate_decide::exchange::Effect;
-    match effect {
-        Effect::OpenTask(task) => Change::OpenTask(task),
-        Effect::DelegateTask(task) => Change::DelegateTask(task),
-        Effect::PinInstance { task, instance } => Change::PinInstance { task, instance },
-        Effect::ReserveAccesses { task, count } => Change::ReserveAccesses { task, count },
-        Effect::UseOnce { scope, id, until } => Change::UseOnce { scope, id, until },
+        Err(NotIssued::Moved) => Ok(None),
+        Err(NotIssued::Conflict(why)) => Err(caller.refused(Refusal::of_conflict(why))),
+        Err(NotIssued::Unavailable) => Err(Refused::unavailable()),
     }
 }
 
@@ -186,7 +136,5 @@ impl crate::world::World {
 }
 
 /// How often an exchange begins again because the world moved.
-const ROUNDS: usize = 12;
-/// A decision that took longer than this is made again before it is committed.
-const STALE: std::time::Duration = std::time::Duration::from_secs(1);
+pub(crate) const ROUNDS: usize = 12;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);

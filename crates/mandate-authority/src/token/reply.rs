@@ -1,16 +1,16 @@
-//! Answers of the token endpoint. One that hands out a token asks for the receipt.
+//! Answers of the token endpoint. One that hands out a token asks for what was issued, with its receipt.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use mandate_decide::exchange::{OauthError, Sealed};
+use mandate_decide::exchange::OauthError;
 use mandate_model::Timestamp;
 
-use crate::commit::Receipted;
+use super::issue::Issued;
 use crate::problem::RETRY_AFTER;
 
 /// The token, now that its records are durable (P4).
-pub(super) fn granted(sealed: &Sealed, _durable: &Receipted, now: Timestamp) -> Response {
-    plain(StatusCode::OK, &sealed.response(now))
+pub(super) fn granted(issued: &Issued, now: Timestamp) -> Response {
+    plain(StatusCode::OK, &issued.response(now))
 }
 
 /// An error (RFC 6749 §5.2).

@@ -1,14 +1,14 @@
 //! An authority at work: real store, real sockets, the kernel's word on peers; keys and evidence
 //! are the test's, and so is the clock.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_attest::{OidcOptions, OidcPersonVerifier, PasswdUsers};
 use mandate_audit::Event;
-use mandate_authority::{Authority, Config, Door, Doors, Ports};
+use mandate_authority::{Authority, Config, Doors, Ports, PublicSocket};
 use mandate_decide::Lifetimes;
 use mandate_model::{Timestamp, TrustDomain};
 use mandate_ports::{Clock, LogReader, StateReader};
@@ -119,10 +119,11 @@ impl Lab {
         let authority = Authority::open(config, ports, &mut registry).await.unwrap();
         keys.load(&store.keys().await.unwrap());
         let signer = tokio::spawn(follow(keys, store.clone(), authority.clone()));
-        let any = Some("127.0.0.1:0".parse().unwrap());
-        let doors = Doors::open(&authority, any, any).await.unwrap();
-        let address = |door| doors.address(door).unwrap();
-        let (public, observe) = (address(Door::Public), address(Door::Observe));
+        let bound = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [public, observe] = bound.each_ref().map(|door| door.local_addr().unwrap());
+        let [socket, for_observe] = bound;
+        let for_public = PublicSocket { socket, tls: None };
+        let doors = Doors::open(&authority, Some(for_public), Some(for_observe)).unwrap();
         let stop = CancellationToken::new();
         let served = tokio::spawn({
             let (authority, stop) = (authority.clone(), stop.clone());

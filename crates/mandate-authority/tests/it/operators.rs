@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::client::Lines;
+use crate::control::{lease, versions};
 use crate::lab::{Lab, agent, reading};
 
 const ALL_RIGHTS: &str =
     "rights: [suspend, resume, apply, upstreams, tasks, tokens, audit, keys, gateways, inspect]";
 
 /// One more operator's declaration.
-fn operator(name: &str, uid: &str, rights: &str) -> String {
+pub(crate) fn operator(name: &str, uid: &str, rights: &str) -> String {
     format!(
         "\n---\napiVersion: mandate.dev/v1alpha1\nkind: Operator\nmetadata: {{name: {name}}}\n\
          spec: {{uid: {uid}, {rights}}}\n"
@@ -42,6 +44,73 @@ async fn a_bundle_is_applied_against_the_version_that_the_operator_saw_and_goes_
         .into_iter()
         .filter(|e| e.what.kind() == "bundle_applied");
     assert_eq!(applied.count(), 3);
+}
+
+/// `apply` of what is live already, as version 2, which waits for gateways.
+fn applied_again(lab: &Lab, wait_ms: u64) -> serde_json::Value {
+    json!({"files": [["bundle.yaml", lab.bundle()]], "base": 1, "wait_ms": wait_ms})
+}
+
+const APPLY: &str = "/operator/v1/bundle/apply";
+
+#[tokio::test]
+async fn a_bundle_is_in_force_once_every_gateway_with_a_lease_says_that_it_has_it() {
+    let lab = Lab::new().await;
+    let old = versions(&lab).await;
+    lab.control("/control/v1/lease", &lease("g-1", &old))
+        .await
+        .expect(200);
+    let mut lines = Lines::open(
+        &lab.socket("control.sock"),
+        "/control/v1/stream?gateway=g-1",
+    )
+    .await;
+    let has_it = async {
+        loop {
+            let message = lines.next().await.unwrap();
+            if message["message"] == "bundle" && message["version"] == 2 {
+                break;
+            }
+        }
+        let new = versions(&lab).await;
+        lab.control("/control/v1/lease", &lease("g-1", &new)).await
+    };
+    let body = applied_again(&lab, 60_000);
+    let (answer, leased) = tokio::join!(lab.operator(APPLY, &body), has_it);
+    leased.expect(200);
+    let answer = answer.expect(200);
+    assert_eq!(
+        (&answer["version"], &answer["effective"]),
+        (&json!(2), &json!(true))
+    );
+    let gateway = &answer["gateways"][0];
+    assert_eq!(
+        (&gateway["id"], &gateway["bundle"]),
+        (&json!("g-1"), &json!(2))
+    );
+    assert!(gateway["after_ms"].is_u64(), "{gateway}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_has_not_applied_a_bundle_in_time_is_named() {
+    let lab = Lab::new().await;
+    let old = versions(&lab).await;
+    for gateway in ["g-1", "g-2"] {
+        lab.control("/control/v1/lease", &lease(gateway, &old))
+            .await
+            .expect(200);
+    }
+    let answer = lab
+        .operator(APPLY, &applied_again(&lab, 0))
+        .await
+        .expect(200);
+    assert_eq!(answer["effective"], false);
+    let expected = json!([
+        {"id": "g-1", "effective": false, "bundle": 1},
+        {"id": "g-2", "effective": false, "bundle": 1},
+    ]);
+    assert_eq!(answer["gateways"], expected);
+    assert_eq!(versions(&lab).await["bundle"], 2, "it is live all the same");
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use http::header::{self, HeaderMap, HeaderName};
 use mandate_policy::decl::{Credential, ServerWorkload};
 
+use super::target::Ambiguous;
+
 /// The fields that `server` gets of `received`.
 pub fn headers_as_sent(received: &HeaderMap, server: &ServerWorkload) -> HeaderMap {
     let named = named_by_connection(received);
@@ -32,14 +34,21 @@ pub fn named_by_connection(headers: &HeaderMap) -> BTreeSet<String> {
 }
 
 /// The target as it goes out, but for the credential: where that is a parameter, an agent's own of
-/// that name is taken out, so that no upstream can prefer it and no decision is made on it.
-pub fn target_as_sent(target: String, server: &ServerWorkload) -> String {
+/// that name is taken out, so that no upstream can prefer it and no decision is made on it. Some servers
+/// end a parameter at `;` too, where others read on: nobody can tell then which parameters there are.
+pub fn target_as_sent(target: String, server: &ServerWorkload) -> Result<String, Ambiguous> {
     match &server.credential {
-        Credential::Query { name, .. } => without_parameter(&target, name),
+        Credential::Query { name, .. } => {
+            let query = target.split_once('?').map_or("", |(_, query)| query);
+            if query.contains(';') {
+                return Err(Ambiguous::Query);
+            }
+            Ok(without_parameter(&target, name))
+        }
         Credential::Header { .. }
         | Credential::Basic { .. }
         | Credential::MandateToken
-        | Credential::None => target,
+        | Credential::None => Ok(target),
     }
 }
 
@@ -48,11 +57,7 @@ fn without_parameter(target: &str, name: &str) -> String {
         return target.to_owned();
     };
     let is_another = |pair: &&str| {
-        let key = pair
-            .split(['=', ';'])
-            .next()
-            .unwrap_or_default()
-            .replace('+', " ");
+        let key = pair.split('=').next().unwrap_or_default().replace('+', " ");
         let key = percent_encoding::percent_decode_str(&key).decode_utf8_lossy();
         !pair.is_empty() && !key.eq_ignore_ascii_case(name)
     };

@@ -157,7 +157,7 @@ fn token(
         events: Vec::new(),
         template: Event {
             server: Some(server.name.clone()),
-            ..template(client, task, world)
+            ..template(Some(client.actor()), task, world)
         },
     })
 }

@@ -50,6 +50,16 @@ impl AuthenticatedClient {
         self.assertion == token
     }
 
+    fn check_stops(&self, world: &World<'_>) -> Result<(), ExchangeError> {
+        let lineage = Lineage {
+            actors: std::slice::from_ref(&self.actor),
+            keys: std::slice::from_ref(&self.key),
+            tokens: std::slice::from_ref(&self.token),
+            ..Lineage::NONE
+        };
+        Ok(world.stops.check(&lineage)?)
+    }
+
     /// Its declaration.
     pub(super) fn declaration<'a>(
         &self,
@@ -77,16 +87,27 @@ impl IdentifiedClient {
 
     /// Checks that its type is declared and that nothing about it is stopped.
     pub fn admit(self, world: &World<'_>) -> Result<AuthenticatedClient, ExchangeError> {
-        let client = self.0;
-        declared(&client.actor, world)?;
-        let lineage = Lineage {
-            actors: std::slice::from_ref(&client.actor),
-            keys: std::slice::from_ref(&client.key),
-            tokens: std::slice::from_ref(&client.token),
-            ..Lineage::NONE
-        };
-        world.stops.check(&lineage)?;
-        Ok(client)
+        declared(&self.0.actor, world)?;
+        self.0.check_stops(world)?;
+        Ok(self.0)
+    }
+
+    /// Checks that nothing about it is stopped. Its type need not be declared any more: who wants to
+    /// end what it has, needs to be allowed nothing.
+    pub fn leave(self, world: &World<'_>) -> Result<LeavingClient, ExchangeError> {
+        self.0.check_stops(world)?;
+        Ok(LeavingClient(self.0))
+    }
+}
+
+/// An agent whose JWT-SVID held, and not suspended: it may end what is its own, and nothing else.
+#[derive(Debug, Clone)]
+pub struct LeavingClient(AuthenticatedClient);
+
+impl LeavingClient {
+    /// The agent.
+    pub fn actor(&self) -> &ActorLevel {
+        &self.0.actor
     }
 }
 

@@ -48,11 +48,12 @@ pub fn delegate(
         id: fresh.task,
         parent: Some(subject.task().record.id),
         mandate,
-        delegator: client.actor().clone(),
+        delegator: client.actor().clone().into(),
         may_act: child.id.clone(),
     };
     let task = child_task(client, subject.task(), record, world)?;
-    let mut grant = task_grant(client, &task, task.record.mandate.clone(), world, fresh)?;
+    let asker = Some(client.actor());
+    let mut grant = task_grant(asker, &task, task.record.mandate.clone(), world, fresh)?;
     grant.live_tasks = vec![subject.task().record.id];
     grant.events = vec![delegated(client, &task, world)];
     grant.effects = vec![Effect::DelegateTask(Box::new(task))];
@@ -133,6 +134,6 @@ fn delegated(client: &AuthenticatedClient, task: &Task, world: &World<'_>) -> Ev
     let noted = record(what, Decision::Allowed, world.now, bundle, stops);
     Event {
         what: noted.what,
-        ..template(client, task, world)
+        ..template(Some(client.actor()), task, world)
     }
 }

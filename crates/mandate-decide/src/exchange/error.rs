@@ -138,6 +138,11 @@ pub enum ActorError {
     /// Only the delegator may do this.
     #[error("only the agent that delegated or opened the task may resume it")]
     NotDelegator,
+    /// An operator opened the task, and no instance has taken the opener's place.
+    #[error(
+        "an operator opened the task and nobody has used it yet: show the token that the operator handed out"
+    )]
+    Unused,
     /// A hosted agent cannot host.
     #[error("a hosted agent cannot vouch for another one")]
     Nested,
@@ -152,6 +157,9 @@ pub enum GrantError {
     /// No task policy lets this agent open this.
     #[error("{0}")]
     Open(String),
+    /// The operator who opened the task may not open tasks any more.
+    #[error("operator `{0}`, who opened the task, has no right `tasks` any more")]
+    Operator(String),
     /// The mandate names what the bundle does not declare.
     #[error("{0}")]
     Undeclared(String),
@@ -239,6 +247,7 @@ impl ExchangeError {
                 ActorError::Pinned => "actor.pinned",
                 ActorError::NotClient => "actor.not_client",
                 ActorError::NotDelegator => "actor.not_delegator",
+                ActorError::Unused => "actor.unused",
                 ActorError::Nested => "actor.nested",
             },
             ExchangeError::Grant(e) => e.rule(),
@@ -277,6 +286,7 @@ impl GrantError {
         match self {
             GrantError::Widening(_) => "mandate.widening",
             GrantError::Open(_) => "task_policy",
+            GrantError::Operator(_) => "task.operator",
             GrantError::Undeclared(_) => "mandate.undeclared",
             GrantError::Spawn(_) => "may_spawn",
             GrantError::NeverExercised { .. } => "mandate.never_exercised",
@@ -303,6 +313,7 @@ impl GrantError {
             | GrantError::Empty => "invalid_authorization_details",
             GrantError::NoLife
             | GrantError::Open(_)
+            | GrantError::Operator(_)
             | GrantError::Depth(_)
             | GrantError::Host(_) => "invalid_request",
             GrantError::NoSuchResource

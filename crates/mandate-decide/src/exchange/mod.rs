@@ -11,6 +11,7 @@ mod delegate;
 mod error;
 mod grant;
 mod open;
+mod operator;
 mod parse;
 mod renew;
 mod subject;
@@ -22,19 +23,20 @@ use mandate_token::{Issuer, KeySet};
 
 pub use access::access;
 pub use attest::{Evident, attest, attest_hosted};
-pub use client::{AuthenticatedClient, IdentifiedClient, authenticate, identify};
+pub use client::{AuthenticatedClient, IdentifiedClient, LeavingClient, authenticate, identify};
 pub use delegate::delegate;
 pub use error::{
     ActorError, ClientError, ExchangeError, FormError, GrantError, OauthError, SubjectError,
 };
 pub use grant::{Effect, Grant, Parts, SealError, Sealed};
-pub use open::{Person, open, user_provider};
+pub use open::{Person, open, user_providers};
+pub use operator::{OperatorOpen, open_by_operator};
 pub use parse::{
     ClaimedTrigger, Delegate, Open, OpenSubject, ParsedExchange, RequestDetails, Resume, Step,
     parse,
 };
 pub use renew::{renew, resume_by_opener, resume_by_parent};
-pub use subject::{TaskSubject, VerifiedSubject, verify_task_token};
+pub use subject::{KnownTask, TaskSubject, VerifiedSubject, verify_task_token};
 
 use crate::Lifetimes;
 

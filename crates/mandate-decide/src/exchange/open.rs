@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use mandate_audit::{Decision, Event, What};
-use mandate_model::ProviderName;
-use mandate_model::mandate::{Budget, Mandate, MandateRequest, narrow};
+use mandate_model::mandate::{Budget, Entries, Mandate, MandateRequest, narrow};
 use mandate_model::task::{Task, TaskChain, TaskPath, TaskRecord, TaskState, WireMandate};
-use mandate_policy::decl::{TaskPolicy, TriggerRule};
+use mandate_model::{ActorLevel, InstanceId, ProviderName};
+use mandate_policy::decl::ProviderKind;
 use mandate_policy::{Ceiling, OpenRequest, TriggerEvidence};
-use mandate_token::IdToken;
+use mandate_token::{IdToken, UnverifiedIdToken};
 
 use super::error::{ExchangeError, FormError, GrantError, SubjectError};
 use super::grant::record;
@@ -26,27 +26,46 @@ pub struct Person {
     pub token: IdToken,
 }
 
-/// The provider whose ID token would begin this task; the shell verifies the token against it, and
+/// The providers whose ID tokens could begin this task; the shell verifies `token` against them, and
 /// against no address that the token names.
-pub fn user_provider(
+///
+/// Those of the issuer that it says it is of: more than one only where they differ in audience, and
+/// then it holds for one of them at most. Where there is none of that issuer it is one that refuses.
+pub fn user_providers(
     client: &AuthenticatedClient,
     open: &Open,
+    token: &str,
     world: &World<'_>,
-) -> Result<ProviderName, ExchangeError> {
+) -> Result<Vec<ProviderName>, ExchangeError> {
     let purpose = purpose(&open.details)?;
-    let provider = |policy: &'_ TaskPolicy| match &policy.trigger {
-        TriggerRule::User(rule) => Some(rule.provider.clone()),
-        TriggerRule::Schedule(_) | TriggerRule::Event(_) | TriggerRule::Operator => None,
+    let policies = policies_for(client.agent(), purpose, world);
+    let declared: Vec<&ProviderName> = policies.filter_map(|p| p.trigger.provider()).collect();
+    let Some(first) = declared.first() else {
+        let why = format!(
+            "no task policy lets a person begin a task of `{}` for this purpose",
+            client.agent()
+        );
+        return Err(ExchangeError::Grant(GrantError::Open(why)));
     };
-    policies_for(client.agent(), purpose, world)
-        .find_map(provider)
-        .ok_or_else(|| {
-            let why = format!(
-                "no task policy lets a person begin a task of `{}` for this purpose",
-                client.agent()
-            );
-            ExchangeError::Grant(GrantError::Open(why))
-        })
+    let unverified = UnverifiedIdToken::parse(token).ok();
+    let claimed = unverified.as_ref().and_then(|t| t.untrusted_issuer());
+    let of_issuer = |name: &&&ProviderName| issuer_of(name, world) == claimed;
+    let mut named: Vec<ProviderName> = declared
+        .iter()
+        .filter(of_issuer)
+        .map(|name| (*name).clone())
+        .collect();
+    if named.is_empty() {
+        named.push((*first).clone());
+    }
+    Ok(named)
+}
+
+fn issuer_of<'a>(name: &ProviderName, world: &World<'a>) -> Option<&'a str> {
+    match world.bundle.provider(name).map(|provider| &provider.kind) {
+        Some(ProviderKind::Oidc(oidc)) => Some(&oidc.issuer),
+        Some(ProviderKind::Process) | None => None,
+    }
 }
 
 /// Grants the task token of a new root task.
@@ -79,20 +98,50 @@ pub fn open(
         .bundle
         .open_task(&request)
         .map_err(|why| ExchangeError::Grant(GrantError::Open(why.to_string())))?;
-    let mandate = root_mandate(open, &ceiling, world)?;
-    let task = root_task(client, purpose, mandate, &ceiling, world, fresh);
-    check_task_stops(&task, &[], &[], world)?;
-    let opened = opened(&task, &ceiling, world);
-    let mut effects = vec![Effect::OpenTask(Box::new(task.clone()))];
-    effects.extend(person.map(|person| use_once(client, person)));
-    let mut grant = task_grant(client, &task, task.record.mandate.clone(), world, fresh)?;
-    grant.effects = effects;
-    grant.live_tasks = Vec::new();
-    grant.events = vec![opened];
+    let mandate = root_mandate(
+        open.entries.as_ref(),
+        open.scope.as_deref(),
+        &open.details,
+        &ceiling,
+        world,
+    )?;
+    let record = TaskRecord {
+        id: fresh.task,
+        parent: None,
+        mandate,
+        delegator: client.actor().clone().into(),
+        may_act: client.actor().sub.clone(),
+    };
+    // A root task belongs to the instance that opened it, unless its policy says that any
+    // instance of the type may go on with it (A3).
+    let instance = (!ceiling.resume_by_type).then(|| client.actor().inst.clone());
+    let task = root_task(record, instance, purpose, &ceiling, world);
+    let mut grant = root_grant(Some(client.actor()), &task, &ceiling, world, fresh)?;
+    let once = person.map(|person| use_once(client, person));
+    grant.effects.extend(once);
     Ok(grant)
 }
 
-fn purpose(details: &RequestDetails) -> Result<&str, ExchangeError> {
+/// The grant of a root task that begins, if nothing about it is stopped. `asker` as
+/// [`task_grant`] has it.
+pub(super) fn root_grant(
+    asker: Option<&ActorLevel>,
+    task: &Task,
+    ceiling: &Ceiling,
+    world: &World<'_>,
+    fresh: &Fresh,
+) -> Result<Grant, ExchangeError> {
+    check_task_stops(task, &[], &[], world)?;
+    let grant = task_grant(asker, task, task.record.mandate.clone(), world, fresh)?;
+    Ok(Grant {
+        effects: vec![Effect::OpenTask(Box::new(task.clone()))],
+        live_tasks: Vec::new(),
+        events: vec![opened(task, ceiling, world)],
+        ..grant
+    })
+}
+
+pub(super) fn purpose(details: &RequestDetails) -> Result<&str, ExchangeError> {
     let missing = ExchangeError::Form(FormError::Missing("request_details.purpose"));
     details.purpose.as_deref().ok_or(missing)
 }
@@ -136,8 +185,10 @@ fn by_itself<'a>(
 }
 
 /// The ceiling as a mandate, narrowed to what was asked for.
-fn root_mandate(
-    open: &Open,
+pub(super) fn root_mandate(
+    entries: Option<&Entries>,
+    scope: Option<&[String]>,
+    details: &RequestDetails,
     ceiling: &Ceiling,
     world: &World<'_>,
 ) -> Result<Mandate, ExchangeError> {
@@ -148,12 +199,12 @@ fn root_mandate(
         budget: ceiling.budget,
         max_depth: ceiling.max_depth,
     };
-    if let Some(entries) = &open.entries {
+    if let Some(entries) = entries {
         check_declared(entries, world)?;
     }
-    let details = &open.details;
+    let explicit = entries.is_some();
     let request = MandateRequest {
-        entries: open.entries.clone(),
+        entries: entries.cloned(),
         budget: Budget {
             max_accesses: details.budget.max_accesses.or(most.budget.max_accesses),
             max_children: details.budget.max_children.or(most.budget.max_children),
@@ -163,11 +214,7 @@ fn root_mandate(
     let mandate = narrow(&most, &request)
         .map_err(GrantError::Widening)
         .map_err(ExchangeError::Grant)?;
-    let entries = with_scope(
-        mandate.entries,
-        open.entries.is_some(),
-        open.scope.as_deref(),
-    )?;
+    let entries = with_scope(mandate.entries, explicit, scope)?;
     if entries.is_empty() {
         return Err(ExchangeError::Grant(GrantError::Empty));
     }
@@ -216,59 +263,47 @@ pub(super) fn check_beginning(
     }
 }
 
-pub(super) fn check_declared(
-    entries: &mandate_model::mandate::Entries,
-    world: &World<'_>,
-) -> Result<(), ExchangeError> {
+pub(super) fn check_declared(entries: &Entries, world: &World<'_>) -> Result<(), ExchangeError> {
     world
         .bundle
         .check_entries(entries)
         .map_err(|why| ExchangeError::Grant(GrantError::Undeclared(why.to_string())))
 }
 
-fn root_task(
-    client: &AuthenticatedClient,
+pub(super) fn root_task(
+    record: TaskRecord,
+    instance: Option<InstanceId>,
     purpose: &str,
-    mandate: Mandate,
     ceiling: &Ceiling,
     world: &World<'_>,
-    fresh: &Fresh,
 ) -> Task {
-    let budget = mandate.budget;
-    let record = TaskRecord {
-        id: fresh.task,
-        parent: None,
-        mandate,
-        delegator: client.actor().clone(),
-        may_act: client.actor().sub.clone(),
-    };
     Task {
-        path: TaskPath::root_of(fresh.task),
+        path: TaskPath::root_of(record.id),
         chain: TaskChain::after(&TaskChain::ORIGIN, &record),
         principal: ceiling.principal.clone(),
         trigger: ceiling.trigger.clone(),
         purpose: purpose.to_owned(),
         act: mandate_model::ActChain::empty(),
-        // A root task belongs to the instance that opened it, unless its policy says that any
-        // instance of the type may go on with it (A3).
-        instance: (!ceiling.resume_by_type).then(|| client.actor().inst.clone()),
+        instance,
         state: TaskState::Open,
-        remaining: budget,
+        remaining: record.mandate.budget,
         created_at: world.now,
         record,
     }
 }
 
 fn opened(task: &Task, ceiling: &Ceiling, world: &World<'_>) -> Event {
+    let opener = task.record.delegator.agent();
     let what = What::TaskOpened {
         purpose: task.purpose.clone(),
         mandate: WireMandate::from(&task.record.mandate),
         chain: task.chain,
         policy: ceiling.policy.clone(),
+        may_act: opener.is_none().then(|| task.record.may_act.clone()),
     };
     let (bundle, stops) = (world.bundle_version, world.stops.version());
     Event {
-        actors: vec![task.record.delegator.clone()],
+        actors: opener.cloned().into_iter().collect(),
         task: Some(task.path.clone()),
         principal: Some(task.principal.clone()),
         trigger: Some(task.trigger.clone()),

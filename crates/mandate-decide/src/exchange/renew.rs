@@ -2,10 +2,10 @@
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entries, Mandate, MandateRequest, narrow};
-use mandate_model::task::Task;
-use mandate_model::{ActionName, AgentTypeName, ServerName};
+use mandate_model::task::{Delegator, Task};
+use mandate_model::{ActionName, ActorLevel, AgentTypeName, OperatorName, ServerName};
 use mandate_policy::StandingTask;
-use mandate_policy::decl::TaskPolicy;
+use mandate_policy::decl::{Right, TaskPolicy};
 use mandate_token::{Audience, MayAct, TaskToken, parse_scope, scope_of};
 
 use super::delegate::check_child;
@@ -39,7 +39,7 @@ pub fn renew(
         .map_err(ExchangeError::Grant)?;
     let entries = with_scope(mandate.entries, entries.is_some(), scope)?;
     let mandate = Mandate { entries, ..mandate };
-    let mut grant = task_grant(client, subject.task(), mandate, world, fresh)?;
+    let mut grant = task_grant(Some(client.actor()), subject.task(), mandate, world, fresh)?;
     grant.effects.extend(pin(client, subject.task(), world)?);
     Ok(grant)
 }
@@ -71,15 +71,33 @@ pub fn resume_by_opener(
     if !client.is_own_svid(subject_token) {
         return Err(ExchangeError::Subject(SubjectError::NotOwnSvid));
     }
-    let opener = &task.record.delegator;
+    // Who opened a root task, or had it opened by an operator, is who may act in it.
+    let same_type = task.record.may_act == client.actor().sub;
     let same_instance = task
         .instance
         .as_ref()
         .is_none_or(|inst| *inst == client.actor().inst);
-    if task.record.parent.is_some() || opener.sub != client.actor().sub || !same_instance {
+    if task.record.parent.is_some() || !same_type || !same_instance {
         return Err(ExchangeError::Actor(ActorError::NotDelegator));
     }
+    if awaits_instance(task, world) {
+        return Err(ExchangeError::Actor(ActorError::Unused));
+    }
     reissue(client, task, world, fresh)
+}
+
+/// Whether nobody has taken the opener's place yet in a root task that an operator opened, and the
+/// task policy asks for somebody to (A3). Who can only name such a task was not handed it.
+fn awaits_instance(task: &Task, world: &World<'_>) -> bool {
+    let by_operator = matches!(task.record.delegator, Delegator::Operator(_));
+    by_operator && task.instance.is_none() && !resumes_by_type(task, world)
+}
+
+fn resumes_by_type(task: &Task, world: &World<'_>) -> bool {
+    let says_so =
+        |policy: &TaskPolicy| policy.trigger.is_for(&task.trigger) && policy.resume_by_type;
+    let opener = task.record.may_act.agent_type();
+    opener.is_some_and(|opener| policies_for(&opener, &task.purpose, world).any(says_so))
 }
 
 fn reissue(
@@ -96,7 +114,7 @@ fn reissue(
     check_task_stops(task, &[], &[], world)?;
     let mandate = task.record.mandate.clone();
     check_still_allowed(task, &mandate, world)?;
-    task_grant(client, task, mandate, world, fresh)
+    task_grant(Some(client.actor()), task, mandate, world, fresh)
 }
 
 /// What was allowed when the task began may not be any more: the bundle is asked again.
@@ -106,15 +124,28 @@ pub(super) fn check_still_allowed(
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
     check_declared(&mandate.entries, world)?;
-    let parent = task.record.delegator.sub.agent_type();
-    match (task.record.parent, parent) {
-        (Some(_), Some(parent)) => {
-            check_child(&parent, &task.record.may_act, &mandate.entries, world).map(drop)
-        }
-        (Some(_), None) => Err(ExchangeError::Subject(SubjectError::TreeDisagrees)),
-        (None, Some(opener)) => still_opens(&opener, task, world),
-        (None, None) => Err(ExchangeError::Subject(SubjectError::TreeDisagrees)),
+    let disagrees = || ExchangeError::Subject(SubjectError::TreeDisagrees);
+    let record = &task.record;
+    if record.parent.is_some() {
+        let parent = record.delegator.agent();
+        let parent = parent.and_then(|level| level.sub.agent_type());
+        let parent = parent.ok_or_else(disagrees)?;
+        return check_child(&parent, &record.may_act, &mandate.entries, world).map(drop);
     }
+    if let Delegator::Operator(opened) = &record.delegator {
+        check_opens(&opened.operator, world)?;
+    }
+    let opener = record.may_act.agent_type().ok_or_else(disagrees)?;
+    still_opens(&opener, task, world)
+}
+
+/// The operator who opened a root task must still be one who opens tasks.
+pub(super) fn check_opens(operator: &OperatorName, world: &World<'_>) -> Result<(), ExchangeError> {
+    if world.bundle.still_holds(operator, Right::Tasks) {
+        return Ok(());
+    }
+    let gone = GrantError::Operator(operator.to_string());
+    Err(ExchangeError::Grant(gone))
 }
 
 /// A root task needs a task policy that still covers all that it was opened with.
@@ -148,21 +179,24 @@ pub(super) fn policies_for<'a>(
         .filter(move |p| p.opener == *opener && p.purpose == purpose)
 }
 
-/// The first use of a task pins it, where the agent's type says so (A5).
+/// The first use of a task pins it, where the agent's type says so (A5), and where an operator
+/// opened it for whoever uses it first (A3).
 pub(super) fn pin(
     client: &AuthenticatedClient,
     task: &Task,
     world: &World<'_>,
 ) -> Result<Option<Effect>, ExchangeError> {
-    let wants = client.declaration(world)?.pin == mandate_policy::decl::Pin::Instance;
+    let wants = client.declaration(world)?.pin == mandate_policy::decl::Pin::Instance
+        || awaits_instance(task, world);
     let unpinned = task.instance.is_none();
     let (task, instance) = (task.record.id, client.actor().inst.clone());
     Ok((wants && unpinned).then_some(Effect::PinInstance { task, instance }))
 }
 
-/// A task token of `task` with `mandate`, and the record of it.
+/// A task token of `task` with `mandate`, and the record of it. `asker` is the agent that asks;
+/// `None` where an operator does.
 pub(super) fn task_grant(
-    client: &AuthenticatedClient,
+    asker: Option<&ActorLevel>,
     task: &Task,
     mandate: Mandate,
     world: &World<'_>,
@@ -175,7 +209,10 @@ pub(super) fn task_grant(
         issuer: world.issuer.clone(),
         audience,
         principal: task.principal.clone(),
-        requesting_workload: client.actor().sub.clone(),
+        requesting_workload: match asker {
+            Some(agent) => agent.sub.clone(),
+            None => world.trust_domain.authority(),
+        },
         may_act: MayAct {
             sub: task.record.may_act.clone(),
             inst: task.instance.clone(),
@@ -200,21 +237,16 @@ pub(super) fn task_grant(
         live_tasks: vec![task.record.id],
         scope: Some(scope),
         events: Vec::new(),
-        template: template(client, task, world),
+        template: template(asker, task, world),
     })
 }
 
-/// A record with everything that an exchange of `client` about `task` knows.
-pub(super) fn template(client: &AuthenticatedClient, task: &Task, world: &World<'_>) -> Event {
+/// A record with everything that an exchange of `asker` about `task` knows.
+pub(super) fn template(asker: Option<&ActorLevel>, task: &Task, world: &World<'_>) -> Event {
     let (bundle, stops) = (world.bundle_version, world.stops.version());
-    let mut actors = vec![client.actor().clone()];
-    actors.extend(
-        task.act
-            .levels()
-            .iter()
-            .filter(|level| *level != client.actor())
-            .cloned(),
-    );
+    let delegators = task.act.levels().iter();
+    let delegators = delegators.filter(|level| Some(*level) != asker);
+    let actors = asker.into_iter().chain(delegators).cloned().collect();
     Event {
         actors,
         task: Some(task.path.clone()),

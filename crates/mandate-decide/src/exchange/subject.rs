@@ -3,7 +3,7 @@
 use mandate_model::mandate::Mandate;
 use mandate_model::stop::Lineage;
 use mandate_model::task::Task;
-use mandate_model::{KeyId, TaskId, TokenId};
+use mandate_model::{ActorLevel, KeyId, TaskId, TokenId};
 use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
 
 use super::error::{ActorError, ExchangeError, SubjectError};
@@ -30,12 +30,19 @@ impl TaskSubject {
 }
 
 /// A task token that the authority's tree confirms, whose task is live and whose lineage is free.
+///
+/// What the bundle says of the task now was not asked. That is enough to end it, and for nothing
+/// else: ending authority needs none.
 #[derive(Debug, Clone)]
-pub struct VerifiedSubject {
+pub struct KnownTask {
     token: TaskToken,
     key: KeyId,
     task: Task,
 }
+
+/// A [`KnownTask`] of which the bundle still allows each step down: the subject of an exchange.
+#[derive(Debug, Clone)]
+pub struct VerifiedSubject(KnownTask);
 
 /// Verifies the token itself.
 pub fn verify_task_token(token: &str, world: &World<'_>) -> Result<TaskSubject, ExchangeError> {
@@ -50,14 +57,24 @@ pub fn verify_task_token(token: &str, world: &World<'_>) -> Result<TaskSubject, 
 }
 
 impl TaskSubject {
-    /// Holds the token against the tasks that the authority keeps: `line` is what the store has for
-    /// [`TaskSubject::path`], in that order. Each of them must be live, and the bundle must still
-    /// allow each step down; what was allowed when a task began may not be any more.
+    /// Holds the token against the tasks that the authority keeps, as [`TaskSubject::know`] does,
+    /// and asks the bundle too: it must still allow each step down. What was allowed when a task
+    /// began may not be any more.
     pub fn confirm(
         self,
-        line: Vec<Task>,
+        line: &[Task],
         world: &World<'_>,
     ) -> Result<VerifiedSubject, ExchangeError> {
+        let known = self.know(line, world)?;
+        line.iter()
+            .try_for_each(|task| check_still_allowed(task, &task.record.mandate, world))?;
+        Ok(VerifiedSubject(known))
+    }
+
+    /// Holds the token against the tasks that the authority keeps: `line` is what the store has for
+    /// [`TaskSubject::path`], in that order. Each of them must be live, and nothing about them
+    /// stopped.
+    pub fn know(self, line: &[Task], world: &World<'_>) -> Result<KnownTask, ExchangeError> {
         let claims = self.token.claims();
         let known = line.iter().map(|task| task.record.id);
         let unknown = ExchangeError::Subject(SubjectError::UnknownTask(self.task()));
@@ -73,54 +90,30 @@ impl TaskSubject {
                 over.record.id,
             )));
         }
-        let subject = VerifiedSubject {
+        let known = KnownTask {
             token: claims.clone(),
             key: self.token.signed_by().clone(),
             task,
         };
-        subject.check_stops(world)?;
-        line.iter()
-            .try_for_each(|task| check_still_allowed(task, &task.record.mandate, world))?;
-        Ok(subject)
+        known.check_stops(world)?;
+        Ok(known)
     }
 }
 
-impl VerifiedSubject {
+impl KnownTask {
     /// The task as the authority keeps it.
     pub fn task(&self) -> &Task {
         &self.task
     }
 
-    /// The mandate of the token: the task's, or what a renewal narrowed it to.
-    pub fn mandate(&self) -> &Mandate {
-        &self.token.mandate
-    }
-
-    /// The token's id.
-    pub fn token(&self) -> TokenId {
-        self.token.id
-    }
-
-    /// Checks that `client` is the agent that may act in the task (RFC 8693 §4.4), and the instance
+    /// Checks that `actor` is the agent that may act in the task (RFC 8693 §4.4), and the instance
     /// that the task is pinned to, if it is.
-    pub(super) fn check_actor(&self, client: &AuthenticatedClient) -> Result<(), ExchangeError> {
-        if client.actor().sub != self.task.record.may_act {
+    pub fn check_actor(&self, actor: &ActorLevel) -> Result<(), ExchangeError> {
+        if actor.sub != self.task.record.may_act {
             return Err(ExchangeError::Actor(ActorError::MayAct));
         }
         match &self.task.instance {
-            Some(pinned) if *pinned != client.actor().inst => {
-                Err(ExchangeError::Actor(ActorError::Pinned))
-            }
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Checks that the mandate has begun.
-    pub(super) fn check_begun(&self, world: &World<'_>) -> Result<(), ExchangeError> {
-        match self.mandate().not_before {
-            Some(from) if world.now < from => {
-                Err(ExchangeError::Subject(SubjectError::NotYet(from)))
-            }
+            Some(pinned) if *pinned != actor.inst => Err(ExchangeError::Actor(ActorError::Pinned)),
             Some(_) | None => Ok(()),
         }
     }
@@ -135,6 +128,38 @@ impl VerifiedSubject {
     }
 }
 
+impl VerifiedSubject {
+    /// The task as the authority keeps it.
+    pub fn task(&self) -> &Task {
+        &self.0.task
+    }
+
+    /// The mandate of the token: the task's, or what a renewal narrowed it to.
+    pub fn mandate(&self) -> &Mandate {
+        &self.0.token.mandate
+    }
+
+    /// The token's id.
+    pub fn token(&self) -> TokenId {
+        self.0.token.id
+    }
+
+    /// As [`KnownTask::check_actor`].
+    pub fn check_actor(&self, client: &AuthenticatedClient) -> Result<(), ExchangeError> {
+        self.0.check_actor(client.actor())
+    }
+
+    /// Checks that the mandate has begun.
+    pub(super) fn check_begun(&self, world: &World<'_>) -> Result<(), ExchangeError> {
+        match self.mandate().not_before {
+            Some(from) if world.now < from => {
+                Err(ExchangeError::Subject(SubjectError::NotYet(from)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
 /// Whether anything about a task is stopped.
 pub(super) fn check_task_stops(
     task: &Task,
@@ -143,7 +168,9 @@ pub(super) fn check_task_stops(
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
     let path: Vec<TaskId> = task.path.iter().collect();
-    let actors: Vec<_> = std::iter::once(&task.record.delegator)
+    let delegator = task.record.delegator.agent();
+    let actors: Vec<_> = delegator
+        .into_iter()
         .chain(task.act.levels())
         .cloned()
         .collect();

@@ -17,9 +17,9 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use mandate_decide::Lifetimes;
 use mandate_decide::exchange::{
-    AuthenticatedClient, Effect, Evident, ExchangeError, Fresh, Grant, Step, World, access, attest,
-    attest_hosted, authenticate, delegate, open, parse, renew, resume_by_opener, resume_by_parent,
-    verify_task_token,
+    AuthenticatedClient, Effect, Evident, ExchangeError, Fresh, Grant, Step, TaskSubject, World,
+    access, attest, attest_hosted, authenticate, delegate, open, parse, renew, resume_by_opener,
+    resume_by_parent, verify_task_token,
 };
 use mandate_model::stop::{StopSet, Subject, Suspension};
 use mandate_model::task::{Task, TaskState};
@@ -204,11 +204,8 @@ impl Lab {
         let world = &self.world();
         let subject = |token: &str| {
             let subject = verify_task_token(token, world)?;
-            let line = subject
-                .path()
-                .filter_map(|id| self.tasks.get(&id).cloned())
-                .collect();
-            subject.confirm(line, world)
+            let line = self.line(&subject);
+            subject.confirm(&line, world)
         };
         match step {
             Step::Attest { .. } => panic!("evidence comes from a connection"),
@@ -325,6 +322,12 @@ impl Lab {
             }
         }
         Some(())
+    }
+
+    /// What the store has for the tasks on the path of `subject`.
+    fn line(&self, subject: &TaskSubject) -> Vec<Task> {
+        let path = subject.path();
+        path.filter_map(|id| self.tasks.get(&id).cloned()).collect()
     }
 
     pub fn end(&mut self, task: TaskId) {

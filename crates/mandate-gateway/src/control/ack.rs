@@ -36,6 +36,11 @@ impl Acks {
         }
     }
 
+    /// The latest version that was said to be applied.
+    pub(super) fn told(&self) -> StopVersion {
+        self.told.borrow().version
+    }
+
     /// `version` is applied, cuts included.
     pub(super) fn applied(&self, version: StopVersion, cuts: Cuts) {
         self.told.send_modify(|applied| {

@@ -123,6 +123,8 @@ impl Control {
             tracing::warn!(epoch = %on_disk.epoch, "an operator accepted another state of the store");
             self.drop_lease();
             self.draft.forget();
+            // The former store's versions, acknowledged or not, are none of this one's.
+            self.acks = Acks::start(self.parts.client.clone(), self.parts.gateway.clone());
             self.parts.marks = Some(on_disk);
             self.unwritten = false;
             self.parts.status.marks(None);
@@ -182,7 +184,7 @@ impl Control {
 
     /// Swaps the snapshot, decides every open access again, and only then counts it as applied.
     async fn apply(&mut self, snapshot: Arc<Snapshot>) {
-        let stops_before = self.parts.gate.snapshots.load().map(|s| s.versions.stops);
+        let before = self.parts.gate.snapshots.load().map(|s| s.versions);
         self.parts.gate.snapshots.publish(Arc::clone(&snapshot));
         let now = self.parts.gate.clock.now();
         let new = Marks::of(&snapshot.versions, &snapshot.stops);
@@ -198,13 +200,15 @@ impl Control {
         let (cuts, written) = tokio::join!(deciding, writing);
         written.into_iter().for_each(|written| self.wrote(written));
         self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
-        if stops_before != Some(snapshot.versions.stops) {
+        if self.acks.told() != snapshot.versions.stops {
             self.acks.applied(snapshot.versions.stops, cuts);
         }
         if self.keeper.applied(Some(&snapshot.versions)) == Use::Now {
             self.leased();
         }
-        if self.draft.is_open() && !self.parts.gate.lease.holds() {
+        // A lease request says which bundle is applied: an operator waits for that word.
+        let news = before.map(|v| v.bundle) != Some(snapshot.versions.bundle);
+        if self.draft.is_open() && (news || !self.parts.gate.lease.holds()) {
             self.next_renewal = self.parts.gate.clock.boot();
             self.renew_if_due();
         }
@@ -304,6 +308,8 @@ impl Control {
     fn renewed(&mut self, renewed: Option<Renewed>) -> Result<(), Ended> {
         self.renewal = None;
         let now = self.parts.gate.clock.boot();
+        // It became due while this one was under way: something was applied that this one did not say.
+        let news = self.next_renewal <= now;
         match renewed {
             Some((sent, Ok(grant))) => {
                 let applied = self.parts.gate.snapshots.load().map(|s| s.versions);
@@ -313,6 +319,9 @@ impl Control {
                     Use::Now => self.leased(),
                     Use::WhenApplied => {}
                     Use::Never => self.next_renewal = now,
+                }
+                if news {
+                    self.renew_if_due();
                 }
                 Ok(())
             }

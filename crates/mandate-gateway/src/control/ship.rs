@@ -1,7 +1,6 @@
 //! Shipping the spool: at least once on the wire, exactly once by key (C2).
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_model::GatewayId;
@@ -19,9 +18,7 @@ pub(crate) async fn ship(client: Client, gateway: GatewayId, recorder: Recorder)
     loop {
         let woken = recorder.appended.notified();
         let mut failed = false;
-        let mut spools = recorder.spool.retired();
-        spools.push(Arc::clone(&recorder.spool));
-        for spool in spools {
+        for spool in recorder.spool.to_ship() {
             let name = spool.head().spool;
             match ship_all(&client, &gateway, &*spool).await {
                 Ok(()) => {

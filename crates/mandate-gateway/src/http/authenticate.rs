@@ -1,8 +1,9 @@
 //! Who asks: an access token for this very server workload.
 
 use http::{HeaderMap, header};
-use mandate_model::{KeysVersion, Timestamp};
+use mandate_model::{KeysVersion, StoreEpoch, Timestamp};
 use mandate_policy::decl::ServerWorkload;
+use mandate_ports::Versions;
 use mandate_token::{AccessToken, Audience, Expect, Kind, SignedClaims, Verified};
 use sha2::{Digest, Sha256};
 
@@ -11,9 +12,16 @@ use crate::snapshot::Snapshot;
 
 /// Tokens whose signature was verified. Remembers nothing else about them: expiry, audience,
 /// stops and uses are asked anew each time (C7).
-pub(crate) struct TokenCache(moka::sync::Cache<(Digested, KeysVersion), SignedClaims<AccessToken>>);
+pub(crate) struct TokenCache(moka::sync::Cache<Key, SignedClaims<AccessToken>>);
 
+/// A token's digest, and the keys that verified it: their version means something within its store
+/// alone.
+type Key = (Digested, StoreEpoch, KeysVersion);
 type Digested = [u8; 32];
+
+fn key(token: &str, versions: &Versions) -> Key {
+    (Sha256::digest(token).into(), versions.epoch, versions.keys)
+}
 
 impl TokenCache {
     /// Room for the tokens of some thousand agents, for as long as a token lives.
@@ -30,8 +38,7 @@ impl TokenCache {
         token: &str,
         snapshot: &Snapshot,
     ) -> Result<SignedClaims<AccessToken>, Refusal> {
-        let digest: Digested = Sha256::digest(token).into();
-        let key = (digest, snapshot.versions.keys);
+        let key = key(token, &snapshot.versions);
         if let Some(known) = self.0.get(&key) {
             return Ok(known);
         }
@@ -85,3 +92,25 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
 
 const MAX_TOKENS: u64 = 16_384;
 const LIFE: std::time::Duration = std::time::Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use mandate_model::{BundleVersion, StopVersion};
+
+    use super::*;
+
+    #[test]
+    fn what_keys_of_another_store_have_verified_is_verified_anew() {
+        let versions = |epoch: u8, keys| Versions {
+            epoch: StoreEpoch::from_random([epoch; 16]),
+            stops: StopVersion::new(1),
+            bundle: BundleVersion::new(1),
+            keys: KeysVersion::new(keys),
+        };
+        let known = key("a.b.c", &versions(7, 1));
+        assert_eq!(known, key("a.b.c", &versions(7, 1)));
+        for other in [versions(8, 1), versions(7, 2)] {
+            assert_ne!(known, key("a.b.c", &other));
+        }
+    }
+}

@@ -1,7 +1,8 @@
 //! Responses that echo the injected secret (C4).
 //!
-//! What is looked for are the secret's bytes as they are, percent-encoded, and in base64 at each of
-//! the three places that they can have in a longer encoded text. Response heads, trailers and the
+//! What is looked for are the secret's bytes as they are, percent-encoded in either letter case, as
+//! they are in a JSON string, and in base64 at each of the three places that they can have in a longer
+//! encoded text. Response heads, trailers and the
 //! first 64 KiB of a body are searched. A chunk that ends in what could be the beginning of an echo
 //! has that end held back until it is known, so that no more than three bytes of one ever leave:
 //! holding back fewer would delay the last letters of many an event, for nothing.
@@ -24,12 +25,16 @@ pub(super) struct Echo;
 impl Needles {
     /// The forms of `secret`, and `sent`, the text that was injected with it.
     pub(super) fn of(secret: &[u8], sent: &[u8]) -> Self {
-        let mut forms = vec![secret.to_vec(), percent_encoded(secret), sent.to_vec()];
+        let mut forms = vec![secret.to_vec(), sent.to_vec()];
+        let percent = super::inject::percent_encode(secret);
+        forms.push(lower_hex(&percent));
+        forms.push(percent.into_bytes());
+        forms.extend([b"\"\\/".as_slice(), b"\"\\"].map(|escaped| in_json(secret, escaped)));
         for offset in 0..3 {
             forms.push(base64_inside(&STANDARD, secret, offset));
             forms.push(base64_inside(&URL_SAFE, secret, offset));
         }
-        // Shorter forms occur by accident. A secret this short is no secret.
+        // Shorter forms occur by accident. No secret is this short; parts in base64 can be.
         forms.retain(|form| form.len() >= MIN_NEEDLE);
         forms.sort();
         forms.dedup();
@@ -154,8 +159,31 @@ fn base64_inside(engine: &impl Engine, secret: &[u8], offset: usize) -> Vec<u8> 
     text.get(begin..end).unwrap_or_default().as_bytes().to_vec()
 }
 
-fn percent_encoded(secret: &[u8]) -> Vec<u8> {
-    super::inject::percent_encode(secret).into_bytes()
+/// A percent-encoded text as others write it (RFC 3986 §2.1): `%2f` for `%2F`.
+fn lower_hex(percent_encoded: &str) -> Vec<u8> {
+    let mut digits = 0;
+    let folded = percent_encoded.bytes().map(|b| {
+        let is_digit = digits > 0;
+        digits = if b == b'%' {
+            2
+        } else {
+            digits - u8::from(is_digit)
+        };
+        if is_digit { b.to_ascii_lowercase() } else { b }
+    });
+    folded.collect()
+}
+
+/// The secret within a JSON string (RFC 8259 §7); writers differ in whether they escape `/`.
+fn in_json(secret: &[u8], escaped: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(secret.len());
+    for byte in secret {
+        if escaped.contains(byte) {
+            text.push(b'\\');
+        }
+        text.push(*byte);
+    }
+    text
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> bool {
@@ -174,7 +202,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 const SEARCHED: usize = 64 * 1024;
-const MIN_NEEDLE: usize = 6;
+const MIN_NEEDLE: usize = mandate_ports::MIN_SECRET;
 const SHORTEST_HELD: usize = 4;
 
 #[cfg(test)]
@@ -201,6 +229,18 @@ mod tests {
         }
         let encoded = Bytes::from_static(b"?key=s3cr3t-key%2Fvalue");
         assert_eq!(sieve().pass(encoded), Err(Echo));
+    }
+
+    #[test]
+    fn an_echo_is_found_in_the_spellings_of_other_writers() {
+        for text in ["?key=s3cr3t-key%2fvalue", r#"{"key":"s3cr3t-key\/value"}"#] {
+            assert_eq!(sieve().pass(Bytes::from(text)), Err(Echo), "{text}");
+        }
+        let quoted = Needles::of(br#"s3"cr\3t"#, b"sent-otherwise");
+        for text in [r#"s3\"cr\\3t"#, "s3%22cr%5C3t", "s3%22cr%5c3t"] {
+            assert_eq!(quoted.check_bytes(text.as_bytes()), Err(Echo), "{text}");
+        }
+        assert_eq!(quoted.check_bytes(br#"s3\"cr3t"#), Ok(()));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(super) async fn forward(
     body: AnyBody,
     reply: &mut Reply,
 ) -> Result<Answered, Refusal> {
+    if reply.is_gone() {
+        return Err(Refusal::AgentGone);
+    }
     let connect = server.http.connect_timeout;
     let mut lent = front
         .pool

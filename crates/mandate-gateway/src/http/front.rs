@@ -68,6 +68,11 @@ impl Reply {
             .is_some_and(|reply| reply.send(response).is_ok())
     }
 
+    /// Whether nobody waits for an answer any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
     /// Resolves when the agent went away; never after the answer.
     pub(super) async fn gone(&mut self) {
         match &mut self.0 {

@@ -106,6 +106,10 @@ async fn with_secret(
         .secret(name, origin)
         .await
         .map_err(Refusal::Credential)?;
+    if secret.expose().len() < mandate_ports::MIN_SECRET {
+        // An echo of it could not be told from an accident.
+        return Err(unusable());
+    }
     let (injected, sent) = fill(credential, &secret)?;
     Ok((injected, Needles::of(secret.expose(), &sent)))
 }
@@ -178,7 +182,43 @@ pub(super) fn percent_encode(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use mandate_model::SecretName;
+    use mandate_ports::CredentialError;
+
     use super::*;
+
+    /// Every secret is this one.
+    struct Always(&'static str);
+
+    #[async_trait::async_trait]
+    impl Credentials for Always {
+        async fn secret(
+            &self,
+            _name: &SecretName,
+            _origin: &Origin,
+        ) -> Result<Arc<Secret<Vec<u8>>>, CredentialError> {
+            Ok(Arc::new(Secret::new(self.0.as_bytes().to_vec())))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_whose_echo_could_not_be_recognised_is_not_sent() {
+        let credential = Credential::Basic {
+            user: "alice".to_owned(),
+            secret: SecretName::parse("password").unwrap(),
+        };
+        let origin = Origin {
+            scheme: "https".to_owned(),
+            host: "records.internal".to_owned(),
+            port: 443,
+        };
+        let short = with_secret(&Always("12345"), &credential, &origin).await;
+        assert_eq!(short.map(drop).unwrap_err().rule(), "upstream.credential");
+        let long = with_secret(&Always("123456"), &credential, &origin).await;
+        assert!(!long.unwrap().1.is_empty());
+    }
 
     #[test]
     fn a_query_credential_is_put_after_the_agents_parameters() {

@@ -1,8 +1,12 @@
 //! What became of an admitted access, recorded while it runs and when it ends.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_audit::{Decision, Event, Outcome, What};
+use mandate_audit::{Decision, Event, Outcome, SpoolKey, What};
+use mandate_ports::SpoolError;
 
 use super::front::Front;
 use super::refusal::Refusal;
@@ -10,14 +14,19 @@ use crate::admission::{Admission, Cut};
 use crate::egress::End;
 use crate::upstream::Lent;
 
+/// `work`, with [`progress`] beside it.
+pub(super) async fn beside<T>(
+    progress: Pin<&mut impl Future<Output = Infallible>>,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::select! {
+        done = work => done,
+        never = progress => match never {},
+    }
+}
+
 /// Follows an access until nothing of it is under way, one way or the other.
-pub(super) async fn follow(
-    front: &Front,
-    admission: &Admission,
-    decided: &Decided,
-    lent: &Lent,
-    idle: Duration,
-) {
+pub(super) async fn follow(front: &Front, admission: &Admission, lent: &Lent, idle: Duration) {
     let ended = async {
         let down = admission.down.until_ended().await;
         if down != End::Whole {
@@ -31,7 +40,9 @@ pub(super) async fn follow(
         () = front.expiry(admission) => {
             front.expired(admission);
         }
-        () = progress(front, admission, decided, idle) => {}
+        () = standstill(front, admission, idle) => {
+            admission.abort(Cut::new("http.idle", "nothing passed for too long"));
+        }
     }
     if admission.up.ended() != Some(End::Whole) {
         // The answer is over; what the agent still uploads goes nowhere.
@@ -44,50 +55,76 @@ pub(super) async fn follow(
     admission.drain().await;
 }
 
-/// Records progress each minute or 16 MiB; a record that cannot be written cuts (C1), as does
-/// a stream that stands still.
-async fn progress(front: &Front, admission: &Admission, decided: &Decided, idle: Duration) {
+/// Resolves when nothing has passed for `idle`, though it might have.
+async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
     let bytes = || admission.up.bytes().saturating_add(admission.down.bytes());
     let (mut seen, mut seen_at) = (bytes(), front.gate.clock.boot());
-    let (mut told, mut told_at) = (seen, seen_at);
     loop {
         tokio::time::sleep(LOOK.min(idle)).await;
         let (now, total) = (front.gate.clock.boot(), bytes());
+        let may_pass = front.gate.lease.holds() && !admission.meter.is_full();
         if total != seen {
             (seen, seen_at) = (total, now);
-        } else if now.since(seen_at) >= idle && front.gate.lease.holds() {
-            admission.abort(Cut::new("http.idle", "nothing passed for too long"));
-            return;
-        }
-        if total - told < TELL_BYTES && now.since(told_at) < TELL_AFTER {
-            continue;
-        }
-        (told, told_at) = (total, now);
-        let what = What::AccessProgress {
-            admitted: decided.seq,
-            bytes_up: admission.up.bytes(),
-            bytes_down: admission.down.bytes(),
-        };
-        if front
-            .recorder
-            .append(decided.event(front, what))
-            .await
-            .is_err()
-        {
-            admission.abort(Cut::new(
-                "record.unwritable",
-                "its progress cannot be recorded",
-            ));
+        } else if now.since(seen_at) >= idle && may_pass {
             return;
         }
     }
 }
 
+/// Once the decision is recorded, records progress each minute or 16 MiB, whatever the access is
+/// about meanwhile; nothing more passes until such a record is durable, and one that cannot be written
+/// cuts (C1).
+pub(super) async fn progress(
+    front: &Front,
+    admission: &Admission,
+    recording: impl Future<Output = Recorded>,
+) -> Infallible {
+    let Ok(decided) = recording.await else {
+        return std::future::pending().await;
+    };
+    let mut told_at = front.gate.clock.boot();
+    loop {
+        let full = tokio::time::timeout(LOOK, admission.meter.until_full()).await;
+        let now = front.gate.clock.boot();
+        if full.is_err() && now.since(told_at) < TELL_AFTER {
+            continue;
+        }
+        told_at = now;
+        let unrecorded = admission.meter.unrecorded();
+        let what = What::AccessProgress {
+            admitted: decided.key.seq,
+            admitted_in: Some(decided.key.spool.clone()),
+            bytes_up: admission.up.bytes(),
+            bytes_down: admission.down.bytes(),
+        };
+        let event = decided.event(front, what);
+        if front.recorder.append(event).await.is_err() {
+            let why = "its progress cannot be recorded";
+            admission.abort(Cut::new("record.unwritable", why));
+            return std::future::pending().await;
+        }
+        admission.meter.recorded(unrecorded);
+    }
+}
+
+/// What became of a decision's record.
+pub(super) type Recorded = Result<Arc<Decided>, SpoolError>;
+
+/// Makes the record of a decision durable.
+pub(super) async fn decided(front: &Front, record: Arc<Event>) -> Recorded {
+    let receipt = front.recorder.append((*record).clone()).await?;
+    Ok(Arc::new(Decided {
+        key: receipt.key,
+        record,
+    }))
+}
+
 /// The decision's record: what every later record of the access repeats, so that each of them
 /// reaches its cause (P5).
 pub(super) struct Decided {
-    pub(super) seq: u64,
-    pub(super) record: Event,
+    /// Its whole name: what is recorded later may be in another spool, which was begun meanwhile.
+    key: SpoolKey,
+    record: Arc<Event>,
 }
 
 impl Decided {
@@ -100,7 +137,7 @@ impl Decided {
             detail: None,
             policies: Vec::new(),
             spool: None,
-            ..self.record.clone()
+            ..(*self.record).clone()
         }
     }
 }
@@ -114,7 +151,8 @@ pub(super) fn completed(
     refusal: Option<&Refusal>,
 ) -> Event {
     let what = What::AccessCompleted {
-        admitted: decided.seq,
+        admitted: decided.key.seq,
+        admitted_in: Some(decided.key.spool.clone()),
         outcome: outcome(admission, refusal),
         status,
         bytes_up: admission.up.bytes(),
@@ -158,4 +196,3 @@ fn outcome(admission: &Admission, refusal: Option<&Refusal>) -> Outcome {
 
 const LOOK: Duration = Duration::from_secs(1);
 const TELL_AFTER: Duration = Duration::from_secs(60);
-const TELL_BYTES: u64 = 16 * 1024 * 1024;

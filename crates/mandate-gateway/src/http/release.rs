@@ -37,6 +37,9 @@ pub(super) async fn release(
         return Err(Refusal::Encoded);
     }
     strip_response(&mut head.headers);
+    // hyper keeps what it knows of the upstream's head beside its fields, the reason phrase among it,
+    // and would write that to the agent: nobody has searched it (C4).
+    head.extensions.clear();
     needles
         .check_headers(&head.headers)
         .map_err(|_| Refusal::Echo)?;
@@ -50,6 +53,7 @@ pub(super) async fn release(
         Box::pin(Sieved {
             inner: incoming(body),
             sieve: Sieve::new(needles),
+            trailers: None,
         })
     };
     // What h2 said in its own version is said by the agent's connection in its own.
@@ -84,6 +88,8 @@ async fn read_whole(mut body: Incoming, mut sieve: Sieve) -> Result<Bytes, Refus
 struct Sieved {
     inner: AnyBody,
     sieve: Sieve,
+    /// They wait for what was held back before them.
+    trailers: Option<Frame<Bytes>>,
 }
 
 impl Sieved {
@@ -98,7 +104,12 @@ impl Sieved {
                 if let Some(trailers) = other.trailers_ref() {
                     self.sieve.check_trailers(trailers).map_err(echo)?;
                 }
-                Ok(Some(other))
+                if self.sieve.is_empty() {
+                    return Ok(Some(other));
+                }
+                // Whatever comes after it, the body is over: what looked like an echo is none.
+                self.trailers = Some(other);
+                Ok(Some(Frame::data(self.sieve.rest())))
             }
         }
     }
@@ -113,6 +124,9 @@ impl Body for Sieved {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let me = &mut *self;
+        if let Some(trailers) = me.trailers.take() {
+            return Poll::Ready(Some(Ok(trailers)));
+        }
         loop {
             match std::task::ready!(me.inner.as_mut().poll_frame(cx)) {
                 None if me.sieve.is_empty() => return Poll::Ready(None),
@@ -128,7 +142,7 @@ impl Body for Sieved {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.sieve.is_empty() && self.inner.is_end_stream()
+        self.sieve.is_empty() && self.trailers.is_none() && self.inner.is_end_stream()
     }
 
     /// What is held back is still to come, so the whole is what it was.

@@ -1,8 +1,12 @@
 //! An admitted access, as it is decided again.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use mandate_decide::enforce::{Classified, Facts, recheck};
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use mandate_decide::enforce::{Classified, Denial, Facts, RequestHead, classify, recheck};
 use mandate_model::{GatewayId, ServerName, TaskId, Timestamp};
+use mandate_policy::Bundle;
 use mandate_policy::decl::ServerWorkload;
 use mandate_token::{AccessToken, Verified};
 
@@ -14,25 +18,85 @@ use crate::snapshot::Snapshot;
 /// What an access was decided on.
 pub(super) struct Access {
     gateway: GatewayId,
+    /// The declarations under which it was classified, and is carried out.
+    bundle: Arc<Bundle>,
     server: ServerName,
     token: Verified<AccessToken>,
+    request: Asked,
     classified: Classified,
+}
+
+/// What a request is classified by, but for its body, which has passed.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
 }
 
 impl Access {
     pub(super) fn new(
         front: &Front,
+        bundle: &Arc<Bundle>,
         server: &ServerWorkload,
         token: &Verified<AccessToken>,
+        request: Asked,
         classified: &Classified,
     ) -> Self {
         Self {
             gateway: front.gateway.clone(),
+            bundle: Arc::clone(bundle),
             server: server.name.clone(),
             token: token.clone(),
+            request,
             classified: classified.clone(),
         }
     }
+
+    /// What the request is under `bundle`, whose word for its server workload is `server`.
+    fn classified_under(
+        &self,
+        bundle: &Arc<Bundle>,
+        server: &ServerWorkload,
+    ) -> Result<Cow<'_, Classified>, Cut> {
+        if Arc::ptr_eq(bundle, &self.bundle) {
+            return Ok(Cow::Borrowed(&self.classified));
+        }
+        let before = self.bundle.server(&self.server);
+        let leads_elsewhere = before.is_none_or(|before| {
+            before.upstream != server.upstream
+                || before.ca != server.ca
+                || before.credential != server.credential
+                || before.upstream_audience != server.upstream_audience
+        });
+        if leads_elsewhere {
+            return Err(changed(
+                "its upstream or credential is declared otherwise now",
+            ));
+        }
+        let head = RequestHead {
+            method: self.request.method.as_str(),
+            path_and_query: &self.request.target,
+            headers: &self.request.headers,
+        };
+        let again = classify(server, &head);
+        let again = again
+            .map_err(|why| Cut::new(Denial::Unclassifiable(why.clone()).rule(), why.to_string()))?;
+        let action = |server: &'_ ServerWorkload| server.actions.get(again.action()).cloned();
+        let same =
+            again.action() == self.classified.action() && before.and_then(action) == action(server);
+        if same {
+            return Ok(Cow::Borrowed(&self.classified));
+        }
+        // The body has passed: what it said is known in the words of the former declaration alone.
+        again
+            .without_body()
+            .map(Cow::Owned)
+            .map_err(|_| changed("its action is declared otherwise now, and its body has passed"))
+    }
+}
+
+fn changed(detail: &'static str) -> Cut {
+    Cut::new("request.server_changed", detail)
 }
 
 impl Standing for Access {
@@ -46,11 +110,12 @@ impl Standing for Access {
         }
         let server = snapshot
             .bundle
-            .as_deref()
+            .as_ref()
             .and_then(|bundle| Some((bundle, bundle.server(&self.server)?)));
         let Some((bundle, server)) = server else {
             return Err(Cut::new("request.no_server", "the server workload is gone"));
         };
+        let classified = self.classified_under(bundle, server)?;
         let facts = Facts {
             now,
             bundle,
@@ -60,7 +125,7 @@ impl Standing for Access {
             server,
             token: &self.token,
         };
-        recheck(&facts, &self.classified).map_err(|why| Cut::new(why.rule(), why.to_string()))
+        recheck(&facts, &classified).map_err(|why| Cut::new(why.rule(), why.to_string()))
     }
 
     fn task(&self) -> Option<TaskId> {

@@ -51,18 +51,34 @@ pub(crate) enum ConnectError {
 /// Opens one connection within `limit`.
 pub(super) async fn connect(
     place: &Place,
-    tls: &dyn UpstreamTls,
+    trust: Trust<'_>,
     lease: &Arc<Lease>,
     limit: Duration,
 ) -> Result<(Sender, Arc<Socket>), ConnectError> {
-    tokio::time::timeout(limit, connect_unbounded(place, tls, lease))
+    tokio::time::timeout(limit, connect_unbounded(place, trust, lease))
         .await
         .unwrap_or(Err(ConnectError::Timeout))
 }
 
-async fn connect_unbounded(
+/// Whom an upstream's certificate is trusted from; `None` where there is no TLS.
+pub(super) type Trust<'a> = Option<&'a Arc<rustls::ClientConfig>>;
+
+/// What proves the upstream at `place`, as local configuration says it now.
+pub(super) fn trust_in(
     place: &Place,
     tls: &dyn UpstreamTls,
+) -> Result<Option<Arc<rustls::ClientConfig>>, ConnectError> {
+    if place.origin.scheme != "https" {
+        return Ok(None);
+    }
+    tls.client_config(&place.origin, place.ca.as_deref())
+        .map(Some)
+        .map_err(ConnectError::NoTrust)
+}
+
+async fn connect_unbounded(
+    place: &Place,
+    trust: Trust<'_>,
     lease: &Arc<Lease>,
 ) -> Result<(Sender, Arc<Socket>), ConnectError> {
     let origin = &place.origin;
@@ -71,24 +87,19 @@ async fn connect_unbounded(
         .map_err(ConnectError::Tcp)?;
     stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
     let (socket, io) = Socket::guard(stream, Arc::clone(lease));
-    let sender = if origin.scheme == "https" {
-        over_tls(place, tls, io).await?
-    } else {
-        http1(io).await?
+    let sender = match trust {
+        Some(trust) => over_tls(origin, trust, io).await?,
+        None => http1(io).await?,
     };
     Ok((sender, socket))
 }
 
 async fn over_tls(
-    place: &Place,
-    tls: &dyn UpstreamTls,
+    origin: &Origin,
+    trust: &Arc<rustls::ClientConfig>,
     io: GuardedIo,
 ) -> Result<Sender, ConnectError> {
-    let origin = &place.origin;
-    let pinned = tls
-        .client_config(origin, place.ca.as_deref())
-        .map_err(ConnectError::NoTrust)?;
-    let mut config = (*pinned).clone();
+    let mut config = (**trust).clone();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let name = ServerName::try_from(origin.host.clone())
         .map_err(|_| ConnectError::NoTrust("the host is no name or address".to_owned()))?;

@@ -11,7 +11,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use mandate_model::BootTime;
 use mandate_ports::Clock;
 
-use super::connect::{ConnectError, Place, UpstreamTls, connect};
+use super::connect::{ConnectError, Place, Trust, UpstreamTls, connect, trust_in};
 use crate::body::Checked;
 use crate::lease::Lease;
 use crate::socket::Socket;
@@ -48,6 +48,7 @@ pub(crate) struct Pool {
 struct Idle {
     sender: Sender,
     socket: Arc<Socket>,
+    trust: Option<Arc<rustls::ClientConfig>>,
     since: BootTime,
 }
 
@@ -55,6 +56,8 @@ struct Idle {
 pub(crate) struct Lent {
     sender: Sender,
     socket: Arc<Socket>,
+    /// What its end has proved itself by.
+    trust: Option<Arc<rustls::ClientConfig>>,
     /// Whether it was open before: then the upstream may close it just now.
     pub(crate) reused: bool,
 }
@@ -76,9 +79,11 @@ impl Pool {
         }
     }
 
-    /// A connection to `place`: an unused one, a shared one or a new one.
+    /// A connection to `place`: an unused one, a shared one or a new one. One whose end has proved
+    /// itself by what is not trusted any more is no other than none.
     pub(crate) async fn lend(&self, place: &Place, limit: Duration) -> Result<Lent, ConnectError> {
-        match self.take_idle(place) {
+        let trust = trust_in(place, &*self.tls)?;
+        match self.take_idle(place, trust.as_ref()) {
             Some(lent) => Ok(lent),
             None => self.open(place, limit).await,
         }
@@ -86,10 +91,12 @@ impl Pool {
 
     /// A new connection to `place`, TLS included within `limit`.
     pub(crate) async fn open(&self, place: &Place, limit: Duration) -> Result<Lent, ConnectError> {
-        let (sender, socket) = connect(place, &*self.tls, &self.lease, limit).await?;
+        let trust = trust_in(place, &*self.tls)?;
+        let (sender, socket) = connect(place, trust.as_ref(), &self.lease, limit).await?;
         let mut lent = Lent {
             sender,
             socket,
+            trust,
             reused: false,
         };
         if let Some(shared) = lent.share() {
@@ -115,33 +122,37 @@ impl Pool {
         let since = self.clock.boot();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let of_origin = idle.entry(place.clone()).or_default();
-        of_origin.retain(|one| one.is_usable(since, self.limits.idle));
+        let trust = lent.trust.as_ref();
+        of_origin.retain(|one| one.is_usable(since, self.limits.idle, trust));
         if of_origin.len() < self.limits.idle_per_origin {
             of_origin.push(Idle {
                 sender: lent.sender,
                 socket: lent.socket,
+                trust: lent.trust,
                 since,
             });
         }
     }
 
-    fn take_idle(&self, place: &Place) -> Option<Lent> {
+    fn take_idle(&self, place: &Place, trust: Trust<'_>) -> Option<Lent> {
         let now = self.clock.boot();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let of_origin = idle.get_mut(place)?;
         while let Some(one) = of_origin.pop() {
-            if !one.is_usable(now, self.limits.idle) {
+            if !one.is_usable(now, self.limits.idle, trust) {
                 continue;
             }
             let lent = Lent {
                 sender: one.sender,
                 socket: one.socket,
+                trust: one.trust,
                 reused: true,
             };
             if let Some(shared) = lent.share() {
                 of_origin.push(Idle {
                     sender: shared.sender,
                     socket: shared.socket,
+                    trust: shared.trust,
                     since: now,
                 });
             }
@@ -152,12 +163,18 @@ impl Pool {
 }
 
 impl Idle {
-    fn is_usable(&self, now: BootTime, idle: Duration) -> bool {
+    fn is_usable(&self, now: BootTime, idle: Duration, trust: Trust<'_>) -> bool {
+        // The very same configuration: what it trusts cannot be looked at from outside.
+        let trusted = match (&self.trust, trust) {
+            (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         let open = match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
             Sender::Http2(sender) => !sender.is_closed(),
         };
-        open && !self.socket.is_over() && now.since(self.since) < idle
+        open && trusted && !self.socket.is_over() && now.since(self.since) < idle
     }
 }
 
@@ -195,6 +212,7 @@ impl Lent {
             Sender::Http2(sender) => Some(Lent {
                 sender: Sender::Http2(sender.clone()),
                 socket: Arc::clone(&self.socket),
+                trust: self.trust.clone(),
                 reused: true,
             }),
         }

@@ -103,6 +103,9 @@ impl Spool for TestSpool {
     async fn shipped(&self, next: u64) -> Result<(), SpoolError> {
         self.inner.shipped(next).await
     }
+    fn current(&self) -> Arc<dyn Spool> {
+        self.inner.current()
+    }
     fn retired(&self) -> Vec<Arc<dyn Spool>> {
         self.inner.retired()
     }
@@ -134,7 +137,8 @@ impl Credentials for Secrets {
     }
 }
 
-struct Trust(Arc<rustls::ClientConfig>);
+/// Whom upstreams' certificates are trusted from; a test can change it.
+pub struct Trust(pub Mutex<Arc<rustls::ClientConfig>>);
 
 impl UpstreamTls for Trust {
     fn client_config(
@@ -143,7 +147,7 @@ impl UpstreamTls for Trust {
         ca: Option<&str>,
     ) -> Result<Arc<rustls::ClientConfig>, String> {
         match ca {
-            None | Some("acme") => Ok(self.0.clone()),
+            None | Some("acme") => Ok(self.0.lock().unwrap().clone()),
             Some(other) => Err(format!("`{other}` is not mapped")),
         }
     }
@@ -189,6 +193,7 @@ pub struct World {
     pub address: SocketAddr,
     pub tls_address: SocketAddr,
     pub trust: Arc<rustls::ClientConfig>,
+    pub upstream_trust: Arc<Trust>,
     pub folder: tempfile::TempDir,
 }
 
@@ -203,6 +208,7 @@ pub struct Options {
     pub grace: Duration,
     pub granting: bool,
     pub server: String,
+    pub limits: Limits,
 }
 
 impl Default for Options {
@@ -215,6 +221,7 @@ impl Default for Options {
             grace: Duration::from_secs(30),
             granting: true,
             server: String::new(),
+            limits: Limits::default(),
         }
     }
 }
@@ -258,11 +265,12 @@ impl World {
         } else {
             certificates.client.clone()
         };
+        let upstream_trust = Arc::new(Trust(Mutex::new(trust)));
         let ports = GatewayPorts {
             control: Arc::new(UnixControl::new(folder.path().join("control.sock"))),
             spool: spool.clone(),
             credentials: secrets.clone(),
-            tls: Arc::new(Trust(trust)),
+            tls: upstream_trust.clone(),
             clock: clocks.clone(),
         };
         let mut gateway = start(folder.path(), ports, &options);
@@ -279,6 +287,7 @@ impl World {
             address,
             tls_address,
             trust: certificates.client,
+            upstream_trust,
             folder,
         };
         if granting {
@@ -305,6 +314,28 @@ impl World {
         self.record(|r| matches!(r.what, mandate_audit::What::Alarm { .. }))
             .await;
         self.until(|world| world.gateway.status().ready).await;
+    }
+
+    /// Makes another bundle live, and waits until the gateway decides by it.
+    pub async fn apply(&self, bundle: String) {
+        self.authority.apply_bundle(bundle);
+        let version = self.authority.state().bundle_version;
+        let applied = |w: &Self| w.gateway.status().versions.unwrap().bundle.get() == version;
+        self.until(applied).await;
+        self.until(|world| world.gateway.status().ready).await;
+    }
+
+    /// Leads the server workload to `upstream`, the secret's pin with it.
+    pub async fn lead_to(&self, upstream: SocketAddr) {
+        let pinned = Origin {
+            scheme: "http".to_owned(),
+            host: upstream.ip().to_string(),
+            port: upstream.port(),
+        };
+        let pins = &self.secrets.origins;
+        let name = "records-key".to_owned();
+        pins.lock().unwrap().insert(name, pinned);
+        self.apply(bundle(upstream, "")).await;
     }
 
     /// Waits until the authority has a record that `fits`, and gives it.
@@ -334,7 +365,7 @@ fn start(folder: &std::path::Path, ports: GatewayPorts, options: &Options) -> Ga
         id: gateway_id(),
         marks_path: folder.join("marks.json"),
         lease_grace: options.grace,
-        limits: Limits::default(),
+        limits: options.limits,
         attribute_key: Secret::new(b"key".to_vec()),
     };
     let mut metrics = prometheus_client::registry::Registry::default();

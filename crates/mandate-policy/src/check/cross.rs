@@ -264,15 +264,22 @@ fn says_the_same(a: &crate::decl::AccessPolicy, b: &crate::decl::AccessPolicy) -
     )
 }
 
-/// Which policy an opener means must follow from purpose and kind of trigger alone.
+/// Which policy an opener means must follow from purpose, kind of trigger and, for people, trust
+/// provider alone.
 fn openings(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     let mut seen = BTreeMap::new();
     for policy in declared.task_policies.values() {
-        let key = (&policy.opener, &policy.purpose, policy.trigger.kind());
+        let trigger = &policy.trigger;
+        let kind = (trigger.kind(), trigger.provider());
+        let key = (&policy.opener, &policy.purpose, kind);
         if let Some(other) = seen.insert(key, &policy.name) {
             let at = names.places.name("TaskPolicy", policy.name.as_str());
+            let and_provider = match trigger.provider() {
+                Some(provider) => format!(", by trust provider `{provider}`"),
+                None => String::new(),
+            };
             let message = format!(
-                "`{}` and `{other}` are for the same opener, purpose and kind of trigger",
+                "`{}` and `{other}` are for the same opener, purpose and kind of trigger{and_provider}",
                 policy.name
             );
             mistakes.error(at, message, "give them different purposes");

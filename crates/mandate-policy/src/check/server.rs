@@ -6,7 +6,7 @@ use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::read::{parsed, text};
 use super::{action, http, moment, place_of, url};
-use crate::decl::{AttributeSource, Credential, SecretTemplate, ServerWorkload};
+use crate::decl::{AttributeSource, Credential, HttpSettings, SecretTemplate, ServerWorkload};
 use crate::mistake::Mistakes;
 use crate::source::Node;
 
@@ -25,6 +25,7 @@ pub(super) fn server(
     let resource = resource(spec, mistakes);
     let upstream = upstream(spec, mistakes);
     let http = spec.get("http").map(|node| http::http(node, mistakes));
+    check_own_headers(spec, credential.as_ref(), http.as_ref(), mistakes);
     let observe_until = observe(spec, now, mistakes);
     let server = ServerWorkload {
         name,
@@ -70,6 +71,26 @@ fn attributes_arrive(server: &ServerWorkload, spec: &Node, mistakes: &mut Mistak
                 "read the attribute from another header, or let this one pass",
             );
         }
+    }
+}
+
+/// Two of the gateway's own fields with one name: the later would take the place of the credential.
+fn check_own_headers(
+    spec: &Node,
+    credential: Option<&Credential>,
+    http: Option<&HttpSettings>,
+    mistakes: &mut Mistakes,
+) {
+    let task = http.and_then(|http| http.pass_task_id.as_deref());
+    if let (Some(task), Some(own)) = (task, credential.and_then(Credential::header))
+        && task == own
+        && let Some(http) = spec.get("http")
+    {
+        mistakes.error(
+            place_of(http, "passTaskId"),
+            format!("header `{task}` carries the credential already"),
+            "choose another header for the task's id",
+        );
     }
 }
 

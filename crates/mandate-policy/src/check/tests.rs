@@ -291,6 +291,18 @@ fn audiences_are_all_distinct() {
 }
 
 #[test]
+fn the_tasks_id_takes_no_place_of_the_credential() {
+    one_error(
+        "internal: true",
+        "internal: true\n  http: {passTaskId: authorization}",
+        "carries the credential already",
+        "authorization",
+    );
+    let other = "internal: true\n  http: {passTaskId: x-task}";
+    assert!(example_with("internal: true", other).is_ok());
+}
+
+#[test]
 fn action_patterns_may_nest_and_never_cross() {
     let read = "match: \"GET /customers/{customer}/**\"";
     let crossing = "match: [\"GET /customers/{customer}/**\", \"GET /customers/{id}/**\"]";
@@ -361,6 +373,19 @@ fn policies_that_can_never_matter_are_refused() {
     );
     let same = "kind: TaskPolicy\nmetadata: {name: again}\nspec: {opener: backlog, purpose: nightly-backlog, trigger: {schedule: {name: x, unverified: allow}}, ceiling: [{server: records, actions: [read]}], maxDuration: 1h}";
     one_error_more(same, "same opener, purpose and kind of trigger");
+}
+
+#[test]
+fn people_of_two_providers_may_begin_one_purpose_and_of_one_provider_under_one_policy() {
+    let more = |provider: &str| {
+        format!(
+            "kind: TrustProvider\nmetadata: {{name: partners}}\nspec: {{oidc: {{issuer: \"https://partners.example\", audience: app}}}}\n---\n\
+             kind: TaskPolicy\nmetadata: {{name: again}}\nspec: {{opener: orchestrator, purpose: support-case, trigger: {{user: {{provider: {provider}, anyUser: true}}}}, ceiling: [{{server: records, actions: [read]}}], maxDuration: 1h}}"
+        )
+    };
+    let text = |provider| format!("{EXAMPLE}---\n{}\n", more(provider));
+    assert!(load_text(&text("partners")).is_ok());
+    one_error_more(&more("login"), "kind of trigger, by trust provider `login`");
 }
 
 #[test]

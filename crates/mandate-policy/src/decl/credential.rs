@@ -44,7 +44,7 @@ impl Credential {
         }
     }
 
-    /// The header field that the gateway sets, in lower case, if it is one.
+    /// The header field that it is put into, in lower case.
     pub fn header(&self) -> Option<&str> {
         match self {
             Credential::Header { name, .. } => Some(name),

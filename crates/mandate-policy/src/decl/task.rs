@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mandate_model::mandate::{Budget, Entries};
-use mandate_model::{AgentTypeName, AttributeName, PolicyName, ProviderName};
+use mandate_model::{AgentTypeName, AttributeName, PolicyName, ProviderName, Trigger};
 
 /// Who may open a kind of root task, and the ceiling of its mandate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,20 @@ impl TriggerRule {
             TriggerRule::Event(_) => "event",
             TriggerRule::Operator => "operator",
         }
+    }
+
+    /// The trust provider that has to vouch, where a person begins.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        match self {
+            TriggerRule::User(rule) => Some(&rule.provider),
+            TriggerRule::Schedule(_) | TriggerRule::Event(_) | TriggerRule::Operator => None,
+        }
+    }
+
+    /// Whether it is the rule for a trigger like this one: of its kind and, for a person, of its
+    /// trust provider. Opener, purpose and this name one task policy.
+    pub fn is_for(&self, trigger: &Trigger) -> bool {
+        self.kind() == trigger.kind.as_str() && self.provider() == trigger.provider.as_ref()
     }
 }
 

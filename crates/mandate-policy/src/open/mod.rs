@@ -62,6 +62,15 @@ impl TriggerEvidence<'_> {
             TriggerEvidence::Operator { .. } => "operator",
         }
     }
+
+    fn provider(&self) -> Option<&ProviderName> {
+        match self {
+            TriggerEvidence::User { provider, .. } => Some(provider),
+            TriggerEvidence::Schedule { .. }
+            | TriggerEvidence::Event { .. }
+            | TriggerEvidence::Operator { .. } => None,
+        }
+    }
 }
 
 /// A wish to open a root task.
@@ -193,8 +202,8 @@ impl Bundle {
     /// A person's login scopes play no part: the ceiling is the task policy's, narrowed by the
     /// claims that it binds.
     pub fn open_task(&self, request: &OpenRequest<'_>) -> Result<Ceiling, OpenDenial> {
-        let given = request.trigger.kind();
-        let policy = self.opening(request.opener, request.purpose, given)?;
+        let cause = (request.trigger.kind(), request.trigger.provider());
+        let policy = self.opening(request.opener, request.purpose, cause)?;
         let (entries, trigger, principal) = match (&policy.trigger, request.trigger) {
             (TriggerRule::User(rule), evidence @ TriggerEvidence::User { .. }) => {
                 self.open_for_user(policy, rule, evidence, request.now)?
@@ -240,12 +249,13 @@ impl Bundle {
         })
     }
 
-    /// The one policy for this opener, purpose and kind of trigger: `load` refuses two.
+    /// The one policy for this opener, purpose, kind of trigger and, for people, trust provider:
+    /// `load` refuses two. Without one for the provider it is another's, which refuses.
     fn opening(
         &self,
         opener: &AgentTypeName,
         purpose: &str,
-        given: &'static str,
+        (given, vouched): (&'static str, Option<&ProviderName>),
     ) -> Result<&TaskPolicy, OpenDenial> {
         if self.agent(opener).is_none() {
             return Err(OpenDenial::UnknownAgent(opener.clone()));
@@ -259,8 +269,11 @@ impl Bundle {
                 opener: opener.clone(),
             });
         }
-        policies
-            .find(|p| p.trigger.kind() == given)
+        let mut of_kind = policies.filter(|p| p.trigger.kind() == given).peekable();
+        let other = of_kind.peek().copied();
+        of_kind
+            .find(|p| p.trigger.provider() == vouched)
+            .or(other)
             .ok_or(OpenDenial::TriggerKind { given })
     }
 

@@ -29,7 +29,8 @@ impl Bundle {
     /// The claims of a person are not kept, so a changed `claims` is not noticed; of `bind` it is
     /// asked that each entry still pins each bound attribute to one value.
     pub fn still_opens(&self, task: &StandingTask<'_>) -> Result<(), OpenDenial> {
-        let policy = self.opening(task.opener, task.purpose, task.trigger.kind.as_str())?;
+        let cause = (task.trigger.kind.as_str(), task.trigger.provider.as_ref());
+        let policy = self.opening(task.opener, task.purpose, cause)?;
         check_trigger(policy, task.trigger)?;
         let mandate = task.mandate;
         let beyond = |what| OpenDenial::Beyond {

@@ -221,7 +221,12 @@ fn a_persons_task_goes_on_while_provider_and_bound_attributes_are_as_the_policy_
     assert!(bundle.still_opens(&task).is_err());
     // As it was opened under a policy that bound nothing.
     let unbound = Mandate {
-        entries: bundle.task_policies().find(|p| p.purpose == "support-case").unwrap().ceiling.clone(),
+        entries: bundle
+            .task_policies()
+            .find(|p| p.purpose == "support-case")
+            .unwrap()
+            .ceiling
+            .clone(),
         ..mandate.clone()
     };
     assert!(unbound.entries.iter().all(|e| e.constraints.is_empty()));
@@ -230,7 +235,68 @@ fn a_persons_task_goes_on_while_provider_and_bound_attributes_are_as_the_policy_
         ..standing
     };
     let beyond = bundle.still_opens(&task).unwrap_err();
-    assert!(matches!(beyond, OpenDenial::Beyond { what: "ceiling", .. }), "{beyond}");
+    assert!(
+        matches!(
+            beyond,
+            OpenDenial::Beyond {
+                what: "ceiling",
+                ..
+            }
+        ),
+        "{beyond}"
+    );
     let anybody = example_with(", bind: {customer: claims.tenant}", ", anyUser: true").unwrap();
     assert_eq!(anybody.bundle.still_opens(&task), Ok(()));
+}
+
+#[test]
+fn each_provider_has_a_policy_of_its_own_for_one_purpose() {
+    let partners = "---
+kind: TrustProvider
+metadata: {name: partners}
+spec: {oidc: {issuer: \"https://partners.example\", audience: app}}
+---
+kind: TaskPolicy
+metadata: {name: partner-case}
+spec:
+  opener: orchestrator
+  purpose: support-case
+  trigger: {user: {provider: partners, anyUser: true}}
+  ceiling: [{server: records, actions: [read], constraints: {customer: {in: [partner]}}}]
+  maxDuration: 1m
+---
+kind: Guardrail";
+    let bundle = example_with("---\nkind: Guardrail", partners)
+        .unwrap()
+        .bundle;
+    let ask = |provider: &str| {
+        let provider = ProviderName::parse(provider).unwrap();
+        bundle.open_task(&OpenRequest {
+            opener: &agent("orchestrator"),
+            purpose: "support-case",
+            trigger: TriggerEvidence::User {
+                provider: &provider,
+                subject: "alice",
+                claims: &claims(good()),
+                issued_at: NOW,
+            },
+            now: NOW,
+        })
+    };
+    for (provider, policy, entries) in [
+        ("login", "support-case", 2),
+        ("partners", "partner-case", 1),
+    ] {
+        let ceiling = ask(provider).unwrap();
+        assert_eq!(ceiling.policy.as_str(), policy);
+        assert_eq!(ceiling.entries.len(), entries);
+        assert_eq!(
+            ceiling.principal.to_string(),
+            format!("user:{provider}:alice")
+        );
+    }
+    assert!(matches!(
+        ask("process").unwrap_err(),
+        OpenDenial::Provider { .. }
+    ));
 }

@@ -2,10 +2,10 @@
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Budget, Entries, Mandate, RawEntry, parse_entries};
-use mandate_model::task::{Task, TaskChain, TaskPath, TaskRecord, TaskState};
+use mandate_model::task::{Delegator, Task, TaskChain, TaskPath, TaskRecord, TaskState};
 use mandate_model::{
-    ActChain, ActorLevel, AttestationKind, InstanceId, Principal, ProviderName, SpiffeId, TaskId,
-    Timestamp, TokenId, Trigger, TriggerKind, Verified,
+    ActChain, ActorLevel, AttestationKind, InstanceId, OperatorName, Principal, ProviderName,
+    SpiffeId, TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified,
 };
 use mandate_ports::{Change, CommitError, Committed, Conflict, Unit, Writer};
 
@@ -71,6 +71,21 @@ fn entries() -> Entries {
     parse_entries(serde_json::from_str::<Vec<RawEntry>>(raw).unwrap()).unwrap()
 }
 
+/// A root task that an operator opened.
+pub(super) fn operators_root(n: u32) -> Task {
+    let task = root(n, UNLIMITED);
+    let name = OperatorName::parse("root").unwrap();
+    let record = TaskRecord {
+        delegator: Delegator::operator(name),
+        ..task.record
+    };
+    Task {
+        chain: TaskChain::after(&TaskChain::ORIGIN, &record),
+        record,
+        ..task
+    }
+}
+
 /// A root task that lives an hour.
 pub(super) fn root(n: u32, budget: Budget) -> Task {
     let record = TaskRecord {
@@ -83,7 +98,7 @@ pub(super) fn root(n: u32, budget: Budget) -> Task {
             budget,
             max_depth: 8,
         },
-        delegator: actor("orchestrator"),
+        delegator: actor("orchestrator").into(),
         may_act: agent("orchestrator"),
     };
     Task {

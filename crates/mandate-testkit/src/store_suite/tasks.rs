@@ -6,7 +6,8 @@ use mandate_model::{InstanceId, StopVersion, Timestamp};
 use mandate_ports::{Change, Conflict, Unit};
 
 use super::fixture::{
-    NOW, UNLIMITED, after, child, commit, conflict, delegate, end, open, root, task_id, unit,
+    NOW, UNLIMITED, after, child, commit, conflict, delegate, end, open, operators_root, root,
+    task_id, unit,
 };
 use super::{Store, StoreFactory};
 
@@ -36,6 +37,12 @@ async fn a_task_is_read_as_it_was_stored(store: &impl Store) {
             Some(task)
         );
     }
+    let by_operator = operators_root(5);
+    commit(store, open(&by_operator)).await;
+    assert_eq!(
+        store.task(task_id(5)).await.unwrap().as_ref(),
+        Some(&by_operator)
+    );
     assert_eq!(store.task(task_id(9)).await.unwrap(), None);
     let tree = store.subtree(parent.record.id).await.unwrap();
     assert_eq!(tree, [parent, middle.clone(), leaf.clone()]);

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use mandate_model::{Secret, SpiffeId, TaskId};
+use mandate_model::{Secret, SpiffeId, TaskId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::http::{Answer, CALL, Door, HttpError};
+use super::lifetime;
 use super::members::Members;
 use crate::failure::Failure;
 
@@ -142,23 +143,30 @@ impl Agent {
         })
     }
 
-    /// An agent that was attested before and holds `svid`, whoever shows it now.
-    pub(crate) async fn with_svid(&self, svid: Secret<String>) -> Result<Attested, AgentError> {
+    /// An agent that was attested before and holds `svid`, whoever shows it `now`.
+    pub(crate) async fn with_svid(
+        &self,
+        svid: Secret<String>,
+        now: Timestamp,
+    ) -> Result<Attested, AgentError> {
         let about = introspect(&self.door, &svid, &svid).await?;
         let id = about.text("sub").unwrap_or_default();
         let id = SpiffeId::parse(id).map_err(|_| AgentError::Answer(EXPIRED.to_owned()))?;
-        let left = about.number("exp").saturating_sub(about.number("iat"));
         Ok(Attested {
             door: self.door.clone(),
             id,
-            lifetime: Duration::from_secs(left),
+            lifetime: lifetime::left(&about, now),
             svid,
         })
     }
 
-    /// A JWT-SVID for another audience than the authority.
-    pub(crate) async fn svid_for(&self, audience: &str) -> Result<Token, AgentError> {
-        token(&self.door, &attest_form(Some(audience), None)).await
+    /// A JWT-SVID of this process for another audience; `claim` as in [`attest`](Self::attest).
+    pub(crate) async fn svid_for(
+        &self,
+        audience: &str,
+        claim: Option<&SpiffeId>,
+    ) -> Result<Token, AgentError> {
+        token(&self.door, &attest_form(Some(audience), claim)).await
     }
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod form;
 pub(crate) mod http;
+mod lifetime;
 pub(crate) mod log;
 pub(crate) mod members;
 pub(crate) mod operator;

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use mandate_model::{Secret, SpiffeId};
+use mandate_ports::Clock;
 
 use crate::client::agent::{Agent, Attested, Open};
 use crate::client::http::Door;
 use crate::client::{token_file, words};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::serve::machine::SystemClock;
 
 /// Where the agents' socket is.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,6 +35,11 @@ impl AgentOptions {
         ))
     }
 
+    /// What this process claims to be.
+    pub(crate) fn claim(&self) -> Option<&SpiffeId> {
+        self.claim.as_ref()
+    }
+
     /// The agent that this process is, attested.
     ///
     /// Within `mandate exec` it is the same instance as all else there: each process that attests by
@@ -40,7 +47,9 @@ impl AgentOptions {
     pub(crate) async fn attest(&self, context: &Context) -> Result<Attested, Failure> {
         let agent = self.agent(context);
         match &self.svid {
-            Some(file) => Ok(agent.with_svid(token_file::read(file)?).await?),
+            Some(file) => Ok(agent
+                .with_svid(token_file::read(file)?, SystemClock.now())
+                .await?),
             None => Ok(agent.attest(self.claim.as_ref()).await?),
         }
     }

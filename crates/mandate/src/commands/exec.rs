@@ -48,18 +48,25 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let agent = args.agent.attest(context).await?;
+    // What can fail without a task fails before there is one.
+    let folder = keeper::folder()?;
     let (task, own) = task_of(&args, &agent).await?;
-    let mut keeper = Keeper::new(args.agent.clone(), context.clone(), agent, task)?;
-    let environment = keeper.environment().await?;
-    let child = child::spawn(&args.command, &environment)?;
-    let ended = tokio::select! {
-        ended = child::attend(child) => ended,
-        never = keeper.keep() => match never {},
-    };
+    let mut keeper = Keeper::new(folder, args.agent.clone(), context.clone(), agent, task);
+    let ended = work(&args.command, &mut keeper).await;
     if own {
         keeper.close().await;
     }
     ended.map(Exit::Passed)
+}
+
+/// Starts the command and attends it to its end.
+async fn work(command: &[OsString], keeper: &mut Keeper) -> Result<u8, Failure> {
+    let environment = keeper.environment().await?;
+    let child = child::spawn(command, &environment)?;
+    tokio::select! {
+        ended = child::attend(child) => ended,
+        never = keeper.keep() => match never {},
+    }
 }
 
 /// The task to work on, and whether it is ours to close.

@@ -125,7 +125,10 @@ fn classified(args: &Args, server: &ServerWorkload) -> Result<Result<Classified,
     })?;
     // What would not be sent decides nothing.
     let headers = headers_as_sent(&headers(args)?, server);
-    let target = target_as_sent(path.trim().to_owned(), server);
+    let target = match target_as_sent(path.trim().to_owned(), server) {
+        Ok(target) => target,
+        Err(why) => return Ok(Err(Denial::Unclassifiable(why.into()))),
+    };
     let head = RequestHead {
         method,
         path_and_query: &target,

@@ -5,6 +5,7 @@ use mandate_model::{BundleVersion, GatewayId, KeysVersion, StopVersion, StoreEpo
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::moment::plural;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
@@ -70,10 +71,14 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         .map_err(|e| Failure::failed(e.to_string(), "run this as the server's own user"))?;
     let result = json!({ "epoch": accepted.epoch, "restored": accepted.restored });
     context.out.result(&result, |_| {
-        format!(
-            "accepted; {} suspensions that the store had lost are in force again\nrestart the server: the gateway then goes on",
-            accepted.restored
-        )
+        let restored = match accepted.restored {
+            0 => "the store had lost no suspension".to_owned(),
+            n => format!(
+                "in force again: {} that the store had lost",
+                plural(n, "suspension")
+            ),
+        };
+        format!("accepted; {restored}\nrestart the server: the gateway then goes on")
     });
     Ok(Exit::Ok)
 }

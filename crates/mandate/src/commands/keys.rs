@@ -1,13 +1,16 @@
 //! `mandate keys`: signing keys and their states; `mandate keys rotate`.
 
-use mandate_model::{KeyId, Timestamp};
+use mandate_model::{KeyId, KeysVersion, Timestamp};
+use mandate_ports::Clock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::table;
+use super::{moment, table};
+use crate::client::members::Members;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Outcome};
+use crate::serve::machine::SystemClock;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  mandate keys\n  mandate keys rotate oauth")]
@@ -38,6 +41,7 @@ enum Purpose {
 
 #[derive(Serialize, Deserialize)]
 struct Keys {
+    version: KeysVersion,
     keys: Vec<Key>,
 }
 
@@ -56,22 +60,30 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Some(Command::Rotate { purpose }) => {
             let body = json!({ "purpose": purpose });
             let answer: Value = operator.post("/keys/rotate", &body).await?;
-            context.out.result(&answer, |_| {
-                "a new key is announced; it signs once verifiers can have fetched it".to_owned()
-            });
+            context.out.result(&answer, |_| announced(&answer));
             Ok(Exit::Ok)
         }
     }
 }
 
+fn announced(answer: &Value) -> String {
+    let signs_at = Timestamp::from_millis(answer.number("signs_at"));
+    format!(
+        "key {} is announced; it signs once verifiers can have fetched it: {}",
+        answer.text("key").unwrap_or("?"),
+        moment::moment(signs_at, SystemClock.now())
+    )
+}
+
 async fn list(operator: &Operator, context: &Context) -> Outcome {
     let keys: Keys = operator.get("/keys", &[]).await?;
+    let now = SystemClock.now();
     context.out.result(&keys, |_| {
         let rows = keys.keys.iter().map(|key| {
             [
                 key.purpose.clone(),
                 key.state.clone(),
-                key.since.to_string(),
+                moment::moment(key.since, now),
                 key.id.to_string(),
             ]
         });

@@ -57,7 +57,8 @@ impl Live {
             Ok(loaded) => Ok(Some(loaded.bundle)),
             Err(mistakes) => Err(Failure::failed(
                 format!(
-                    "this release cannot load the live bundle: {} mistakes",
+                    "this release cannot load bundle version {}: {} mistakes",
+                    self.version,
                     mistakes.len()
                 ),
                 "use a command of the server's own release",

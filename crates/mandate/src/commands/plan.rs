@@ -61,6 +61,23 @@ impl Planned {
         Self::of(files, &loaded.bundle, &live, context)
     }
 
+    /// Compares an earlier version with the live one.
+    pub(crate) async fn back_to(
+        version: BundleVersion,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let operator = Operator::of(&context.data);
+        let earlier = Live::read(&operator, Some(version)).await?;
+        let new = earlier.compile(context)?.ok_or_else(|| {
+            Failure::failed(
+                format!("bundle version {version} declares nothing"),
+                "`mandate audit search --kind bundle_applied` lists the versions",
+            )
+        })?;
+        let live = Live::read(&operator, None).await?;
+        Self::of(earlier.files(), &new, &live, context)
+    }
+
     fn of(
         files: Vec<SourceFile>,
         new: &Bundle,
@@ -98,7 +115,11 @@ impl Planned {
         if self.is_empty() {
             return format!("nothing changes against version {}", self.base);
         }
-        let mut text = paint.bold(format!("Against version {}\n", self.base));
+        let against = match self.base.get() {
+            0 => "Against nothing: no bundle is live\n".to_owned(),
+            version => format!("Against version {version}\n"),
+        };
+        let mut text = paint.bold(against);
         for change in &self.plan.upstreams {
             text.push_str(&format!("{} {change}\n", paint.yellow("! upstream")));
         }

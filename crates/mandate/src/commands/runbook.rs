@@ -4,13 +4,16 @@ use mandate_model::AgentTypeName;
 use mandate_model::stop::Suspension;
 use mandate_policy::Bundle;
 use mandate_policy::decl::AgentType;
+use mandate_ports::Clock;
 use serde::{Deserialize, Serialize};
 
 use super::live;
+use super::moment::moment;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
+use crate::serve::machine::SystemClock;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  mandate runbook retriever")]
@@ -94,9 +97,9 @@ fn make(agent: &AgentType, bundle: &Bundle, suspensions: &[Suspension]) -> Runbo
 }
 
 fn text(runbook: &Runbook, paint: Paint) -> String {
-    let list = |items: &[String]| {
+    let list = |items: &[String], none: &str| {
         if items.is_empty() {
-            "nothing".to_owned()
+            none.to_owned()
         } else {
             items.join(", ")
         }
@@ -104,8 +107,10 @@ fn text(runbook: &Runbook, paint: Paint) -> String {
     let spawned: Vec<String> = runbook.spawned_by.iter().map(ToString::to_string).collect();
     let state = match &runbook.suspended {
         Some(s) => paint.red(format!(
-            "suspended since {} by {}: {}",
-            s.at, s.operator, s.reason
+            "SUSPENDED since {} by {}: {}",
+            moment(s.at, SystemClock.now()),
+            s.operator,
+            s.reason
         )),
         None => paint.green("not suspended"),
     };
@@ -114,12 +119,14 @@ fn text(runbook: &Runbook, paint: Paint) -> String {
         paint.bold(format!("Runbook: {}", runbook.agent)),
         runbook.contact,
         runbook.impact,
-        list(&runbook.opens),
-        list(&spawned),
-        list(&runbook.accesses),
+        list(&runbook.opens, "nothing"),
+        list(&spawned, "nobody"),
+        list(&runbook.accesses, "nothing"),
         paint.bold(&runbook.stop),
     );
-    text.push_str("\nThen\n");
+    if !runbook.steps.is_empty() {
+        text.push_str("\nThen\n");
+    }
     for (number, step) in runbook.steps.iter().enumerate() {
         text.push_str(&format!("  {}. {step}\n", number + 1));
     }

@@ -1,5 +1,7 @@
 //! `mandate status`.
 
+mod text;
+
 use std::time::Duration;
 
 use serde_json::Value;
@@ -7,7 +9,7 @@ use serde_json::Value;
 use crate::client::operator::{Operator, OperatorError};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::output::Paint;
+use crate::progress;
 use crate::serve::endpoints::Endpoints;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +21,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let mut status = asked(args.wait, context).await?;
+    let asked = asked(args.wait, context);
+    let mut status = progress::waiting(&context.out, "waiting for the server", asked).await?;
     // The addresses are the server's own word too, and not part of its interface.
     if let (Ok(endpoints), Some(members)) = (
         Endpoints::read(&context.data.endpoints()),
@@ -30,7 +33,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             serde_json::to_value(endpoints).unwrap_or(Value::Null),
         );
     }
-    context.out.result(&status, |paint| lines(&status, paint));
+    context
+        .out
+        .result(&status, |paint| text::render(&status, paint));
     Ok(Exit::Ok)
 }
 
@@ -45,57 +50,6 @@ async fn asked(wait: u64, context: &Context) -> Result<Value, Failure> {
             Err(why) => return Err(why.into()),
         }
         tokio::time::sleep(Duration::from_secs(1) / LOOK_DIVISOR).await;
-    }
-}
-
-/// Whatever the server tells, a line each, nested under its heading.
-fn lines(status: &Value, paint: Paint) -> String {
-    let mut text = String::new();
-    for (name, value) in status.as_object().into_iter().flatten() {
-        let heading = paint.bold(name.replace('_', " "));
-        match value {
-            Value::Object(members) => {
-                text.push_str(&format!("{heading}\n"));
-                for (name, value) in members {
-                    text.push_str(&format!(
-                        "  {:<18} {}\n",
-                        name.replace('_', " "),
-                        plain(value)
-                    ));
-                }
-            }
-            Value::Array(items) if items.iter().any(Value::is_object) => {
-                text.push_str(&format!("{heading}\n"));
-                for item in items {
-                    text.push_str(&format!("  {}\n", members(item)));
-                }
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::String(_)
-            | Value::Array(_) => text.push_str(&format!("{heading}  {}\n", plain(value))),
-        }
-    }
-    text
-}
-
-fn members(item: &Value) -> String {
-    let pairs = item.as_object().into_iter().flatten();
-    let pairs: Vec<String> = pairs
-        .map(|(name, value)| format!("{} {}", name.replace('_', " "), plain(value)))
-        .collect();
-    pairs.join(", ")
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
-        Value::Object(_) => members(value),
-        Value::Null => "none".to_owned(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
 }
 

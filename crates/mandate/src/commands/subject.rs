@@ -64,7 +64,8 @@ fn parse(words: &[&str], domain: &TrustDomain) -> Result<Subject, String> {
     })
 }
 
-fn agent(name: &str, domain: &TrustDomain) -> Result<mandate_model::SpiffeId, String> {
+/// An agent type by its name or its SPIFFE ID.
+pub(crate) fn agent(name: &str, domain: &TrustDomain) -> Result<mandate_model::SpiffeId, String> {
     if name.starts_with("spiffe://") {
         return mandate_model::SpiffeId::parse(name).map_err(|e| e.to_string());
     }

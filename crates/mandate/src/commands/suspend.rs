@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use mandate_model::TrustDomain;
+use mandate_model::{Timestamp, TrustDomain};
+use mandate_ports::Clock;
 use serde_json::{Value, json};
 
+use super::moment::{moment, plural};
 use super::subject::SubjectWords;
 use crate::client::members::Members;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::progress;
 use crate::serve::endpoints::Endpoints;
+use crate::serve::machine::SystemClock;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -33,9 +37,10 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let subject = args.subject.parse(&domain(context)?)?;
     let body = json!({ "subject": subject, "reason": args.reason });
-    let proof: Value = Operator::of(&context.data)
-        .post_within("/suspend", &body, LONGEST)
-        .await?;
+    let operator = Operator::of(&context.data);
+    let posted = operator.post_within("/suspend", &body, LONGEST);
+    let proof: Value =
+        progress::waiting(&context.out, "waiting until it is effective", posted).await?;
     let effective = proof.at("effective").as_bool() == Some(true);
     let durable = proof.at("durable").as_bool() != Some(false);
     let known = proof.at("known").as_bool() != Some(false);
@@ -50,11 +55,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         let unknown = if known {
             String::new()
         } else {
-            paint.yellow(format!(
-                "\nnothing named so is declared or known: is `{subject}` spelt as it should be?"
-            ))
+            let said = format!("NOTHING is known as `{subject}`: is it spelt as it should be?\n");
+            paint.red(said)
         };
-        format!("{headline}\n{}{unknown}", sentence(&proof))
+        format!("{unknown}{headline}\n{}", sentence(&proof))
     });
     Ok(if effective && durable && known {
         Exit::Ok
@@ -72,42 +76,53 @@ pub(crate) fn domain(context: &Context) -> Result<TrustDomain, Failure> {
 
 /// The figures of a proof, as people read them.
 pub(crate) fn sentence(proof: &Value) -> String {
-    let plural = |n: u64, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
     let at_least = if proof.at("at_least").as_bool() == Some(true) {
         "at least "
     } else {
         ""
     };
+    let effective = match proof.at("effective").as_bool() {
+        Some(false) => "NOT effective after",
+        Some(true) | None => "effective in",
+    };
     let mut text = format!(
-        "effective in {} ms: {} of {} acknowledged, {} cut, {at_least}{} halted, {at_least}{} void",
+        "{effective} {} ms: {}, {} cut, {at_least}{} halted, {at_least}{} void",
         proof.number("after_ms"),
-        proof.number("acknowledged"),
-        plural(proof.number("gateways"), "gateway"),
+        acknowledged(proof),
         plural(proof.number("cut"), "connection"),
         plural(proof.number("tasks_halted"), "task"),
         plural(proof.number("tokens_void"), "token"),
     );
-    for (name, what) in [
-        (
-            "lease_bounded",
-            "did not answer, and their lease has run out",
-        ),
-        (
-            "unknown",
-            "had been forwarded and not answered: what they did upstream is not known",
-        ),
-    ] {
-        if proof.number(name) > 0 {
-            text.push_str(&format!("\n{} {what}", proof.number(name)));
-        }
+    text.push_str(match proof.number("lease_bounded") {
+        0 => "",
+        1 => "\n1 gateway did not answer; its lease has run out, so it admits nothing",
+        _ => "\nsome gateways did not answer; their leases have run out, so they admit nothing",
+    });
+    let unknown = proof.number("unknown");
+    if unknown > 0 {
+        let accesses = if unknown == 1 { "access" } else { "accesses" };
+        text.push_str(&format!(
+            "\n{unknown} {accesses} had been forwarded and not answered: what came of it upstream is not known"
+        ));
     }
     if let Some(until) = proof.at("valid_elsewhere_until").as_u64() {
-        let until = mandate_model::Timestamp::from_millis(until);
+        let until = moment(Timestamp::from_millis(until), SystemClock.now());
         text.push_str(&format!(
-            "\nJWT-SVIDs for audiences elsewhere are good until {until}"
+            "\nJWT-SVIDs for audiences elsewhere stay good there until {until}"
         ));
     }
     text
+}
+
+fn acknowledged(proof: &Value) -> String {
+    match proof.number("gateways") {
+        0 => "no gateway could admit anything".to_owned(),
+        gateways => format!(
+            "{} of {} acknowledged",
+            proof.number("acknowledged"),
+            plural(gateways, "gateway")
+        ),
+    }
 }
 
 /// Longer than any lease that a server grants.
@@ -126,7 +141,12 @@ mod tests {
             "effective in 41 ms: 12 of 12 gateways acknowledged, 7 connections cut, 3 tasks halted, 19 tokens void"
         );
         let bounded = json!({"after_ms": 15150, "gateways": 1, "lease_bounded": 1, "cut": 1});
-        assert!(sentence(&bounded).contains("their lease has run out"));
+        assert!(sentence(&bounded).contains("\n1 gateway did not answer; its lease has run out"));
         assert!(sentence(&bounded).contains("0 of 1 gateway acknowledged, 1 connection cut"));
+        let nobody = sentence(&json!({"effective": true, "after_ms": 2, "gateways": 0}));
+        assert!(nobody.contains("no gateway could admit anything"));
+        let not = sentence(&json!({"effective": false, "after_ms": 9, "unknown": 2}));
+        assert!(not.starts_with("NOT effective after 9 ms"), "{not}");
+        assert!(not.contains("\n2 accesses had been forwarded"), "{not}");
     }
 }

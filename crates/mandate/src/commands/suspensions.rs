@@ -1,33 +1,83 @@
 //! `mandate suspensions`.
 
 use mandate_model::stop::Suspension;
+use mandate_model::{StopVersion, Timestamp};
+use mandate_ports::Clock;
 use serde::{Deserialize, Serialize};
 
-use super::table;
+use super::{moment, table};
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Outcome};
+use crate::output::Paint;
+use crate::serve::machine::SystemClock;
 
+/// As the server tells them.
 #[derive(Serialize, Deserialize)]
 struct Suspensions {
+    version: StopVersion,
+    /// Those that act in memory alone.
+    undurable: u64,
     suspensions: Vec<Suspension>,
 }
 
 pub(crate) async fn run(context: &Context) -> Outcome {
     let all: Suspensions = Operator::of(&context.data).get("/suspensions", &[]).await?;
-    context.out.result(&all, |_| {
-        if all.suspensions.is_empty() {
-            return "nothing is suspended".to_owned();
-        }
-        let rows = all.suspensions.iter().map(|s| {
-            [
-                s.subject.to_string(),
-                s.at.to_string(),
-                s.operator.to_string(),
-                s.reason.clone(),
-            ]
-        });
-        table::render(["suspended", "since", "by", "reason"], rows)
-    });
+    let now = SystemClock.now();
+    context.out.result(&all, |paint| text(&all, now, paint));
     Ok(Exit::Ok)
+}
+
+fn text(all: &Suspensions, now: Timestamp, paint: Paint) -> String {
+    if all.suspensions.is_empty() {
+        return "nothing is suspended".to_owned();
+    }
+    let rows = all.suspensions.iter().map(|s| {
+        [
+            s.subject.to_string(),
+            moment::moment(s.at, now),
+            s.operator.to_string(),
+            s.reason.clone(),
+        ]
+    });
+    let mut text = table::render(["suspended", "since", "by", "reason"], rows);
+    if all.undurable > 0 {
+        let said = format!(
+            "\n{} NOT durable: stored as soon as the store can be written, forgotten by a restart before that",
+            all.undurable
+        );
+        text.push_str(&paint.red(said));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use mandate_model::Principal;
+    use mandate_model::stop::Subject;
+
+    use super::*;
+
+    #[test]
+    fn a_suspension_that_a_restart_would_forget_is_said_to_be_one() {
+        let at = Timestamp::from_secs(1_800_000_000);
+        let suspension = Suspension {
+            subject: Subject::Everything,
+            reason: "INC-1".to_owned(),
+            operator: Principal::parse("operator:root").unwrap(),
+            version: StopVersion::new(1),
+            at,
+        };
+        let mut all = Suspensions {
+            version: StopVersion::new(1),
+            undurable: 0,
+            suspensions: vec![suspension],
+        };
+        let now = at.plus(std::time::Duration::from_secs(90));
+        let durable = text(&all, now, Paint::NONE);
+        assert!(durable.contains("(1 min 30 s ago)"), "{durable}");
+        assert!(!durable.contains("NOT durable"), "{durable}");
+        all.undurable = 1;
+        assert!(text(&all, now, Paint::NONE).contains("1 NOT durable"));
+    }
 }

@@ -11,9 +11,10 @@ use crate::failure::{Exit, Outcome};
   curl -H \"Authorization: Bearer $(mandate token https://records.acme.example)\" http://127.0.0.1:7700/records/customers/acme
   mandate token --identity spiffe://acme.example/mandate/gateway")]
 pub(crate) struct Args {
-    /// The server workload's resource indicator, or with --svid an audience
+    /// The server workload's resource indicator, or with --identity an audience
     audience: String,
-    /// A JWT-SVID of this process for this audience, in place of an access token
+    /// A JWT-SVID of this process for this audience, in place of an access token; it attests the process
+    /// itself, whatever --svid says
     #[arg(long)]
     identity: bool,
     #[command(flatten)]
@@ -24,7 +25,10 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let token = if args.identity {
-        args.agent.agent(context).svid_for(&args.audience).await?
+        args.agent
+            .agent(context)
+            .svid_for(&args.audience, args.agent.claim())
+            .await?
     } else {
         let task = args.task.token()?;
         let agent = args.agent.attest(context).await?;

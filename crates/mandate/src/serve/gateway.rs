@@ -1,6 +1,5 @@
 //! The gateway, put together: a client of the control stream, also in the authority's own process.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ pub(super) async fn build(
     if let Some(door) = tls {
         let listener = Listener {
             name: "agents-tls".to_owned(),
-            socket: door.socket,
+            socket: door.bound.socket,
             routing: Routing::Hosts,
             tls: Some(door.config),
         };
@@ -86,12 +85,6 @@ pub(super) async fn build(
         gateway,
         credentials,
     })
-}
-
-/// A bound socket, before anything else starts.
-pub(super) fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Failure> {
-    std::net::TcpListener::bind(address)
-        .map_err(|e| failed(&format!("{address}: {e}"), "say another address"))
 }
 
 impl Built {

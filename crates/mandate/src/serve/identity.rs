@@ -30,16 +30,16 @@ pub(crate) struct Wanted {
 
 impl Identity {
     /// The identity in `data`, checked against what is wanted; a new one, kept from now on, where
-    /// there is none. `default_issuer` is where the server listens.
+    /// there is none. `new_issuer` is that of a new one, if it can be told.
     pub(crate) fn settle(
         data: &DataDir,
         wanted: Wanted,
-        default_issuer: String,
+        new_issuer: Option<String>,
     ) -> Result<Self, Failure> {
         let Some(kept) = Self::read(data)? else {
             let new = Self {
                 trust_domain: wanted.trust_domain.map_or_else(default_domain, Ok)?,
-                issuer: wanted.issuer.unwrap_or(default_issuer),
+                issuer: new_issuer.ok_or_else(no_issuer)?,
             };
             new.write(data)?;
             return Ok(new);
@@ -96,6 +96,14 @@ fn differs(what: &str, kept: &str, other: Option<impl std::fmt::Display>) -> Res
     }
 }
 
+/// `0.0.0.0` is nowhere to come to.
+fn no_issuer() -> Failure {
+    Failure::usage(
+        "the issuer of a new server cannot be told from --listen, which is every address of this machine",
+        "say --issuer https://HOST:PORT, as the certificate names it and others reach it",
+    )
+}
+
 fn default_domain() -> Result<TrustDomain, Failure> {
     TrustDomain::parse(DEFAULT_DOMAIN).map_err(|e| Failure::failed(e.to_string(), ""))
 }
@@ -119,11 +127,24 @@ mod tests {
     fn a_server_keeps_its_name_and_refuses_another() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
-        let first = Identity::settle(&data, wanted("acme.example"), "http://a".to_owned()).unwrap();
+        let first =
+            Identity::settle(&data, wanted("acme.example"), Some("http://a".to_owned())).unwrap();
         assert_eq!(first.issuer, "http://a");
-        let again = Identity::settle(&data, Wanted::default(), "http://b".to_owned()).unwrap();
+        let again =
+            Identity::settle(&data, Wanted::default(), Some("http://b".to_owned())).unwrap();
         assert_eq!(again, first, "where it listens now does not matter");
-        let other = Identity::settle(&data, wanted("other.example"), String::new());
+        let nowhere = Identity::settle(&data, Wanted::default(), None).unwrap();
+        assert_eq!(nowhere, first, "and need not be told again");
+        let other = Identity::settle(&data, wanted("other.example"), None);
         assert!(other.unwrap_err().broke.contains("acme.example"));
+    }
+
+    #[test]
+    fn a_new_server_at_every_address_has_to_be_told_its_issuer() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        let refused = Identity::settle(&data, wanted("acme.example"), None).unwrap_err();
+        assert!(refused.mend.contains("--issuer"), "{}", refused.mend);
+        assert!(!data.identity().exists(), "nothing is settled");
     }
 }

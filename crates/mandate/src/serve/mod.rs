@@ -12,6 +12,7 @@ mod logging;
 pub(crate) mod machine;
 mod options;
 mod server;
+mod sockets;
 mod tls;
 
 pub(crate) use gateway::GATEWAY;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use mandate_model::TrustDomain;
 
 use super::logging::LogFormat;
+use crate::failure::Failure;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -16,15 +17,16 @@ Examples:
   mandate serve --trust-domain acme.example
   mandate serve --dev
   mandate serve --data /var/lib/mandate --log-format json
-  mandate serve --tls-listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem")]
+  mandate serve --tls-listen 0.0.0.0:8443 --tls-cert chain.pem --tls-key key.pem
+  mandate serve --listen 0.0.0.0:7701 --listen-cert chain.pem --listen-key key.pem --issuer https://id.acme.example:7701")]
 pub(crate) struct Args {
     /// The name space of all identities; fixed at the first start [default: mandate.local]
     #[arg(long, env = "MANDATE_TRUST_DOMAIN", value_name = "DOMAIN")]
     pub(super) trust_domain: Option<TrustDomain>,
-    /// `iss` of all tokens; fixed at the first start [default: http:// and the address of --listen]
+    /// `iss` of all tokens; fixed at the first start [default: http:// or https:// and the address of --listen]
     #[arg(long, env = "MANDATE_ISSUER", value_name = "URL")]
     pub(super) issuer: Option<String>,
-    /// Token endpoint, metadata and keys; port 0 is any free one
+    /// Token endpoint, metadata and keys; port 0 is any free one. Beyond loopback with --listen-cert alone
     #[arg(long, default_value = "127.0.0.1:7701", value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,
     /// The gateway: http://ADDRESS/SERVER/, for each server workload
@@ -58,4 +60,69 @@ pub(crate) struct Args {
     /// End when standard input ends
     #[arg(long, hide = true)]
     pub(super) end_with_stdin: bool,
+}
+
+/// Tokens must not travel in clear: without TLS, the doors are open to this machine alone.
+pub(super) fn check_loopback(args: &Args) -> Result<(), Failure> {
+    if args.dev && !args.dev_listen.ip().is_loopback() {
+        return Err(Failure::usage(
+            "the test issuer of --dev listens on loopback alone",
+            "leave --dev-listen out",
+        ));
+    }
+    let listen = (!args.tls.guards_listen()).then_some(("--listen", args.listen, NO_TLS));
+    let always = [
+        ("--gateway-listen", args.gateway_listen, OTHER_DOOR),
+        ("--metrics-listen", args.metrics_listen, PROXY),
+    ];
+    let mut clear = listen.into_iter().chain(always);
+    match clear.find(|(_, address, _)| !address.ip().is_loopback()) {
+        None => Ok(()),
+        Some((option, address, mend)) => Err(Failure::usage(
+            format!(
+                "{option} {address} is not on loopback and has no TLS: tokens would travel in clear"
+            ),
+            mend,
+        )),
+    }
+}
+
+const NO_TLS: &str = "give it a certificate with --listen-cert FILE and --listen-key FILE; or listen on 127.0.0.1, with a proxy with TLS in front";
+const OTHER_DOOR: &str = "listen on 127.0.0.1; agents elsewhere come to --tls-listen, with --tls-cert FILE and --tls-key FILE";
+const PROXY: &str = "listen on 127.0.0.1, with a proxy with TLS in front";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn checked(more: &[&str]) -> Result<(), Failure> {
+        let line = Line::try_parse_from([&["serve"], more].concat()).unwrap();
+        check_loopback(&line.args)
+    }
+
+    #[test]
+    fn the_token_endpoint_is_open_to_other_machines_with_a_certificate_alone() {
+        let everywhere = ["--listen", "0.0.0.0:7701"];
+        let refused = checked(&everywhere).unwrap_err();
+        assert!(refused.mend.contains("--listen-cert"), "{}", refused.mend);
+        let pem = ["--listen-cert", "chain.pem", "--listen-key", "key.pem"];
+        assert_eq!(checked(&[&everywhere[..], &pem].concat()), Ok(()));
+        let metrics = ["--metrics-listen", "0.0.0.0:7702"];
+        let other = checked(&[&metrics[..], &pem].concat()).unwrap_err();
+        assert!(other.broke.contains("--metrics-listen"), "{}", other.broke);
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let line = Line::try_parse_from(["serve", "--listen-cert", "chain.pem"]);
+        assert!(line.is_err());
+    }
 }

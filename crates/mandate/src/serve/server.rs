@@ -1,20 +1,19 @@
 //! The server as a whole: what is started in which order, and ended in the reverse.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_authority::Doors;
+use mandate_authority::{Doors, PublicSocket};
 use mandate_ports::{Clock, Entropy};
 use mandate_store_sqlite::SqliteStore;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::endpoints::Endpoints;
 use super::identity::{Identity, Wanted};
 use super::machine::{SystemClock, SystemEntropy};
+use super::sockets::{Bound, Sockets};
 use super::{Args, authority, dev_issuer, folder, gateway};
 use crate::context::{Context, DataDir};
 use crate::failure::Failure;
@@ -36,24 +35,28 @@ impl Server {
     /// done nothing yet.
     pub(super) async fn start(args: Args, context: &Context) -> Result<Self, Failure> {
         let data = context.data.clone();
-        check_loopback(&args)?;
+        let sockets = Sockets::bind(&args)?;
         folder::prepare(&data)?;
-        let (public, metrics) = (settle(args.listen)?, settle(args.metrics_listen)?);
-        let identity = identity(&args, &data, public)?;
+        let identity = identity(&args, &data, &sockets)?;
         let store = open_store(&data)?;
         let mut registry = Registry::default();
         let lease = Duration::from_secs(args.lease);
         let built = authority::build(store.clone(), &identity, lease, &data, &mut registry).await?;
-        let doors = Doors::open(&built.authority, Some(public), Some(metrics)).await;
-        let doors = doors.map_err(|e| Failure::failed(e.to_string(), "say another address"))?;
-        let door = gateway::bind(args.gateway_listen)?;
-        let at = door.local_addr();
-        let at = at.map_err(|e| Failure::failed(e.to_string(), ""))?;
-        let tls = args.tls.door()?;
-        let gateway_tls = tls.as_ref().map(|door| door.address);
-        let gateway = gateway::build(&data, door, tls, &mut registry).await?;
+        let endpoints = sockets.endpoints(identity);
+        let public = PublicSocket {
+            socket: sockets.public.socket,
+            tls: sockets.public_tls,
+        };
+        let metrics = sockets.metrics.socket;
+        let doors = Doors::open(&built.authority, Some(public), Some(metrics));
+        let doors =
+            doors.map_err(|e| Failure::failed(e.to_string(), "`mandate doctor` may know more"))?;
+        let door = sockets.gateway.socket;
+        let gateway = gateway::build(&data, door, sockets.gateway_tls, &mut registry).await?;
         let stop = CancellationToken::new();
-        let dev_issuer = start_dev_issuer(&args, &stop).await?;
+        if let Some(dev) = sockets.dev_issuer {
+            start_dev_issuer(dev, &stop)?;
+        }
         let serving = serve(built, doors, registry, &stop);
         gateway.follow_secrets(stop.clone());
         let server = Self {
@@ -62,16 +65,7 @@ impl Server {
             gateway,
             serving,
             stop,
-            endpoints: Endpoints {
-                issuer: identity.issuer,
-                trust_domain: identity.trust_domain.to_string(),
-                authority: public,
-                gateway: at,
-                gateway_tls,
-                metrics,
-                dev_issuer,
-                pid: std::process::id(),
-            },
+            endpoints,
         };
         server.until_ready().await;
         server.publish()?;
@@ -127,12 +121,47 @@ impl Server {
     }
 }
 
-fn identity(args: &Args, data: &DataDir, listen: SocketAddr) -> Result<Identity, Failure> {
+/// Trust domain and issuer: what the folder keeps, or for a new one what is said. By default the
+/// issuer is where the authority listens.
+fn identity(args: &Args, data: &DataDir, sockets: &Sockets) -> Result<Identity, Failure> {
+    let issuer = match &args.issuer {
+        Some(said) => Some(said.clone()),
+        None if sockets.public.address.ip().is_unspecified() => None,
+        None => Some(default_issuer(sockets)),
+    };
     let wanted = Wanted {
         trust_domain: args.trust_domain.clone(),
         issuer: args.issuer.clone(),
     };
-    Identity::settle(data, wanted, format!("http://{listen}"))
+    if sockets.public_tls.is_some() {
+        args.issuer.as_deref().map_or(Ok(()), check_https)?;
+    }
+    let identity = Identity::settle(data, wanted, issuer)?;
+    if sockets.public_tls.is_some() {
+        check_https(&identity.issuer)?;
+    }
+    Ok(identity)
+}
+
+fn default_issuer(sockets: &Sockets) -> String {
+    let scheme = match sockets.public_tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    format!("{scheme}://{}", sockets.public.address)
+}
+
+/// Whoever starts at an issuer of plain HTTP would find nothing at a door that speaks TLS alone.
+fn check_https(issuer: &str) -> Result<(), Failure> {
+    if issuer.starts_with("https://") {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!(
+            "the issuer `{issuer}` is not https, and with --listen-cert the token endpoint speaks TLS alone"
+        ),
+        "an issuer never changes: give a new server a folder of its own (--data DIR) and --issuer https://HOST:PORT, or leave --listen-cert and --listen-key out",
+    ))
 }
 
 fn serve(
@@ -154,58 +183,15 @@ fn open_store(data: &DataDir) -> Result<SqliteStore, Failure> {
         .map_err(|e| Failure::failed(e.to_string(), "`mandate doctor` may know more"))
 }
 
-/// Tokens must not travel in clear: without TLS, the doors are open to this machine alone.
-fn check_loopback(args: &Args) -> Result<(), Failure> {
-    let doors = [
-        ("--listen", args.listen),
-        ("--gateway-listen", args.gateway_listen),
-        ("--metrics-listen", args.metrics_listen),
-    ];
-    match doors
-        .iter()
-        .find(|(_, address)| !address.ip().is_loopback())
-    {
-        None => Ok(()),
-        Some((option, address)) => Err(Failure::usage(
-            format!("{option} {address} is not on loopback, and this version serves no TLS there"),
-            "listen on 127.0.0.1; the gateway has --tls-listen for agents elsewhere, and the rest a proxy with TLS in front",
-        )),
-    }
-}
-
-async fn start_dev_issuer(
-    args: &Args,
-    stop: &CancellationToken,
-) -> Result<Option<SocketAddr>, Failure> {
-    if !args.dev {
-        return Ok(None);
-    }
-    if !args.dev_listen.ip().is_loopback() {
-        return Err(Failure::usage(
-            "the test issuer of --dev listens on loopback alone",
-            "leave --dev-listen out",
-        ));
-    }
-    let failed = |e: std::io::Error| Failure::failed(format!("--dev: {e}"), "say --dev-listen");
-    let listener = TcpListener::bind(args.dev_listen).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+fn start_dev_issuer(bound: Bound, stop: &CancellationToken) -> Result<(), Failure> {
+    let listener = bound.listener()?;
     let stop = stop.clone();
     tokio::spawn(async move {
         if let Err(why) = dev_issuer::run(listener, stop).await {
             tracing::error!(%why, "the test issuer ended");
         }
     });
-    Ok(Some(address))
-}
-
-/// Port 0 becomes one that is free now: the issuer has to be known before anything listens.
-fn settle(address: SocketAddr) -> Result<SocketAddr, Failure> {
-    if address.port() != 0 {
-        return Ok(address);
-    }
-    std::net::TcpListener::bind(address)
-        .and_then(|listener| listener.local_addr())
-        .map_err(|e| Failure::failed(format!("{address}: {e}"), "say another address"))
+    Ok(())
 }
 
 const GRACE: Duration = Duration::from_secs(5);

@@ -1,4 +1,5 @@
-//! The gateway's door with TLS: server workloads by their hosts, for agents on other machines.
+//! Doors with TLS, for agents and verifiers on other machines: the gateway's, which has server
+//! workloads by their hosts, and the authority's. Certificates are read at the start.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::gateway::bind;
+use super::sockets::Bound;
 use crate::failure::Failure;
 
 #[derive(Debug, clap::Args)]
@@ -23,17 +24,35 @@ pub(crate) struct TlsArgs {
     /// The certificate's key, PEM, readable by this user alone
     #[arg(long, value_name = "FILE", requires = "tls_listen")]
     tls_key: Option<PathBuf>,
+    /// TLS at --listen, and nothing else there: its certificate and those that lead to its CA, PEM
+    #[arg(long, value_name = "FILE", requires = "listen_key")]
+    listen_cert: Option<PathBuf>,
+    /// The certificate's key, PEM, readable by this user alone
+    #[arg(long, value_name = "FILE", requires = "listen_cert")]
+    listen_key: Option<PathBuf>,
 }
 
 /// A bound socket and what is spoken on it.
 pub(super) struct TlsDoor {
-    pub(super) socket: std::net::TcpListener,
+    pub(super) bound: Bound,
     pub(super) config: Arc<ServerConfig>,
-    pub(super) address: SocketAddr,
 }
 
 impl TlsArgs {
-    /// Reads the files and binds, if it is asked for.
+    /// Whether the authority's door speaks TLS.
+    pub(super) fn guards_listen(&self) -> bool {
+        self.listen_cert.is_some()
+    }
+
+    /// Reads the files for the authority's door, if it speaks TLS.
+    pub(super) fn listen(&self) -> Result<Option<Arc<ServerConfig>>, Failure> {
+        match (&self.listen_cert, &self.listen_key) {
+            (Some(cert), Some(key)) => Ok(Some(Arc::new(config(cert, key)?))),
+            (None, _) | (_, None) => Ok(None),
+        }
+    }
+
+    /// Reads the files for the gateway's door and binds it, if it is asked for.
     pub(super) fn door(&self) -> Result<Option<TlsDoor>, Failure> {
         let (Some(address), Some(cert), Some(key)) =
             (self.tls_listen, &self.tls_cert, &self.tls_key)
@@ -41,14 +60,8 @@ impl TlsArgs {
             return Ok(None);
         };
         let config = Arc::new(config(cert, key)?);
-        let socket = bind(address)?;
-        let address = socket.local_addr();
-        let address = address.map_err(|e| Failure::failed(e.to_string(), "say another address"))?;
-        Ok(Some(TlsDoor {
-            socket,
-            config,
-            address,
-        }))
+        let bound = Bound::at("--tls-listen", address)?;
+        Ok(Some(TlsDoor { bound, config }))
     }
 }
 

@@ -1,14 +1,12 @@
 //! A disk of their own for server and gateway: full, read-only, and well again.
 //!
-//! Mounting needs root. Where it is not permitted these tests say so and pass; the parts are tested
-//! everywhere, with errors that are raised in their stead.
+//! The parts are tested everywhere, with errors that are raised in the disk's stead.
 
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
 
+use mandate_testkit::disk::Disk;
+use mandate_testkit::turning_disk::TurningDisk;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::lab::Lab;
 use crate::lab::agent::{Agent, token};
@@ -16,66 +14,17 @@ use crate::lab::http::Answer;
 use crate::lab::server::{Options, Server};
 use crate::lab::wait;
 
-/// A small tmpfs.
-struct Disk(TempDir);
-
-impl Disk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=96m,mode=755", "tmpfs"])
-            .arg(folder.path())
-            .output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self(folder));
-        }
-        println!("skipped: mounting a tmpfs is not permitted here");
-        None
-    }
-
-    fn data(&self) -> PathBuf {
-        self.0.path().join("data")
-    }
-
-    fn remount(&self, mode: &str) {
-        let option = format!("remount,{mode}");
-        let mount = Command::new("mount")
-            .args(["-o", &option])
-            .arg(self.0.path())
-            .status();
-        assert!(mount.unwrap().success());
-    }
-
-    /// Takes all space that is left, until the answer is dropped.
-    fn fill(&self) -> Filling {
-        let path = self.0.path().join("filling");
-        let mut file = std::fs::File::create(&path).unwrap();
-        for size in [1 << 20, 4096] {
-            let chunk = vec![1_u8; size];
-            while file.write_all(&chunk).is_ok() {}
-        }
-        Filling(path)
-    }
+fn disk() -> Option<Disk> {
+    Disk::mount(96)
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: the server may have files open still.
-        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
-    }
-}
-
-struct Filling(PathBuf);
-
-impl Drop for Filling {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
-    }
+fn data_on(disk: &Disk) -> PathBuf {
+    disk.path().join("data")
 }
 
 #[test]
 fn full_disk_denies_and_recovers() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = disk() else { return };
     let lab = on(&disk);
     let worker = lab.worker();
     let task = token(worker.open());
@@ -109,7 +58,7 @@ fn full_disk_denies_and_recovers() {
 
 #[test]
 fn suspend_works_without_a_writable_disk() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = disk() else { return };
     let mut lab = on(&disk);
     let worker = lab.worker();
     let task = token(worker.open());
@@ -150,12 +99,12 @@ fn suspend_works_without_a_writable_disk() {
 
 #[test]
 fn a_read_only_disk_is_named_at_the_start_and_nothing_runs() {
-    let Some(disk) = Disk::mount() else { return };
+    let Some(disk) = disk() else { return };
     let mut lab = on(&disk);
     lab.server.stop();
     disk.remount("ro");
-    let log = disk.0.path().with_extension("log");
-    let refused = Server::start(&disk.data(), &log, &Options::default());
+    let log = disk.path().with_extension("log");
+    let refused = Server::start(&data_on(&disk), &log, &Options::default());
     let why = refused.err().unwrap();
     assert!(why.to_lowercase().contains("read-only"), "{why}");
     drop(std::fs::remove_file(log));
@@ -164,9 +113,64 @@ fn a_read_only_disk_is_named_at_the_start_and_nothing_runs() {
     assert_eq!(lab.server.metrics().get("/readyz", &[]).status, 200);
 }
 
+#[test]
+fn a_disk_that_turns_read_only_under_the_server_denies_and_recovers() {
+    let Some(disk) = TurningDisk::mount() else {
+        return;
+    };
+    let data = disk.path().join("data");
+    let mut lab = Lab::without_bundle(Options::default(), Some(data)).with_bundle();
+    let worker = lab.worker();
+    let task = token(worker.open());
+    let access = token(worker.access(&task, "records"));
+    let dark = token(worker.access(&task, "dark"));
+    lab.access("/records/items/1", &access).expect(200);
+    lab.access("/dark/items/1", &dark).expect(200);
+
+    disk.turn_read_only();
+    let refused = lab.access("/records/items/2", &access).expect(503);
+    assert_eq!(refused.text("rule"), "record.unwritable");
+    assert!(lab.upstream.seen("/items/2").is_empty());
+    let refused = worker.access(&task, "records").expect(503);
+    assert_eq!(refused.text("error"), "temporarily_unavailable");
+    wait::until("readiness says why", || {
+        let ready = lab.server.metrics().get("/readyz", &[]).expect(503);
+        ready.body.contains("read-only").then_some(())
+    });
+    let status = lab.run(&["status"]);
+    assert_eq!(status.value["ready"], false);
+    let findings = status.value["findings"].to_string();
+    assert!(findings.contains("read-only"), "{findings}");
+    let logged = std::fs::read_to_string(lab.log_file()).unwrap();
+    assert!(logged.contains("read-only"), "{logged}");
+
+    let suspended = lab.run(&["suspend", "server", "dark", "--reason", "INC-1"]);
+    let said = ["effective", "durable"].map(|word| suspended.value[word].clone());
+    assert_eq!((suspended.code, said), (3, [json!(true), json!(false)]));
+    assert_eq!(lab.run(&["suspensions"]).value["undurable"], 1);
+    assert!(lab.access("/dark/items/2", &dark).is_refused());
+    assert!(lab.upstream.seen("/items/2").is_empty());
+
+    disk.turn_writable();
+    let access = wait::until("issuance recovers by itself", || {
+        let answer = worker.access(&task, "records");
+        (answer.status == 200).then(|| answer.text("access_token"))
+    });
+    recovers(&lab, &worker, &task, &access);
+    assert_eq!(lab.access("/dark/items/3", &dark).status, 403);
+    let verified = wait::until("all is shipped", || {
+        let ran = lab.run(&["audit", "verify"]);
+        (ran.code != 3).then_some(ran)
+    });
+    assert_eq!(verified.code, 0, "{}", verified.value);
+    lab.server.kill();
+    lab.restart();
+    assert_eq!(lab.access("/dark/items/4", &dark).status, 403);
+}
+
 /// A server with everything on `disk`, and the bundle live.
 fn on(disk: &Disk) -> Lab {
-    Lab::without_bundle(Options::default(), Some(disk.data())).with_bundle()
+    Lab::without_bundle(Options::default(), Some(data_on(disk))).with_bundle()
 }
 
 /// Space that was reserved is used up first; then the door is shut, and says so.

@@ -12,11 +12,13 @@
 )]
 
 mod breakglass;
+mod commands;
 mod crash;
 mod disks;
 mod exchanges;
 mod kinds;
 mod lab;
+mod openings;
 mod operations;
 mod secrecy;
 mod smuggling;

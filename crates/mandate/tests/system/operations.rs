@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::lab::Lab;
 use crate::lab::agent::{self, token};
 use crate::lab::http::Answer;
-use crate::lab::server::Options;
+use crate::lab::server::{Options, PROGRAM};
 use crate::lab::wait;
 
 #[test]
@@ -66,6 +66,109 @@ fn apply_is_all_or_nothing() {
     lab.server.kill();
     lab.restart();
     assert_eq!(live(&lab), after);
+}
+
+/// Nothing here happens because a lease is renewed or runs out.
+fn long_leased() -> Lab {
+    Lab::with(Options {
+        lease: 300,
+        ..Options::default()
+    })
+}
+
+#[test]
+fn apply_returns_when_the_gateway_decides_by_the_bundle() {
+    let lab = long_leased();
+    let worker = lab.worker();
+    let task = token(worker.open());
+    let access = token(worker.access(&task, "records"));
+    // The gateway that stands between is asked right after each, without a wait.
+    let without = format!(
+        "{}\n---\napiVersion: mandate.dev/v1alpha1\nkind: Guardrail\nmetadata: {{name: no-reads}}\n\
+         spec: {{forbid: 'context.effect == \"read\"'}}\n",
+        lab.bundle()
+    );
+    for (bundle, status) in [(&without, 403), (&lab.bundle(), 200), (&without, 403)] {
+        let applied = lab.apply(bundle);
+        assert_eq!(applied.code, 0, "{}", applied.value);
+        assert_eq!(applied.value["effective"], true, "{}", applied.value);
+        let gateway = &applied.value["gateways"][0];
+        assert_eq!(gateway["id"], "local");
+        assert!(gateway["after_ms"].is_u64(), "{gateway}");
+        lab.access("/records/items/1", &access).expect(status);
+    }
+    let version = live(&lab)["version"].as_u64().unwrap() - 1;
+    let back = lab.run(&["apply", "--back", &version.to_string(), "--yes"]);
+    assert_eq!((back.code, &back.value["effective"]), (0, &json!(true)));
+    lab.access("/records/items/1", &access).expect(200);
+}
+
+#[test]
+fn apply_names_a_gateway_that_does_not_get_the_bundle_and_exits_with_3() {
+    let lab = long_leased();
+    let versions = lab
+        .operators()
+        .get("/operator/v1/status", &[])
+        .expect(200)
+        .json();
+    let versions = &versions["versions"];
+    // A gateway that holds a lease and is never heard of again.
+    let lease = json!({
+        "gateway": "elsewhere", "stops": versions["stops"], "bundle": versions["bundle"],
+        "keys": versions["keys"],
+        "head": {"spool": "s-1", "next": 0, "chain": mandate_audit::SpoolChain::ORIGIN.to_string()},
+    });
+    lab.control().json("/control/v1/lease", &lease).expect(200);
+    let file = lab.data().join("again.yaml");
+    std::fs::write(&file, lab.bundle()).unwrap();
+    let file = file.display().to_string();
+    let late = lab.run(&["apply", &file, "--yes", "--wait", "1"]);
+    assert_eq!(
+        (late.code, &late.value["effective"]),
+        (3, &json!(false)),
+        "{}",
+        late.value
+    );
+    let gateways = late.value["gateways"].as_array().unwrap();
+    let states: Vec<_> = gateways
+        .iter()
+        .map(|g| (&g["id"], &g["effective"]))
+        .collect();
+    let (elsewhere, local) = (json!("elsewhere"), json!("local"));
+    assert_eq!(
+        states,
+        [(&elsewhere, &json!(false)), (&local, &json!(true))]
+    );
+    let without = lab.run(&["apply", &file, "--yes", "--wait", "0"]);
+    assert_eq!(without.code, 0, "nothing was waited for: {}", without.value);
+}
+
+#[test]
+fn commands_that_take_long_write_no_progress_where_nobody_watches() {
+    let lab = Lab::start();
+    let file = lab.data().join("export.jsonl").display().to_string();
+    let suspend = ["suspend", "server", "dark", "--reason", "INC-1"];
+    for arguments in [
+        &["audit", "verify"][..],
+        &["audit", "export", "--to", &file],
+        &["audit", "search"],
+        &["status"],
+        &suspend,
+    ] {
+        for format in ["text", "json"] {
+            let output = std::process::Command::new(PROGRAM)
+                .arg("--data")
+                .arg(lab.data())
+                .args(["--output", format])
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert!(!output.stdout.is_empty(), "{arguments:?}");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(said, "", "{arguments:?} {format}");
+            assert!(!output.stdout.contains(&b'\x1b'), "{arguments:?} {format}");
+        }
+    }
 }
 
 #[test]

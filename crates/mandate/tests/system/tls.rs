@@ -1,18 +1,19 @@
-//! The gateway's door with TLS, reached by a client that nobody here wrote.
+//! The doors with TLS, reached by a client that nobody here wrote.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::lab::server::Options;
-use crate::lab::{Lab, agent, wait};
+use crate::lab::http::Field;
+use crate::lab::server::{Options, Server};
+use crate::lab::{Lab, agent};
 
 const HOST: &str = "records.test";
 
-/// A certificate for [`HOST`] and its key.
-fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
-    let made = rcgen::generate_simple_self_signed(vec![HOST.to_owned()]).unwrap();
+/// A certificate for `host` and its key.
+fn certificate(folder: &Path, host: &str) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
@@ -50,7 +51,7 @@ fn agents_elsewhere_come_over_tls_by_host() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = certificate(folder.path());
+    let (cert, key) = certificate(folder.path(), HOST);
     let tls = Some((cert.clone(), key));
     let lab = Lab::without_bundle(
         Options {
@@ -64,9 +65,7 @@ fn agents_elsewhere_come_over_tls_by_host() {
     let applied = lab.apply(&lab.bundle().replace(resource, &hosts));
     assert_eq!(applied.code, 0, "{}", applied.value);
     let at = lab.server.gateway_tls();
-    wait::until("the gateway knows its hosts", || {
-        (get(at, &cert, "--http1.1", None) == "401 1.1").then_some(())
-    });
+    assert_eq!(get(at, &cert, "--http1.1", None), "401 1.1");
     let worker = lab.worker();
     let root = agent::token(worker.open());
     let access = agent::token(worker.access(&root, "records"));
@@ -75,10 +74,106 @@ fn agents_elsewhere_come_over_tls_by_host() {
     assert_eq!(get(at, &cert, "--http2", None), "401 2");
 }
 
+/// The body of an answer by the token endpoint at `url`, or what curl says of its failure.
+fn ask(url: &str, trust: &[&Path], form: &[Field<'_>]) -> Result<String, Option<i32>> {
+    let trust = trust.iter().flat_map(|cert| [Path::new("--cacert"), cert]);
+    let pairs = form.iter().map(|(name, value)| format!("{name}={value}"));
+    let output = Command::new("curl")
+        .args(["--silent", "--http2", "--max-time", "30"])
+        .args(["--write-out", " %{http_code} %{http_version}"])
+        .args(trust)
+        .args(pairs.flat_map(|pair| ["--data-urlencode".to_owned(), pair]))
+        .arg(url)
+        .output()
+        .unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8(output.stdout).unwrap())
+    } else {
+        Err(output.status.code())
+    }
+}
+
+#[test]
+fn agents_and_verifiers_elsewhere_come_to_the_token_endpoint_over_tls() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        println!("skipped: curl is not installed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path(), "127.0.0.1");
+    let lab = Lab::with(Options {
+        listen_tls: Some((cert.clone(), key)),
+        ..Options::default()
+    });
+    let issuer = lab.server.issuer();
+    assert!(issuer.starts_with("https://127.0.0.1:"), "{issuer}");
+    let metadata = format!("{issuer}/.well-known/oauth-authorization-server");
+    let said = ask(&metadata, &[&cert], &[]).unwrap();
+    let endpoint = format!("\"token_endpoint\":\"{issuer}/token\"");
+    assert!(
+        said.contains(&endpoint) && said.ends_with(" 200 1.1"),
+        "{said}"
+    );
+
+    let worker = lab.worker();
+    let details = r#"{"purpose": "nightly", "trigger": {"kind": "schedule", "name": "nightly", "item": "item-1"}}"#;
+    let open = [
+        ("grant_type", agent::EXCHANGE),
+        ("subject_token", &worker.svid),
+        ("subject_token_type", agent::JWT),
+        ("requested_token_type", agent::TXN_TOKEN),
+        ("audience", agent::TRUST_DOMAIN),
+        ("request_details", details),
+    ];
+    let token = format!("{issuer}/token");
+    let opened = ask(&token, &[&cert], &[&open, &worker.client()[..]].concat()).unwrap();
+    assert!(opened.ends_with(" 200 1.1"), "{opened}");
+    let refused = ask(&token, &[&cert], &open).unwrap();
+    assert!(refused.ends_with(" 401 1.1"), "{refused}");
+
+    assert_eq!(ask(&metadata, &[], &[]), Err(Some(60)), "nobody vouches");
+    let clear = metadata.replace("https://", "http://");
+    assert!(ask(&clear, &[], &[]).is_err(), "nothing is said in clear");
+}
+
+#[test]
+fn an_issuer_without_tls_is_refused_at_a_door_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path(), HOST);
+    let serve = |data: &str, more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mandate"))
+            .arg("--data")
+            .arg(folder.path().join(data))
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["--gateway-listen", "127.0.0.1:0"])
+            .args(["--metrics-listen", "127.0.0.1:0", "--listen-cert"])
+            .arg(&cert)
+            .arg("--listen-key")
+            .arg(&key)
+            .args(more)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = serve("new", &["--issuer", "http://id.acme.example"]);
+    assert!(said.contains("is not https"), "{said}");
+    assert!(!folder.path().join("new/server.json").exists());
+
+    let kept = Server::start(
+        &folder.path().join("kept"),
+        &folder.path().join("log"),
+        &Options::default(),
+    );
+    kept.unwrap().stop();
+    let said = serve("kept", &[]);
+    assert!(said.contains("is not https"), "{said}");
+}
+
 #[test]
 fn a_key_that_others_can_read_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (cert, key) = certificate(folder.path());
+    let (cert, key) = certificate(folder.path(), HOST);
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o644)).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_mandate"))
         .arg("--data")
@@ -109,7 +204,11 @@ fn a_key_that_others_can_read_is_refused() {
 
 #[test]
 fn tokens_are_not_served_in_clear_on_other_addresses() {
-    for door in ["--listen", "--gateway-listen", "--metrics-listen"] {
+    for (door, mend) in [
+        ("--listen", "--listen-cert FILE and --listen-key FILE"),
+        ("--gateway-listen", "--tls-listen"),
+        ("--metrics-listen", "a proxy with TLS"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_mandate"))
             .arg("--data")
@@ -118,5 +217,7 @@ fn tokens_are_not_served_in_clear_on_other_addresses() {
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2), "{door}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(mend), "{said}");
     }
 }

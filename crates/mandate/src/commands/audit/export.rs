@@ -1,15 +1,18 @@
 //! `mandate audit export`.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use mandate_audit::Event;
 use serde::Deserialize;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
+use super::super::moment::plural;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Each line is {\"index\": N, \"event\": {…}}.
@@ -38,11 +41,15 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     let operator = Operator::of(&context.data);
     let stdout = args.to.as_os_str() == "-";
     let failed = |e: std::io::Error| Failure::file(&args.to, &e);
-    let mut to: Box<dyn Write + Send> = if stdout {
-        Box::new(std::io::stdout())
+    let mut to = if stdout {
+        To::Out(std::io::stdout())
     } else {
-        let file = std::fs::File::create(&args.to).map_err(failed)?;
-        Box::new(std::io::BufWriter::new(file))
+        To::File(BufWriter::new(aside(&args.to).map_err(failed)?))
+    };
+    let progress = if stdout {
+        Progress::unseen()
+    } else {
+        Progress::begin(&context.out, "exporting the log")
     };
     let mut next = args.from;
     // Reading is recorded too: an export ends where the log ended when it began.
@@ -62,15 +69,53 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
             writeln!(to, "{}", line(index, entry)).map_err(failed)?;
             next = index + 1;
         }
+        progress.at(next - args.from, end.saturating_sub(args.from));
     }
+    progress.end();
     to.flush().map_err(failed)?;
+    if let To::File(file) = to {
+        let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
+        file.persist(&args.to).map_err(|e| failed(e.error))?;
+    }
     if !stdout {
         let result = serde_json::json!({ "file": args.to, "records": next - args.from });
         context.out.result(&result, |_| {
-            format!("{} records in {}", next - args.from, args.to.display())
+            let records = plural(next - args.from, "record");
+            format!("{records} in {}", args.to.display())
         });
     }
     Ok(Exit::Ok)
+}
+
+/// Where an export goes.
+enum To {
+    Out(std::io::Stdout),
+    /// A file beside the one that was named, which takes its place once it is whole.
+    File(BufWriter<NamedTempFile>),
+}
+
+impl Write for To {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            To::Out(out) => out.write(bytes),
+            To::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            To::Out(out) => out.flush(),
+            To::File(file) => file.flush(),
+        }
+    }
+}
+
+/// Records name people: tempfile makes files of mode 0600.
+fn aside(path: &Path) -> std::io::Result<NamedTempFile> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
 }
 
 /// The event as it is; a record that is none, as text.

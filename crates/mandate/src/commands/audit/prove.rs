@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use mandate_audit::{Checkpoint, Hash, leaf_hash, verify_inclusion};
 use serde::Deserialize;
 
+use super::verify::keys;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
@@ -19,6 +20,9 @@ Example:
 pub(crate) struct Args {
     /// The record's index
     index: u64,
+    /// The log's verifier key, as a note key [default: the keys in --data]
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -34,8 +38,16 @@ struct Page {
 pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     let operator = Operator::of(&context.data);
     let note = operator.text("/log/checkpoint").await?;
-    let checkpoint = Checkpoint::dangerous_unverified(&note)
-        .map_err(|e| Failure::failed(e.to_string(), "`mandate audit verify` says more"))?;
+    let keys = keys(args.key.as_deref(), context)?;
+    let signed = keys
+        .iter()
+        .find_map(|key| Checkpoint::open(&note, key).ok());
+    let checkpoint = signed.ok_or_else(|| {
+        Failure::failed(
+            "none of the log's keys signed its latest checkpoint",
+            "`mandate audit verify` says more; --key says the log's verifier key",
+        )
+    })?;
     let (index, size) = (args.index.to_string(), checkpoint.size().to_string());
     let query = [
         ("index", Some(index.as_str())),

@@ -1,19 +1,22 @@
 //! `mandate audit search`.
 
 use mandate_audit::{Decision, Event};
-use mandate_model::{AgentTypeName, ServerName, TaskId, TokenId};
+use mandate_model::{AgentTypeName, ServerName, TaskId, Timestamp, TokenId};
+use mandate_ports::Clock;
 use serde_json::Value;
 
 use crate::client::log::{self, Record};
 use crate::client::operator::Operator;
-use crate::commands::suspend;
+use crate::commands::{moment, suspend};
 use crate::context::Context;
 use crate::failure::{Exit, Outcome};
 use crate::output::Paint;
+use crate::progress;
+use crate::serve::machine::SystemClock;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  mandate audit search --decision denied
+  mandate audit search --decision denied --since 2h
   mandate audit search --agent retriever --server records --limit 50
   mandate audit search --task task-0190a5b4-7e6c-7a11-8a11-0123456789ab --output json")]
 pub(crate) struct Args {
@@ -38,12 +41,12 @@ pub(crate) struct Args {
     /// With this decision: allowed, denied, would_deny or noted
     #[arg(long, value_name = "DECISION")]
     decision: Option<String>,
-    /// Not earlier, in milliseconds since the epoch
-    #[arg(long, value_name = "MS")]
-    since: Option<u64>,
-    /// Earlier, in milliseconds since the epoch
-    #[arg(long, value_name = "MS")]
-    until: Option<u64>,
+    /// Not earlier: 2026-11-24T06:25:22Z, 30m for half an hour ago, or milliseconds since the epoch
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Earlier than this
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
     /// Only below this index
     #[arg(long, value_name = "INDEX")]
     before: Option<u64>,
@@ -63,8 +66,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         text(args.root.as_ref().map(|v| v as &dyn ToString)),
         text(args.server.as_ref().map(|v| v as &dyn ToString)),
         text(args.token.as_ref().map(|v| v as &dyn ToString)),
-        text(args.since.as_ref().map(|v| v as &dyn ToString)),
-        text(args.until.as_ref().map(|v| v as &dyn ToString)),
+        args.since.map(|at| at.as_millis().to_string()),
+        args.until.map(|at| at.as_millis().to_string()),
         text(args.before.as_ref().map(|v| v as &dyn ToString)),
         Some(args.limit.to_string()),
     ];
@@ -81,10 +84,16 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         ("before", before.as_deref()),
         ("limit", limit.as_deref()),
     ];
-    let records = log::search(&Operator::of(&context.data), &query).await?;
+    let operator = Operator::of(&context.data);
+    let found = log::search(&operator, &query);
+    let records = progress::waiting(&context.out, "reading the log", found).await?;
     let result = serde_json::json!({ "records": records });
     context.out.result(&result, |paint| lines(&records, paint));
     Ok(Exit::Ok)
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    moment::parse(text, SystemClock.now())
 }
 
 fn lines(records: &[Record], paint: Paint) -> String {
@@ -99,10 +108,10 @@ fn lines(records: &[Record], paint: Paint) -> String {
 fn line(record: &Record, paint: Paint) -> String {
     let event = &record.event;
     let verdict = match event.decision {
-        Decision::Allowed => paint.green("allowed"),
-        Decision::Denied => paint.red("denied "),
-        Decision::WouldDeny => paint.yellow("would  "),
-        Decision::Noted => paint.dim("noted  "),
+        Decision::Allowed => paint.green("allowed   "),
+        Decision::Denied => paint.red("denied    "),
+        Decision::WouldDeny => paint.yellow("would deny"),
+        Decision::Noted => paint.dim("noted     "),
     };
     let mut text = format!(
         "#{:<6} {} {verdict} {:<20}",

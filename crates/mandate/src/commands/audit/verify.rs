@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use mandate_audit::{Checkpoint, Fault, NoteKey, VerifiedCheckpoint};
-use mandate_ports::{LogReader, StoreError};
+use mandate_ports::StoreError;
 use mandate_store_sqlite::{Announced, LogFile, Verification};
 use serde_json::{Value, json};
 
+use super::super::moment::plural;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
+use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -41,14 +43,29 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
             "run this as the server's own user, with its --data",
         )
     })?;
-    let keys = keys(&args, context)?;
+    let keys = keys(args.key.as_deref(), context)?;
     let since = since(&args, &keys)?;
-    let bar = progress(context);
-    let found = log.verify(keys, since).await.map_err(store)?;
-    bar.finish_and_clear();
+    let progress = Progress::begin(&context.out, "reading the log");
+    let watch = progress.clone();
+    let verified = log.verify(keys, since, move |done, all| watch.at(done, all));
+    let found = verified.await;
+    progress.end();
+    let found = found.map_err(store)?;
     if args.checkpoint && found.is_whole() {
-        let note = log.checkpoint().await.map_err(store)?;
-        context.out.raw(&note.unwrap_or_default());
+        let note = found.checkpoint.as_deref().ok_or_else(|| {
+            Failure::failed(
+                "no checkpoint was signed yet",
+                "`mandate serve` signs one about a second after the first record: try again then",
+            )
+        })?;
+        context.out.raw(note);
+        // The note alone goes where it is kept; what is withheld is for whoever keeps it.
+        for announced in &found.withheld {
+            let range = withheld_text(announced);
+            context
+                .out
+                .note(&format!("announced and not shipped: {range}"));
+        }
     } else {
         let result = value(&found);
         context.out.result(&result, |paint| text(&found, paint));
@@ -81,9 +98,10 @@ fn since(args: &Args, keys: &[NoteKey]) -> Result<Option<VerifiedCheckpoint>, Fa
     }
 }
 
-fn keys(args: &Args, context: &Context) -> Result<Vec<NoteKey>, Failure> {
-    let text = match &args.key {
-        Some(key) => key.clone(),
+/// The keys that checkpoints are verified with: what was said, or those in --data.
+pub(super) fn keys(said: Option<&str>, context: &Context) -> Result<Vec<NoteKey>, Failure> {
+    let text = match said {
+        Some(key) => key.to_owned(),
         None => {
             let path = context.data.log_keys();
             std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, &e))?
@@ -94,16 +112,6 @@ fn keys(args: &Args, context: &Context) -> Result<Vec<NoteKey>, Failure> {
         .map(|line| NoteKey::parse(line.trim()))
         .collect::<Result<_, _>>()
         .map_err(|e| Failure::usage(e.to_string(), "say --key with the log's verifier key"))
-}
-
-/// Drawn on standard error, and only on a terminal.
-fn progress(context: &Context) -> indicatif::ProgressBar {
-    if context.out.is_json() {
-        return indicatif::ProgressBar::hidden();
-    }
-    let bar = indicatif::ProgressBar::new_spinner().with_message("reading the log");
-    bar.enable_steady_tick(TICK);
-    bar
 }
 
 fn value(found: &Verification) -> Value {
@@ -149,21 +157,21 @@ fn text(found: &Verification, paint: Paint) -> String {
     let mut lines = Vec::new();
     if found.is_whole() {
         lines.push(format!(
-            "{}: {} records, {} of them confirmed by a signed checkpoint",
+            "{}: {}, {} of them confirmed by a signed checkpoint",
             paint.green("the log is whole"),
-            report.size,
+            plural(report.size, "record"),
             report.confirmed
         ));
     } else {
         lines.push(format!(
-            "{} ({} records)",
+            "{} ({})",
             paint.red("the log was changed"),
-            report.size
+            plural(report.size, "record")
         ));
         lines.extend(report.faults.iter().map(|fault| format!("  {fault}")));
         lines.extend(found.spools.iter().map(|fault| format!("  {fault}")));
         if report.more > 0 {
-            lines.push(format!("  and {} faults more", report.more));
+            lines.push(format!("  and {} more", plural(report.more, "fault")));
         }
     }
     for announced in &found.withheld {
@@ -182,5 +190,3 @@ fn store(error: StoreError) -> Failure {
         "run this as the server's own user, with its --data",
     )
 }
-
-const TICK: std::time::Duration = std::time::Duration::from_millis(100);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use mandate_ports::Clock;
 use serde_json::Value;
 
-use super::Finding;
+use super::{Finding, State};
 use crate::client::http::{CALL, Door};
 use crate::client::members::Members;
 use crate::client::operator::Operator;
@@ -19,8 +19,9 @@ pub(super) async fn all(context: &Context) -> Vec<Finding> {
     let mut findings = vec![kernel(), rights(), clock(), folder(data), reachable(data)];
     findings.push(space(data));
     findings.extend(secrets(data).await);
-    findings.push(server(data).await);
-    findings.extend(live(context).await);
+    let live = live(context).await;
+    findings.push(server(data, &live).await);
+    findings.extend(live);
     findings
 }
 
@@ -156,7 +157,8 @@ async fn secrets(data: &DataDir) -> Vec<Finding> {
     }
 }
 
-async fn server(data: &DataDir) -> Finding {
+/// `live` is what an operator is told besides; others are told nothing.
+async fn server(data: &DataDir, live: &[Finding]) -> Finding {
     let Ok(endpoints) = Endpoints::read(&data.endpoints()) else {
         return Finding::warning("server", "does not run here", "mandate serve");
     };
@@ -168,13 +170,20 @@ async fn server(data: &DataDir) -> Finding {
         Ok(answer) if answer.status.is_success() => {
             Finding::good("server", format!("ready, pid {}", endpoints.pid))
         }
-        // Why it is not ready is told below, one finding each.
-        Ok(_) => Finding::warning(
-            "server",
-            format!("runs and is not ready, pid {}", endpoints.pid),
-            "see below",
-        ),
+        Ok(_) => not_ready(endpoints.pid, live),
         Err(why) => Finding::bad("server", why.to_string(), "start it again: mandate serve"),
+    }
+}
+
+/// Why it is not ready is told below, one finding each; a server of which nobody here can say why
+/// keeps things from working.
+fn not_ready(pid: u32, live: &[Finding]) -> Finding {
+    let found = format!("runs and is not ready, pid {pid}");
+    if live.iter().any(|finding| finding.state != State::Good) {
+        Finding::warning("server", found, "see below")
+    } else {
+        let mend = "`mandate status` and `mandate doctor` as an operator say why";
+        Finding::bad("server", found, mend)
     }
 }
 
@@ -221,7 +230,6 @@ const ENOUGH_MEGABYTES: u64 = 512;
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::*;
 
     #[test]
@@ -234,5 +242,14 @@ mod tests {
         let finding = reachable(&data);
         assert_eq!(finding.state, State::Warning);
         assert!(finding.mend.contains(&closed.display().to_string()));
+    }
+
+    #[test]
+    fn a_server_that_is_not_ready_is_bad_unless_it_is_said_why() {
+        let good = Finding::good("bundle", "version 3 is live");
+        assert_eq!(not_ready(1, &[]).state, State::Bad);
+        assert_eq!(not_ready(1, std::slice::from_ref(&good)).state, State::Bad);
+        let why = Finding::warning("bundle", "none is live", "mandate apply FOLDER");
+        assert_eq!(not_ready(1, &[good, why]).state, State::Warning);
     }
 }

@@ -24,26 +24,31 @@ pub(super) struct Keeper {
     task: Option<Token>,
 }
 
+/// A folder for this user alone.
+pub(super) fn folder() -> Result<TempDir, Failure> {
+    tempfile::Builder::new()
+        .prefix("mandate-exec-")
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .map_err(|e| Failure::file(&std::env::temp_dir(), &e))
+}
+
 impl Keeper {
-    /// A folder for this user alone, not yet filled.
+    /// Keeps `agent` and `task` fresh in `folder`, which is not yet filled.
     pub(super) fn new(
+        folder: TempDir,
         options: AgentOptions,
         context: Context,
         agent: Attested,
         task: Option<Token>,
-    ) -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new()
-            .prefix("mandate-exec-")
-            .permissions(std::fs::Permissions::from_mode(0o700))
-            .tempdir()
-            .map_err(|e| Failure::file(&std::env::temp_dir(), &e))?;
-        Ok(Self {
+    ) -> Self {
+        Self {
             folder,
             options,
             context,
             agent,
             task,
-        })
+        }
     }
 
     /// Writes the files, and names them.

@@ -3,12 +3,15 @@
 mod text;
 mod tree;
 
+use std::collections::BTreeMap;
+
 use mandate_model::{TaskId, TokenId};
 
 use crate::client::log::{self, Record};
-use crate::client::operator::Operator;
+use crate::client::operator::{Operator, OperatorError};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::progress;
 use tree::Trace;
 
 #[derive(Debug, clap::Args)]
@@ -30,13 +33,39 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let operator = Operator::of(&context.data);
     let root = root_of(&operator, &args.what).await?.to_string();
-    let query = [("root_task", Some(root.as_str()))];
-    let records = log::search_all(&operator, &query, args.limit).await?;
-    let trace = Trace::of(&records).ok_or_else(|| unknown(&args.what))?;
+    let found = story(&operator, &root, args.limit);
+    let (records, left_out) = progress::waiting(&context.out, "reading the log", found).await?;
+    let trace = Trace::of(&records, left_out).ok_or_else(|| unknown(&args.what))?;
     context
         .out
         .result(&trace, |paint| text::render(&trace, args.tokens, paint));
     Ok(Exit::Ok)
+}
+
+/// The latest records of a root task's tree, the earliest first, and whether earlier ones are left out.
+/// What began and ended its tasks is never left out: without it no record reaches its cause (P5).
+async fn story(
+    operator: &Operator,
+    root: &str,
+    limit: usize,
+) -> Result<(Vec<Record>, bool), OperatorError> {
+    let of_root = ("root_task", Some(root));
+    let mut records = log::search_all(operator, &[of_root], limit.saturating_add(1)).await?;
+    if records.len() <= limit {
+        return Ok((records, false));
+    }
+    records.remove(0);
+    let mut story: BTreeMap<u64, Record> = by_index(records).collect();
+    for kind in ["task_opened", "task_delegated", "task_ended"] {
+        let query = [of_root, ("kind", Some(kind))];
+        let found = log::search_all(operator, &query, usize::MAX).await?;
+        story.extend(by_index(found));
+    }
+    Ok((story.into_values().collect(), true))
+}
+
+fn by_index(records: Vec<Record>) -> impl Iterator<Item = (u64, Record)> {
+    records.into_iter().map(|record| (record.index, record))
 }
 
 /// The root task that `what` belongs to.

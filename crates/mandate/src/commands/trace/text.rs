@@ -25,6 +25,10 @@ pub(super) fn render(trace: &Trace, tokens: bool, paint: Paint) -> String {
         purpose: trace.purpose.as_deref(),
     };
     lines.task(&trace.task, "", true, &mut text);
+    if trace.left_out {
+        let more = "earlier records of this task are left out; --limit shows more";
+        text.push_str(&format!("{}\n", paint.yellow(more)));
+    }
     text
 }
 
@@ -43,6 +47,9 @@ impl Lines<'_> {
             text.push_str(&format!("  for {purpose}"));
         }
         text.push_str(&format!("  {}", task.mandate.join("; ")));
+        if let Some(reason) = &task.reason {
+            text.push_str(&format!("  because: {reason}"));
+        }
         if let Some(ended) = &task.ended {
             text.push_str(&format!("  {ended}"));
         }

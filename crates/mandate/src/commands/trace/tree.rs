@@ -27,6 +27,8 @@ pub(super) struct Trace {
     /// For which purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) purpose: Option<String>,
+    /// Whether the log has earlier records of it than are shown.
+    pub(super) left_out: bool,
     /// The root task, with all below it.
     pub(super) task: TaskNode,
 }
@@ -39,6 +41,9 @@ pub(super) struct TaskNode {
     pub(super) agent: Option<String>,
     /// What it may do, in words.
     pub(super) mandate: Vec<String>,
+    /// Why, in the words of the operator who opened it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
     /// The policy under which a root task was opened.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) policies: Vec<PolicyName>,
@@ -86,8 +91,11 @@ pub(super) struct Step {
 
 impl Trace {
     /// The tree of `records`, all of one root task, the earliest first. `None` without records.
-    pub(super) fn of(records: &[Record]) -> Option<Self> {
-        let mut building = Building::default();
+    pub(super) fn of(records: &[Record], left_out: bool) -> Option<Self> {
+        let mut building = Building {
+            left_out,
+            ..Building::default()
+        };
         for record in records {
             building.add(record);
         }
@@ -103,6 +111,7 @@ struct Building {
     /// By id, each with its parent.
     tasks: BTreeMap<TaskId, (Option<TaskId>, TaskNode)>,
     root: Option<TaskId>,
+    left_out: bool,
 }
 
 impl Building {
@@ -121,9 +130,10 @@ impl Building {
                 node.mandate = in_words(mandate);
                 node.policies.clone_from(&event.policies);
                 node.agent = agent_of(event).or_else(|| node.agent.take());
+                node.reason.clone_from(&event.detail);
             }
             Kind::Ends(state) => node.ended = Some(state),
-            Kind::Completes { admitted } => complete(node, record, admitted),
+            Kind::Completes(decided) => complete(node, record, decided),
             Kind::Step(kind) => node.steps.push(step(record, kind)),
         }
     }
@@ -142,24 +152,32 @@ impl Building {
         &mut entry.or_insert_with(|| (None, TaskNode::empty(leaf))).1
     }
 
-    /// Children have later ids than their parents, so the latest can always be handed up.
+    /// Hands each task's children up along the paths that the records name: an id alone says nothing
+    /// of its parent, for clocks stand still and go back.
     fn finish(mut self) -> Option<Trace> {
-        while let Some((id, (parent, mut node))) = self.tasks.pop_last() {
-            node.children.reverse();
-            match parent.and_then(|parent| self.tasks.get_mut(&parent)) {
-                Some((_, above)) => above.children.push(node),
-                None if Some(id) == self.root => {
-                    return Some(Trace {
-                        principal: self.principal,
-                        trigger: self.trigger,
-                        purpose: self.purpose,
-                        task: node,
-                    });
-                }
-                None => {}
+        let mut children: BTreeMap<TaskId, Vec<TaskId>> = BTreeMap::new();
+        for (id, (parent, _)) in &self.tasks {
+            if let Some(parent) = parent {
+                children.entry(*parent).or_default().push(*id);
             }
         }
-        None
+        let task = self.whole(self.root?, &children)?;
+        Some(Trace {
+            principal: self.principal,
+            trigger: self.trigger,
+            purpose: self.purpose,
+            left_out: self.left_out,
+            task,
+        })
+    }
+
+    /// A task with all below it. Each is taken once, so this ends whatever the records say.
+    fn whole(&mut self, id: TaskId, children: &BTreeMap<TaskId, Vec<TaskId>>) -> Option<TaskNode> {
+        let (_, mut node) = self.tasks.remove(&id)?;
+        for child in children.get(&id).into_iter().flatten() {
+            node.children.extend(self.whole(*child, children));
+        }
+        Some(node)
     }
 }
 
@@ -169,6 +187,7 @@ impl TaskNode {
             id,
             agent: None,
             mandate: Vec::new(),
+            reason: None,
             policies: Vec::new(),
             ended: None,
             steps: Vec::new(),
@@ -181,7 +200,8 @@ impl TaskNode {
 enum Kind<'a> {
     Begins(&'a WireMandate),
     Ends(String),
-    Completes { admitted: u64 },
+    /// The number of the decision's record, and the spool that gave it, if another than its own.
+    Completes((u64, Option<&'a str>)),
     Step(&'static str),
 }
 
@@ -191,9 +211,11 @@ fn step_kind(event: &What) -> Kind<'_> {
             Kind::Begins(mandate)
         }
         What::TaskEnded { state, .. } => Kind::Ends(format!("{state:?}").to_lowercase()),
-        What::AccessCompleted { admitted, .. } => Kind::Completes {
-            admitted: *admitted,
-        },
+        What::AccessCompleted {
+            admitted,
+            admitted_in,
+            ..
+        } => Kind::Completes((*admitted, admitted_in.as_deref())),
         What::AccessDecided { .. } => Kind::Step("access"),
         What::AccessProgress { .. } => Kind::Step("progress"),
         What::Issued { .. } => Kind::Step("token"),
@@ -235,13 +257,14 @@ fn step(record: &Record, kind: &'static str) -> Step {
 }
 
 /// The end of an access belongs to the record of its decision, which its spool numbers.
-fn complete(node: &mut TaskNode, record: &Record, admitted: u64) {
+fn complete(node: &mut TaskNode, record: &Record, (admitted, spool): (u64, Option<&str>)) {
     let Some(end) = &record.event.spool else {
         return;
     };
+    let spool = spool.unwrap_or(&end.spool);
     let decided = node.steps.iter_mut().find(|step| {
         step.spool.as_ref().is_some_and(|begin| {
-            begin.gateway == end.gateway && begin.spool == end.spool && begin.seq == admitted
+            begin.gateway == end.gateway && begin.spool == spool && begin.seq == admitted
         })
     });
     if let Some(step) = decided {
@@ -250,7 +273,12 @@ fn complete(node: &mut TaskNode, record: &Record, admitted: u64) {
 }
 
 fn agent_of(event: &Event) -> Option<String> {
-    if let What::TaskDelegated { may_act, .. } = &event.what {
+    if let What::TaskDelegated { may_act, .. }
+    | What::TaskOpened {
+        may_act: Some(may_act),
+        ..
+    } = &event.what
+    {
         return Some(short(may_act.as_str()));
     }
     event.actors.first().map(|actor| short(actor.sub.as_str()))

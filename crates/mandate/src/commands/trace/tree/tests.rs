@@ -62,6 +62,7 @@ fn story() -> Vec<Record> {
         mandate: mandate(),
         chain: TaskChain::ORIGIN,
         policy: PolicyName::parse("support-case").unwrap(),
+        may_act: None,
     };
     let delegated = What::TaskDelegated {
         may_act: agent("retriever").sub,
@@ -73,6 +74,7 @@ fn story() -> Vec<Record> {
     };
     let completed = What::AccessCompleted {
         admitted: 0,
+        admitted_in: None,
         outcome: mandate_audit::Outcome::Completed,
         status: Some(200),
         bytes_up: 0,
@@ -97,7 +99,7 @@ fn story() -> Vec<Record> {
 
 #[test]
 fn a_trace_leads_from_the_principal_to_each_access_and_its_rule() {
-    let trace = Trace::of(&story()).unwrap();
+    let trace = Trace::of(&story(), false).unwrap();
     assert_eq!(trace.principal.unwrap().to_string(), "user:login:alice");
     assert_eq!(trace.purpose.as_deref(), Some("support-case"));
     assert_eq!(trace.task.agent.as_deref(), Some("orchestrator"));
@@ -114,16 +116,37 @@ fn a_trace_leads_from_the_principal_to_each_access_and_its_rule() {
 }
 
 #[test]
+fn a_task_that_an_operator_opened_is_its_agents_and_the_operator_is_the_cause() {
+    let opened = What::TaskOpened {
+        purpose: "repair".to_owned(),
+        mandate: mandate(),
+        chain: TaskChain::ORIGIN,
+        policy: PolicyName::parse("repair").unwrap(),
+        may_act: Some(agent("backlog").sub),
+    };
+    let mut opened = record(0, &[task(1)], "nobody", opened, Decision::Allowed);
+    opened.event.actors.clear();
+    opened.event.principal = Some(Principal::parse("operator:oncall").unwrap());
+    opened.event.detail = Some("INC-4711".to_owned());
+    let trace = Trace::of(&[opened], false).unwrap();
+    assert_eq!(trace.task.agent.as_deref(), Some("backlog"));
+    let text = render(&trace, false, Paint::NONE);
+    for word in ["operator:oncall", "backlog", "repair", "INC-4711"] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+}
+
+#[test]
 fn a_completion_of_another_spool_is_nobody_elses() {
     let mut records = story();
     records[3].event.spool.as_mut().unwrap().spool = "t".to_owned();
-    let trace = Trace::of(&records).unwrap();
+    let trace = Trace::of(&records, false).unwrap();
     assert!(trace.task.children[0].steps[0].outcome.is_none());
 }
 
 #[test]
 fn the_printed_tree_names_everybody() {
-    let text = render(&Trace::of(&story()).unwrap(), false, Paint::NONE);
+    let text = render(&Trace::of(&story(), false).unwrap(), false, Paint::NONE);
     for word in [
         "alice",
         "orchestrator",
@@ -134,5 +157,37 @@ fn the_printed_tree_names_everybody() {
     ] {
         assert!(text.contains(word), "{word} is not in\n{text}");
     }
-    assert!(Trace::of(&[]).is_none());
+    assert!(Trace::of(&[], false).is_none());
+}
+
+#[test]
+fn a_completion_in_a_spool_that_was_begun_meanwhile_reaches_its_decision() {
+    let mut records = story();
+    let end = &mut records[3].event;
+    end.spool.as_mut().unwrap().spool = "t".to_owned();
+    if let What::AccessCompleted { admitted_in, .. } = &mut end.what {
+        *admitted_in = Some("s".to_owned());
+    }
+    let trace = Trace::of(&records, false).unwrap();
+    let step = &trace.task.children[0].steps[0];
+    assert_eq!(step.outcome.as_ref().unwrap()["status"], 200);
+}
+
+#[test]
+fn a_task_with_an_earlier_id_than_its_parent_is_shown_with_all_below_it() {
+    let mut records = story();
+    // The clock stepped back between the parent and its children.
+    let path = [task(9), task(5), task(7)];
+    for record in &mut records {
+        let depth = record.event.task.as_ref().unwrap().iter().count();
+        record.event.task = Some(TaskPath::try_from(path[..=depth].to_vec()).unwrap());
+    }
+    let trace = Trace::of(&records, true).unwrap();
+    assert_eq!(trace.task.id, task(9));
+    let child = &trace.task.children[0];
+    assert_eq!((child.id, child.children[0].id), (task(5), task(7)));
+    assert_eq!(child.children[0].steps.len(), 2);
+    let text = render(&trace, false, Paint::NONE);
+    assert!(text.contains("left out"), "{text}");
+    assert!(!render(&Trace::of(&records, false).unwrap(), false, Paint::NONE).contains("left out"));
 }
