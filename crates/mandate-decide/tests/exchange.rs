@@ -286,7 +286,7 @@ fn what_a_child_could_hand_on_counts_only_within_its_own_may_spawn() {
         let agent = format!(
             "---\nkind: AgentType\nmetadata: {{name: relay}}\nspec:\n  attestation: [{{process: {{user: relay}}}}]\n  maySpawn: [{hands_on}]\n  breakGlass: {{contact: \"#a\", impact: Nothing is passed on.}}\n"
         );
-        let from = "maySpawn: [orchestrator, retriever, executor, pinned]";
+        let from = "maySpawn: [orchestrator, retriever, executor, pinned, helper]";
         let with = lab::BUNDLE.replacen(from, "maySpawn: [relay, retriever, executor]", 1);
         assert_ne!(with, lab::BUNDLE);
         format!("{with}{agent}")
@@ -432,8 +432,8 @@ fn a_step_that_the_bundle_does_not_allow_any_more_stops_all_below_it() {
     let mut s = scene();
     assert!(s.lab.renew(&s.retriever, &s.child).is_ok());
     let without = lab::BUNDLE.replace(
-        "maySpawn: [orchestrator, retriever, executor, pinned]",
-        "maySpawn: [orchestrator, executor, pinned]",
+        "maySpawn: [orchestrator, retriever, executor, pinned, helper]",
+        "maySpawn: [orchestrator, executor, pinned, helper]",
     );
     assert_ne!(without, lab::BUNDLE);
     s.lab.apply(&without);
