@@ -183,6 +183,23 @@ fn an_exchange_without_a_client_is_refused() {
 }
 
 #[test]
+fn a_client_id_is_that_of_the_assertion_or_refused() {
+    let mut s = scene();
+    let mut with = |id: &str| {
+        let form = [
+            ("client_id", id),
+            ("subject_token", s.child.as_str()),
+            ("subject_token_type", TXN),
+            ("resource", "https://records.acme.example"),
+        ];
+        s.lab.exchange(&s.retriever, &form).map(|(token, _)| token)
+    };
+    assert!(with("spiffe://acme.example/agent/retriever").is_ok());
+    let refused = exchange_error(with("spiffe://acme.example/agent/executor"));
+    assert_eq!(refused, ExchangeError::Client(ClientError::OtherId));
+}
+
+#[test]
 fn delegated_token_cannot_shed_its_actor() {
     let mut s = scene();
     let again = s.lab.renew(&s.retriever, &s.child).unwrap();

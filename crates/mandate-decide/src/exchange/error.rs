@@ -92,6 +92,11 @@ pub enum ClientError {
     /// The assertion does not verify.
     #[error("the client assertion is not valid: {0}")]
     Invalid(String),
+    /// `client_id` is another client's.
+    #[error(
+        "`client_id` is not the SPIFFE ID of the client assertion (RFC 7521 §4.2); leave it out"
+    )]
+    OtherId,
     /// The bundle does not know the agent type any more.
     #[error("agent type `{0}` is not declared")]
     Undeclared(SpiffeId),
@@ -231,6 +236,7 @@ impl ExchangeError {
                 ClientError::None => "client.none",
                 ClientError::Audience { .. } => "client.audience",
                 ClientError::Invalid(_) => "client.invalid",
+                ClientError::OtherId => "client.other_id",
                 ClientError::Undeclared(_) => "client.undeclared",
             },
             ExchangeError::Subject(e) => match e {

@@ -191,6 +191,7 @@ impl Lab {
         let fresh = self.fresh();
         let world = self.world();
         let client = authenticate(parsed.client_assertion.as_deref(), &world)?;
+        client.check_id(parsed.client_id.as_deref())?;
         let grant = self.grant(&client, parsed.step, &fresh)?;
         self.commit(grant)
     }

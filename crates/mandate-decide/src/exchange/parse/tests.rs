@@ -275,3 +275,32 @@ fn a_member_that_stands_twice_is_refused_in_every_document() {
         );
     }
 }
+
+#[test]
+fn what_an_exchange_has_no_use_for_is_not_ignored() {
+    let person = |details: &'static str| {
+        with_client(&[
+            ("subject_token", "id"),
+            ("subject_token_type", ID_TOKEN),
+            ("requested_token_type", TXN),
+            ("audience", "acme.example"),
+            ("request_details", details),
+        ])
+    };
+    assert!(parse(person(r#"{"purpose":"p"}"#)).is_ok());
+    let trigger = r#"{"purpose":"p","trigger":{"kind":"event","name":"x"}}"#;
+    let unexpected = FormError::Unexpected("request_details.trigger");
+    assert_eq!(error(person(trigger)), unexpected);
+    let task = r#"{"purpose":"p","task":"task-0190a5b4-7e6c-7a11-8a11-0123456789ab"}"#;
+    let unexpected = FormError::Unexpected("request_details.task");
+    assert_eq!(error(person(task)), unexpected);
+    let attest = [("subject_token", "peer"), ("subject_token_type", PROCESS)];
+    assert!(parse(form(&attest)).is_ok());
+    assert_eq!(
+        error(with_client(&attest)),
+        FormError::Unexpected("client_assertion")
+    );
+    let mut named = form(&attest);
+    named.push(("client_id".to_owned(), "x".to_owned()));
+    assert_eq!(error(named), FormError::Unexpected("client_id"));
+}
