@@ -18,9 +18,9 @@ use mandate_audit::{Decision, Event, Outcome, SpoolChain, SpoolKey, What};
 use mandate_bench::figures::{Samples, ms, us};
 use mandate_model::task::TaskPath;
 use mandate_model::{
-    ActionName, ActorLevel, AttestationKind, AttributeName, AttributeValue, BundleVersion, GatewayId,
-    InstanceId, PolicyName, Principal, ProviderName, ServerName, SpiffeId, StopVersion, TaskId,
-    Timestamp, TokenId, Trigger, TriggerKind, Verified,
+    ActionName, ActorLevel, AttestationKind, AttributeName, AttributeValue, BundleVersion,
+    GatewayId, InstanceId, PolicyName, Principal, ProviderName, ServerName, SpiffeId, StopVersion,
+    TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified,
 };
 use mandate_ports::{Change, ShippedRecord, Unit, Writer};
 use mandate_store_sqlite::SqliteStore;
@@ -29,6 +29,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// As many as a gateway ships at a time.
 const SHIPMENT: usize = 512;
 const SHIPMENTS: usize = 100;
+const SPOOL: &str = "0198f0b0c0ffee00";
 
 fn main() {
     let records = spool(SHIPMENT * SHIPMENTS);
@@ -101,7 +102,7 @@ fn spool(count: usize) -> Vec<ShippedRecord> {
         .map(|n| {
             let key = SpoolKey {
                 gateway: gateway.clone(),
-                spool: "0198f0b0c0ffee00".to_owned(),
+                spool: SPOOL.to_owned(),
                 seq: u64::try_from(n).unwrap(),
             };
             let event = Event {
@@ -128,6 +129,7 @@ fn event(n: usize) -> Event {
     } else {
         What::AccessCompleted {
             admitted: u64::try_from(n - 1).unwrap(),
+            admitted_in: Some(SPOOL.to_owned()),
             outcome: Outcome::Completed,
             status: Some(200),
             bytes_up: 0,

@@ -67,6 +67,10 @@ pub struct Event {
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
+    /// The gateway let it happen, or decided it, without a lease: the server workload goes on without
+    /// one (B3).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_lease: bool,
     /// Where a gateway's spool has it; present on what a gateway recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolKey>,
@@ -237,6 +241,21 @@ pub enum What {
         /// Connections and streams cut.
         cut: u64,
     },
+    /// A suspension acts wherever the authority is heard; gateways that did not acknowledge it may go on
+    /// without a lease (B3).
+    SuspensionNotEffective {
+        /// Its version.
+        version: StopVersion,
+        /// When it is effective at the latest; absent where only those gateways can tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// Gateways that acknowledged.
+        acknowledged: u64,
+        /// Gateways that did not, and may go on.
+        going_on: u64,
+        /// Connections and streams cut.
+        cut: u64,
+    },
     /// A suspension was lifted.
     Resumed {
         /// Whom it stopped.
@@ -306,6 +325,7 @@ impl What {
             What::AccessCompleted { .. } => "access_completed",
             What::Suspended { .. } => "suspended",
             What::SuspensionEffective { .. } => "suspension_effective",
+            What::SuspensionNotEffective { .. } => "suspension_not_effective",
             What::Resumed { .. } => "resumed",
             What::Revoked { .. } => "revoked",
             What::BundleApplied { .. } => "bundle_applied",
@@ -358,6 +378,7 @@ impl Event {
             token: None,
             trace: None,
             gateway: None,
+            without_lease: false,
             spool: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,6 +20,8 @@ use crate::names::Names;
 use crate::refusals::Refusals;
 use crate::world::World;
 use crate::writable::Writable;
+
+type Findings = Box<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// The authority. Clones share one state.
 #[derive(Clone)]
@@ -47,6 +49,8 @@ struct Inner {
     uncovered: Notify,
     /// The authority is told to stop: streams end.
     closing: CancellationToken,
+    /// What readiness tells of too.
+    beside: OnceLock<Findings>,
 }
 
 /// Why the authority does not start.
@@ -98,6 +102,7 @@ impl Authority {
             serial: AtomicU64::new(1),
             uncovered: Notify::new(),
             closing: CancellationToken::new(),
+            beside: OnceLock::new(),
             config,
             ports,
         }));
@@ -108,6 +113,18 @@ impl Authority {
     /// The versions that are live, as they change. A signer reads its keys again when they do.
     pub fn versions(&self) -> watch::Receiver<Versions> {
         self.0.changed.subscribe()
+    }
+
+    /// Has readiness and status tell also what keeps another part of this process from its work: what
+    /// `findings` says at that moment, in words for people. The first one that is given counts.
+    pub fn tell_also(&self, findings: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+        let _ = self.0.beside.set(Box::new(findings));
+    }
+
+    /// What keeps the other part of this process from its work.
+    pub(crate) fn beside(&self) -> Vec<String> {
+        let beside = self.0.beside.get();
+        beside.map(|findings| findings()).unwrap_or_default()
     }
 
     /// Reads what has changed in the store and publishes it.

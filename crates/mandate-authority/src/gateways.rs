@@ -30,7 +30,8 @@ struct Seen {
 struct Gateway {
     /// The highest stop version that it applied.
     stops: StopVersion,
-    /// The bundle that it decides by, as its last lease request said.
+    /// The bundle that it decides by, as its last lease request said: what it applied last is this one
+    /// or a later one.
     bundle: BundleVersion,
     /// When it last got a lease from this process; for gateways of an earlier process, when this
     /// one began.
@@ -63,6 +64,15 @@ pub(crate) struct Holders {
     gateways: BTreeSet<GatewayId>,
     /// After so long, on the boot clock, no lease of before the suspension lives.
     pub(crate) bound: Duration,
+}
+
+/// Gateways that may let something happen without a lease: each had one once, and has not said that it
+/// knows of the suspension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silent {
+    pub(crate) gateways: BTreeSet<GatewayId>,
+    /// The oldest bundle that one of them may have applied last.
+    pub(crate) bundle: BundleVersion,
 }
 
 /// How far a suspension is.
@@ -128,7 +138,7 @@ impl Gateways {
         gateway.granted = Some(now);
         gateway.lease = gateway.lease.max(lease);
         gateway.stops = gateway.stops.max(applied.stops);
-        gateway.bundle = applied.bundle;
+        gateway.bundle = gateway.bundle.max(applied.bundle);
         drop(seen);
         self.wake();
     }
@@ -197,6 +207,19 @@ impl Gateways {
         progress
     }
 
+    /// Which gateways have not applied `version`, of all that ever had a lease. One of an earlier
+    /// process may have any bundle.
+    pub(crate) fn silent(&self, version: StopVersion) -> Silent {
+        let seen = self.lock();
+        let silent = seen.gateways.iter();
+        let silent = silent.filter(|(_, g)| g.granted.is_some() && g.stops < version);
+        let bundle = silent.clone().map(|(_, g)| g.bundle).min();
+        Silent {
+            gateways: silent.map(|(id, _)| id.clone()).collect(),
+            bundle: bundle.unwrap_or_default(),
+        }
+    }
+
     /// Wakes whenever a gateway has acknowledged something or got a lease.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.acknowledged.subscribe()
@@ -244,7 +267,6 @@ mod tests {
     use super::*;
 
     const LEASE: Duration = Duration::from_secs(10);
-
     fn at(secs: u64) -> BootTime {
         BootTime::from_nanos(secs * 1_000_000_000)
     }
@@ -299,6 +321,33 @@ mod tests {
                 figures
             }
         );
+    }
+
+    #[test]
+    fn whoever_ever_had_a_lease_and_has_not_applied_a_version_is_silent_about_it() {
+        let record = |name: &str| GatewayRecord {
+            id: id(name),
+            lease_ms: 10_000,
+            at: mandate_model::Timestamp::from_secs(1),
+            stops: StopVersion::new(9),
+            head: mandate_ports::SpoolHead {
+                spool: "s".to_owned(),
+                next: 0,
+                chain: String::new(),
+            },
+        };
+        let gateways = Gateways::after_restart(vec![record("old")], LEASE, at(0));
+        gateways.granted(&id("new"), LEASE, applied(1), at(1));
+        drop(gateways.stream(&id("guest"), 1));
+        // However long ago: its lease is not what counts here.
+        let silent = gateways.silent(StopVersion::new(2));
+        assert_eq!(silent.gateways, [id("new"), id("old")].into());
+        assert_eq!(silent.bundle, BundleVersion::default());
+        gateways.acknowledged(&id("old"), StopVersion::new(2), Figures::default());
+        let silent = gateways.silent(StopVersion::new(2));
+        assert_eq!(silent.gateways, [id("new")].into());
+        assert_eq!(silent.bundle, applied(1).bundle);
+        assert!(gateways.silent(StopVersion::new(1)).gateways.is_empty());
     }
 
     #[test]

@@ -51,8 +51,8 @@ async fn readyz(State(at): State<Connection>) -> Response {
     (status, body).into_response()
 }
 
-/// What keeps the authority from issuing, or a connected gateway from admitting, now; empty if nothing
-/// does.
+/// What keeps the authority from issuing, or a gateway that is connected or in this process from
+/// admitting, now; empty if nothing does.
 pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
     let world = authority.world();
     let mut findings = Vec::new();
@@ -86,10 +86,11 @@ pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
     let gateways = authority.gateways().view(authority.boot());
     for gateway in gateways.iter().filter(|g| g.streaming && !g.leased) {
         findings.push(format!(
-            "gateway `{}` has no lease and admits nothing",
+            "gateway `{}` has no lease and admits nothing, or only for what goes on without one",
             gateway.id
         ));
     }
+    findings.extend(authority.beside());
     match &world.live {
         Live::Good(_) => {}
         Live::None => findings.push("no bundle is live".to_owned()),

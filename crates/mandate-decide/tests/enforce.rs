@@ -13,12 +13,12 @@ mod lab;
 use lab::{JWT, Lab, TXN};
 use mandate_audit::Decision;
 use mandate_decide::enforce::{
-    Ambiguous, Classified, Denial, Facts, RequestHead, Unclassifiable, Verdict, admission_record,
-    classify, decide, deciding_entry, headers_as_sent,
+    Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
+    Verdict, admission_record, classify, decide, deciding_entry, headers_as_sent, recorded_before,
 };
 use mandate_model::mandate::Uncovered;
 use mandate_model::stop::{Stopped, Subject};
-use mandate_model::{BundleVersion, GatewayId, ServerName, SpiffeId};
+use mandate_model::{BundleVersion, Effect, GatewayId, ServerName, SpiffeId};
 use mandate_policy::PolicyDenial;
 use mandate_token::{AccessToken, Audience, Expect, Kind, Verified};
 
@@ -30,6 +30,7 @@ struct Setting {
     lab: Lab,
     token: Verified<AccessToken>,
     gateway: GatewayId,
+    right: Right,
 }
 
 fn setting(agent: &str, entries: &str) -> Setting {
@@ -73,6 +74,7 @@ fn setting(agent: &str, entries: &str) -> Setting {
         lab,
         token,
         gateway: GatewayId::parse("g-1").unwrap(),
+        right: Right::Leased,
     }
 }
 
@@ -84,6 +86,7 @@ impl Setting {
             bundle_version: BundleVersion::new(1),
             stops: &self.lab.stops,
             gateway: &self.gateway,
+            right: self.right,
             server: self
                 .lab
                 .bundle
@@ -246,6 +249,52 @@ fn record_shows_person_agent_chain_and_cause() {
     assert_eq!(event.token, Some(s.token.claims().id));
     let bytes = serde_json::to_string(&event.what).unwrap();
     assert!(bytes.contains("GET /customers/{customer}/**"), "{bytes}");
+}
+
+#[test]
+fn what_is_decided_without_a_lease_is_decided_alike_and_marked() {
+    let mut s = setting("retriever", READ);
+    for (right, marked) in [(Right::Leased, false), (Right::WithoutLease, true)] {
+        s.right = right;
+        for (target, allowed) in [("/customers/acme", true), ("/customers/globex", false)] {
+            let classified = s.classify("GET", target, "").unwrap();
+            let verdict = decide(&s.facts(), &classified);
+            assert_eq!(verdict.is_ok(), allowed);
+            let record =
+                admission_record(&s.facts(), Some(&classified), &verdict, |v| v.to_owned());
+            assert_eq!(record.without_lease, marked);
+            let text = String::from_utf8(record.canonical().unwrap()).unwrap();
+            assert_eq!(text.contains("\"without_lease\":true"), marked, "{text}");
+            assert_eq!(text.contains("without_lease"), marked, "{text}");
+        }
+    }
+    let id = SpiffeId::parse("spiffe://acme.example/agent/retriever").unwrap();
+    s.lab.suspend(Subject::Agent { id });
+    assert_eq!(s.get("/customers/acme").unwrap_err().rule(), "stopped");
+}
+
+#[test]
+fn a_record_comes_first_and_from_further_away_where_that_is_asked_for() {
+    let of = |more: &str, effect| {
+        let mut s = setting("retriever", READ);
+        s.lab
+            .apply(&lab::BUNDLE.replacen("  internal: true\n", more, 1));
+        recorded_before(s.facts().server, effect)
+    };
+    let (internal, shipped) = (
+        "  internal: true\n",
+        "  internal: true\n  durability: shipped\n",
+    );
+    for (more, effect, expected) in [
+        ("", Effect::Read, RecordedBefore::Forwarding),
+        ("", Effect::Write, RecordedBefore::Forwarding),
+        (internal, Effect::Read, RecordedBefore::Release),
+        (internal, Effect::Write, RecordedBefore::Forwarding),
+        (shipped, Effect::Read, RecordedBefore::ForwardingInTheLog),
+        (shipped, Effect::Write, RecordedBefore::ForwardingInTheLog),
+    ] {
+        assert_eq!(of(more, effect), expected, "{more} {effect}");
+    }
 }
 
 #[test]

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use mandate_decide::enforce::{Right, right_to_admit};
 use mandate_model::{TaskId, Timestamp};
+use mandate_policy::decl::LeaseLoss;
 use mandate_ports::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +31,9 @@ use crate::socket::Socket;
 
 /// What an access was decided on, so that it can be decided again.
 pub(crate) trait Standing: Send + Sync {
-    /// Whether the access would still be admitted under `snapshot` at `now`. Pure.
-    fn stands(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Cut>;
+    /// Whether the access would still be admitted under `snapshot` at `now`, and what then happens to
+    /// it when the lease ends. Pure.
+    fn stands(&self, snapshot: &Snapshot, now: Timestamp) -> Result<LeaseLoss, Cut>;
 
     /// The task that the access is made in.
     fn task(&self) -> Option<TaskId>;
@@ -41,7 +44,7 @@ pub(crate) trait Standing: Send + Sync {
 pub(crate) enum Go {
     /// Yes.
     Now,
-    /// Not while there is no lease (B3).
+    /// Not while there is no lease, and the access does not go on without one (B3).
     WhenLeased,
 }
 
@@ -61,6 +64,10 @@ pub(crate) struct Admission {
     expires_at: Timestamp,
     /// The generation of the snapshot under which it was last decided.
     generation: AtomicU64,
+    /// Whether it goes on when the lease ends. Changed with `sockets` locked, which are held for it.
+    continues: AtomicBool,
+    /// Whether anything of it was let happen without a lease.
+    without_lease: AtomicBool,
     cut: OnceLock<Cut>,
     cancelled: CancellationToken,
     gone: CancellationToken,
@@ -97,11 +104,37 @@ impl Admission {
         if now >= self.expires_at {
             return Err(self.abort(Cut::new("token.expired", "the access token has expired")));
         }
-        Ok(if self.gate.lease.holds() {
-            Go::Now
-        } else {
-            Go::WhenLeased
+        Ok(match self.right() {
+            Some(Right::Leased) => Go::Now,
+            Some(Right::WithoutLease) => {
+                self.without_lease.store(true, Ordering::SeqCst);
+                Go::Now
+            }
+            None => Go::WhenLeased,
         })
+    }
+
+    /// On which ground it may pass bytes at this moment.
+    fn right(&self) -> Option<Right> {
+        right_to_admit(self.gate.lease.state(), self.on_loss())
+    }
+
+    fn on_loss(&self) -> LeaseLoss {
+        if self.continues.load(Ordering::SeqCst) {
+            LeaseLoss::Continue
+        } else {
+            LeaseLoss::Stop
+        }
+    }
+
+    /// Whether it waits for a lease.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.right().is_none()
+    }
+
+    /// Whether anything of it was let happen without a lease.
+    pub(crate) fn went_without_lease(&self) -> bool {
+        self.without_lease.load(Ordering::SeqCst)
     }
 
     fn decide_under_current(&self, now: Timestamp) -> Result<(), Cut> {
@@ -116,7 +149,8 @@ impl Admission {
 
     fn decide_under(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Cut> {
         match self.standing.stands(snapshot, now) {
-            Ok(()) => {
+            Ok(on_loss) => {
+                self.becomes(on_loss);
                 self.generation
                     .fetch_max(snapshot.generation, Ordering::SeqCst);
                 Ok(())
@@ -128,6 +162,21 @@ impl Admission {
                 }
                 Err(self.cut.get().cloned().unwrap_or(cut))
             }
+        }
+    }
+
+    /// What happens to it when the lease ends, from here on.
+    fn becomes(&self, on_loss: LeaseLoss) {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.on_loss();
+        if before == on_loss {
+            return;
+        }
+        self.continues
+            .store(on_loss == LeaseLoss::Continue, Ordering::SeqCst);
+        for (socket, _) in &*sockets {
+            socket.hold(on_loss);
+            socket.release(before);
         }
     }
 
@@ -160,13 +209,14 @@ impl Admission {
         self.kill(|_| true);
     }
 
-    /// Has the access use `socket`, alone if `own`. From here on the socket writes under a lease only.
+    /// Has the access use `socket`, alone if `own`. From here on the socket
+    /// writes under a lease only, or as long as all that it carries goes on without one.
     pub(crate) fn uses(&self, socket: &Arc<Socket>, own: bool) {
-        socket.hold();
-        self.sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((Arc::clone(socket), own));
+        {
+            let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            socket.hold(self.on_loss());
+            sockets.push((Arc::clone(socket), own));
+        }
         // An abort before the push has not seen this socket.
         if own && self.cut.get().is_some() {
             socket.kill();
@@ -239,12 +289,13 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Registers an access that was decided under `generation`. It must be checked after this and
-    /// before its first effect.
+    /// Registers an access that was decided under `generation`, and which goes on or not when the lease
+    /// ends. It must be checked after this and before its first effect.
     pub(crate) fn admit(
         self: &Arc<Self>,
         gate: Gate,
         standing: Box<dyn Standing>,
+        on_loss: LeaseLoss,
         expires_at: Timestamp,
         generation: u64,
     ) -> Admitted {
@@ -255,6 +306,8 @@ impl Registry {
             standing,
             expires_at,
             generation: AtomicU64::new(generation),
+            continues: AtomicBool::new(on_loss == LeaseLoss::Continue),
+            without_lease: AtomicBool::new(false),
             cut: OnceLock::new(),
             cancelled: CancellationToken::new(),
             gone: CancellationToken::new(),
@@ -290,14 +343,15 @@ impl Registry {
         self.counts.take()
     }
 
-    /// Cuts every admission: the lease has been gone for too long (B3), or the gateway stops. Tells
-    /// how many.
+    /// Cuts every admission: the gateway stops. Tells how many.
     pub(crate) async fn cut_all(&self, cut: &Cut) -> u64 {
-        let all = self.all();
-        let first = |admission: &&Arc<Admission>| admission.abort_first(cut.clone());
-        let count = all.iter().filter(first).count();
-        drained(all).await;
-        u64::try_from(count).unwrap_or(u64::MAX)
+        cut_these(self.all(), cut).await
+    }
+
+    /// Cuts every admission that waits for a lease: that has been gone for too long (B3). Tells how many.
+    pub(crate) async fn cut_paused(&self, cut: &Cut) -> u64 {
+        let paused = |admission: &Arc<Admission>| admission.is_paused();
+        cut_these(self.all().into_iter().filter(paused).collect(), cut).await
     }
 
     /// Resolves when there are none.
@@ -314,6 +368,13 @@ impl Registry {
     fn locked(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<Admission>>> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn cut_these(these: Vec<Arc<Admission>>, cut: &Cut) -> u64 {
+    let first = |admission: &&Arc<Admission>| admission.abort_first(cut.clone());
+    let count = these.iter().filter(first).count();
+    drained(these).await;
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 async fn drained(cut: Vec<Arc<Admission>>) {
@@ -358,12 +419,14 @@ impl Drop for Admitted {
             .cut
             .set(Cut::new("gateway.ended", "the access has ended"));
         self.registry.locked().remove(&admission.id);
-        admission
-            .sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-            .for_each(|(socket, _)| socket.release());
+        {
+            let sockets = &admission.sockets;
+            let mut sockets = sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let on_loss = admission.on_loss();
+            sockets
+                .drain(..)
+                .for_each(|(socket, _)| socket.release(on_loss));
+        }
         admission.gone.cancel();
     }
 }

@@ -87,7 +87,7 @@ impl Body for Checked {
             Err(cut) => return me.break_off(BodyError::Cut(cut.rule)),
             Ok(Go::WhenLeased) => {
                 me.admission.lease().wake_when_renewed(cx.waker());
-                if !me.admission.lease().holds() {
+                if me.admission.is_paused() {
                     return Poll::Pending;
                 }
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_audit::{Decision, Event, What};
+use mandate_decide::enforce::LeaseState;
 use mandate_model::{GatewayId, Secret};
 use mandate_ports::{Clock, Credentials, Spool, Versions};
 use prometheus_client::registry::Registry as MetricsRegistry;
@@ -116,6 +117,7 @@ impl Gateway {
             gateway: config.id.clone(),
             clock: Arc::clone(&ports.clock),
             appended: Arc::new(Notify::new()),
+            shipped: Arc::new(Notify::new()),
             metrics: Arc::clone(&metrics),
             failed: Arc::default(),
         };
@@ -182,17 +184,13 @@ impl Gateway {
 
     /// How it stands.
     pub fn status(&self) -> GatewayStatus {
-        let gate = &self.front.gate;
-        let snapshot = gate.snapshots.load();
-        let unrecorded = self.front.recorder.trouble();
-        GatewayStatus {
-            ready: snapshot.is_some() && gate.lease.holds() && unrecorded.is_none(),
-            lease_remaining: gate.lease.remaining(),
-            versions: snapshot.map(|s| s.versions),
-            open_accesses: self.front.registry.len(),
-            unshipped: self.front.recorder.unshipped(),
-            trouble: unrecorded.or_else(|| self.status.what()),
-        }
+        status(&self.front, &self.status)
+    }
+
+    /// Tells at any time what keeps it from its work, in words for people; nothing if nothing does.
+    pub fn findings(&self) -> impl Fn() -> Vec<String> + Send + Sync + 'static {
+        let (front, own) = (Arc::clone(&self.front), Arc::clone(&self.status));
+        move || findings(&front, &own)
     }
 
     /// Accepts nothing more, lets accesses end for `grace`, cuts the rest, records all that, and
@@ -212,6 +210,34 @@ impl Gateway {
         };
         let _ = tokio::time::timeout(grace, shipped).await;
     }
+}
+
+fn status(front: &Front, status: &Status) -> GatewayStatus {
+    let gate = &front.gate;
+    let snapshot = gate.snapshots.load();
+    let unrecorded = front.recorder.trouble();
+    GatewayStatus {
+        ready: snapshot.is_some() && gate.lease.holds() && unrecorded.is_none(),
+        lease_remaining: gate.lease.remaining(),
+        versions: snapshot.map(|s| s.versions),
+        open_accesses: front.registry.len(),
+        unshipped: front.recorder.unshipped(),
+        trouble: unrecorded.or_else(|| status.what()),
+    }
+}
+
+fn findings(front: &Front, own: &Status) -> Vec<String> {
+    let status = status(front, own);
+    if status.ready {
+        return Vec::new();
+    }
+    let admits = match front.gate.lease.state() {
+        LeaseState::Lost => "admits only for server workloads that go on without a lease",
+        LeaseState::Held | LeaseState::None => "admits nothing",
+    };
+    let why = status.trouble;
+    let why = why.unwrap_or_else(|| "it has no lease".to_owned());
+    vec![format!("gateway `{}` {admits}: {why}", front.gateway)]
 }
 
 fn front(

@@ -22,12 +22,13 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use mandate_audit::{Decision, Event};
+use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
-    Ambiguous, Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
-    headers_as_sent, target_as_sent,
+    Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
+    classify, decide, headers_as_sent, recorded_before, target_as_sent,
 };
-use mandate_model::{BootTime, Effect};
+use mandate_model::BootTime;
+use mandate_policy::Bundle;
 use mandate_policy::decl::ServerWorkload;
 use mandate_ports::SpoolError;
 
@@ -39,10 +40,12 @@ pub(crate) use upstream_token::UpstreamTokens;
 use crate::admission::{Admission, Admitted};
 use crate::body::{AnyBody, of_request};
 use crate::egress::End;
+use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
-use outcome::Decided;
+use outcome::{Decided, Recorded};
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
+use route::Routed;
 use standing::{Access, Asked};
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
@@ -68,11 +71,11 @@ async fn pass(
     reply: &mut Reply,
     began: BootTime,
 ) -> Result<(), Refused> {
-    // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous.
+    // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous. Which
+    // right there is depends on the server workload.
     route::check_form(&request)?;
-    let snapshot = front.ready()?;
-    let bundle = snapshot.bundle.as_ref().ok_or(NO_BUNDLE)?;
-    let routed = route::route(arrival.routing, bundle, &request)?;
+    let snapshot = front.snapshot()?;
+    let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
     let server = routed.server;
     check_size(server, &request)?;
     let (head, body) = request.into_parts();
@@ -92,6 +95,7 @@ async fn pass(
         bundle_version: snapshot.versions.bundle,
         stops: &snapshot.stops,
         gateway: &front.gateway,
+        right,
         server,
         token: &token,
     };
@@ -134,6 +138,7 @@ async fn pass(
     let admitted = front.registry.admit(
         front.gate.clone(),
         Box::new(standing),
+        server.lease_loss,
         admission.expires_at(),
         snapshot.generation,
     );
@@ -142,8 +147,8 @@ async fn pass(
     count(front, &record, began);
 
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
-    // arrival of a request matters to nobody, before anything is released (C1).
-    let concurrent = server.internal && classified.effect() == Effect::Read;
+    // arrival of a request matters to nobody, before anything is released (C1). Where the server
+    // workload asks for it, in the authority's log too (C2).
     let record = Arc::new(record);
     let recording = outcome::decided(front, Arc::clone(&record)).shared();
     let mut progress = std::pin::pin!(outcome::progress(front, &access, recording.clone()));
@@ -155,14 +160,8 @@ async fn pass(
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
         let forwarding = outcome::beside(progress.as_mut(), forwarding);
-        if concurrent {
-            tokio::join!(recording, forwarding)
-        } else {
-            match recording.await {
-                Ok(decided) => (Ok(decided), forwarding.await),
-                Err(why) => (Err(why), Err(Refusal::AgentGone)),
-            }
-        }
+        let before = recorded_before(server, classified.effect());
+        in_order(front, &access, before, recording, forwarding).await
     };
     let decided = match decided {
         Ok(decided) => decided,
@@ -177,6 +176,31 @@ async fn pass(
     let handing_over = hand_over(front, arrival, &access, answered, idle, reply);
     let released = outcome::beside(progress.as_mut(), handing_over).await;
     finish(front, server, admitted, &decided, released).await
+}
+
+/// Records and forwards, in the order that the server workload and the effect ask for.
+async fn in_order(
+    front: &Front,
+    access: &Admission,
+    before: RecordedBefore,
+    recording: impl Future<Output = Recorded>,
+    forwarding: impl Future<Output = Forwarded>,
+) -> (Recorded, Forwarded) {
+    if before == RecordedBefore::Release {
+        return tokio::join!(recording, forwarding);
+    }
+    let decided = match recording.await {
+        Ok(decided) => decided,
+        Err(why) => return (Err(why), Err(Refusal::AgentGone)),
+    };
+    let logged = match before {
+        RecordedBefore::ForwardingInTheLog => in_the_log(front, access, &decided.key).await,
+        RecordedBefore::Forwarding | RecordedBefore::Release => Ok(()),
+    };
+    match logged {
+        Ok(()) => (Ok(decided), forwarding.await),
+        Err(refusal) => (Ok(decided), Err(refusal)),
+    }
 }
 
 type Released = Result<(u16, Lent), (Option<u16>, Refusal)>;
@@ -206,6 +230,33 @@ async fn hand_over(
             Err((Some(status), refusal))
         }
     }
+}
+
+/// Waits until the authority has the record, or the access is cut, or it takes too long.
+async fn in_the_log(front: &Front, access: &Admission, record: &SpoolKey) -> Result<(), Refusal> {
+    let shipped = async {
+        let shipped = front.recorder.until_shipped(record);
+        let in_time = tokio::time::timeout(SHIPPED_WITHIN, shipped).await;
+        in_time.map_err(|_| Refusal::NotShipped)
+    };
+    forward::unless_cut(access, shipped).await
+}
+
+/// The server workload that is asked for, and on which ground it may be admitted for.
+fn find<'s>(
+    front: &Front,
+    arrival: &Arrival,
+    snapshot: &'s Snapshot,
+    request: &Request<Incoming>,
+) -> Result<(Right, &'s Arc<Bundle>, Routed<'s>), Refusal> {
+    let routed = snapshot.bundle.as_ref().ok_or(NO_BUNDLE);
+    let routed = routed.and_then(|bundle| {
+        let routed = route::route(arrival.routing, bundle, request)?;
+        Ok((bundle, routed))
+    });
+    let server = routed.as_ref().ok().map(|(_, routed)| routed.server);
+    let right = front.right_to_admit(server)?;
+    routed.map(|(bundle, routed)| (right, bundle, routed))
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.
@@ -343,6 +394,8 @@ fn check_size(server: &ServerWorkload, request: &Request<Incoming>) -> Result<()
     Ok(())
 }
 
+/// A shipment that failed is tried again each second.
+const SHIPPED_WITHIN: Duration = Duration::from_secs(5);
 const NO_BUNDLE: Refusal = Refusal::Request {
     status: StatusCode::NOT_FOUND,
     rule: "request.no_server",

@@ -1,12 +1,13 @@
 //! The right to admit, measured on the boot clock alone (B2).
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use mandate_model::{BootTime, Timestamp};
+use mandate_decide::enforce::LeaseState;
+use mandate_model::{BootTime, BundleVersion, KeysVersion, StopVersion, Timestamp};
 use mandate_ports::control::LeaseGrant;
 use mandate_ports::{Clock, Versions};
 
@@ -15,6 +16,11 @@ pub(crate) struct Lease {
     clock: Arc<dyn Clock>,
     /// The end, in nanoseconds since boot; 0 is "none".
     until: AtomicU64,
+    /// Whether nothing but silence speaks against what was known under it: then server workloads that say
+    /// so go on after its end.
+    outlived: AtomicBool,
+    /// By how many milliseconds the wall clock was ahead of the boot clock when it was last renewed.
+    ahead_ms: AtomicI64,
     /// Writers that wait for a renewal (B3: streams pause).
     paused: Mutex<Vec<Waker>>,
 }
@@ -33,6 +39,8 @@ impl Lease {
         Arc::new(Self {
             clock,
             until: AtomicU64::new(0),
+            outlived: AtomicBool::new(false),
+            ahead_ms: AtomicI64::new(0),
             paused: Mutex::new(Vec::new()),
         })
     }
@@ -40,6 +48,26 @@ impl Lease {
     /// Whether it holds at this moment.
     pub(crate) fn holds(&self) -> bool {
         self.clock.boot().as_nanos() < self.until.load(Ordering::SeqCst)
+    }
+
+    /// How it stands at this moment.
+    ///
+    /// What goes on after its end is bounded by the end of tokens alone, which is read from the wall
+    /// clock. So the clocks are compared here too, and over the whole time since the renewal: one that was
+    /// set back must not make an expired token valid again until the next tick.
+    pub(crate) fn state(&self) -> LeaseState {
+        if self.holds() {
+            LeaseState::Held
+        } else if self.outlived.load(Ordering::SeqCst) && self.clocks_stand_as_they_did() {
+            LeaseState::Lost
+        } else {
+            LeaseState::None
+        }
+    }
+
+    fn clocks_stand_as_they_did(&self) -> bool {
+        let moved = ahead_ms(&*self.clock).abs_diff(self.ahead_ms.load(Ordering::SeqCst));
+        u128::from(moved) <= MAX_JUMP.as_millis()
     }
 
     /// How much of it is left; zero without one.
@@ -61,16 +89,25 @@ impl Lease {
     }
 
     fn set(&self, until: BootTime) {
+        self.ahead_ms
+            .store(ahead_ms(&*self.clock), Ordering::SeqCst);
         self.until.store(until.as_nanos(), Ordering::SeqCst);
         let woken =
             std::mem::take(&mut *self.paused.lock().unwrap_or_else(PoisonError::into_inner));
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Ends it now.
+    /// Ends it now, for everybody.
     pub(crate) fn drop_now(&self) {
+        self.outlived.store(false, Ordering::SeqCst);
         self.until.store(0, Ordering::SeqCst);
     }
+}
+
+/// By how much the wall clock is ahead of the boot clock, in milliseconds.
+fn ahead_ms(clock: &dyn Clock) -> i64 {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    signed(clock.now().as_millis()) - signed(clock.boot().as_nanos() / 1_000_000)
 }
 
 /// The moment before a renewal was sent: leases are counted from there (B2).
@@ -82,6 +119,26 @@ pub(crate) struct Sent(BootTime);
 struct Granted {
     until: BootTime,
     versions: Versions,
+}
+
+/// The highest version of each kind that the authority has named.
+#[derive(Debug, Clone, Copy, Default)]
+struct Named {
+    stops: StopVersion,
+    bundle: BundleVersion,
+    keys: KeysVersion,
+}
+
+impl Named {
+    fn add(&mut self, versions: &Versions) {
+        self.stops = self.stops.max(versions.stops);
+        self.bundle = self.bundle.max(versions.bundle);
+        self.keys = self.keys.max(versions.keys);
+    }
+
+    fn are_in(&self, applied: &Versions) -> bool {
+        applied.stops >= self.stops && applied.bundle >= self.bundle && applied.keys >= self.keys
+    }
 }
 
 /// What became of a grant.
@@ -100,6 +157,8 @@ pub(crate) enum Use {
 pub(crate) struct LeaseKeeper {
     lease: Arc<Lease>,
     waiting: Option<Granted>,
+    /// The highest versions that the authority has named, applied or not.
+    named: Named,
     /// Where the two clocks stood when they were last compared.
     clocks: (BootTime, Timestamp),
 }
@@ -111,6 +170,7 @@ impl LeaseKeeper {
         Self {
             lease,
             waiting: None,
+            named: Named::default(),
             clocks,
         }
     }
@@ -138,7 +198,20 @@ impl LeaseKeeper {
             until: sent.0.plus(length),
             versions: grant.versions,
         });
+        self.named.add(&grant.versions);
         self.applied(applied)
+    }
+
+    /// The authority has a bundle that cannot be applied: the state of before is not gone on with.
+    pub(crate) fn bundle_refused(&mut self, version: BundleVersion) {
+        self.named.bundle = self.named.bundle.max(version);
+        self.lease.outlived.store(false, Ordering::SeqCst);
+    }
+
+    /// The authority says no, or what cannot be taken: that is no silence, so nothing is gone on with when
+    /// the lease ends. Until another grant is used.
+    pub(crate) fn answered_no(&mut self) {
+        self.lease.outlived.store(false, Ordering::SeqCst);
     }
 
     /// Uses the waiting grant if `applied` covers the versions that it names.
@@ -151,12 +224,16 @@ impl LeaseKeeper {
             return Use::Never;
         }
         if !covers(applied, &granted.versions) {
+            // There is something newer, and this gateway knows that.
+            self.lease.outlived.store(false, Ordering::SeqCst);
             return Use::WhenApplied;
         }
         self.waiting = None;
         if granted.until > self.lease.end() {
             self.lease.set(granted.until);
         }
+        let up_to_date = self.named.are_in(applied);
+        self.lease.outlived.store(up_to_date, Ordering::SeqCst);
         Use::Now
     }
 
@@ -177,6 +254,7 @@ impl LeaseKeeper {
     /// Ends the lease and forgets what waits.
     pub(crate) fn drop_lease(&mut self) {
         self.waiting = None;
+        self.named = Named::default();
         self.lease.drop_now();
     }
 }

@@ -25,6 +25,10 @@ pub struct Marks {
     pub keys: KeysVersion,
     /// What an operator restores to a store that has forgotten it.
     pub suspensions: Vec<Suspension>,
+    /// The store went back, and no operator has accepted that. Its versions catch up with these by
+    /// themselves, as tasks end; what it has forgotten does not come back by that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub went_back: bool,
 }
 
 /// Why a store's state is refused until an operator accepts it.
@@ -39,6 +43,14 @@ pub enum WentBack {
         now: StoreEpoch,
         /// What the file says.
         known: StoreEpoch,
+    },
+    /// It was one of these before, and nobody has accepted it since.
+    #[error(
+        "the authority's store went back behind what this gateway has seen (stops version {seen}); accept it with `mandate gateway accept`"
+    )]
+    NotAccepted {
+        /// What the file says.
+        seen: StopVersion,
     },
     /// It is an older state of the same store.
     #[error(
@@ -147,6 +159,7 @@ impl Marks {
             bundle: versions.bundle,
             keys: versions.keys,
             suspensions,
+            went_back: false,
         }
     }
 
@@ -158,16 +171,18 @@ impl Marks {
             || self.keys < known.keys
     }
 
-    /// Refuses another epoch.
+    /// Refuses another epoch, and whatever was refused before and is not accepted.
     pub fn check_epoch(&self, now: StoreEpoch) -> Result<(), WentBack> {
-        if now == self.epoch {
-            Ok(())
-        } else {
-            Err(WentBack::Epoch {
+        if now != self.epoch {
+            return Err(WentBack::Epoch {
                 now,
                 known: self.epoch,
-            })
+            });
         }
+        if self.went_back {
+            return Err(WentBack::NotAccepted { seen: self.stops });
+        }
+        Ok(())
     }
 
     /// Refuses lower versions than were seen. Equal ones are the same state.
@@ -216,6 +231,7 @@ mod tests {
             bundle: BundleVersion::new(3),
             keys: KeysVersion::new(2),
             suspensions: Vec::new(),
+            went_back: false,
         }
     }
 
@@ -254,6 +270,13 @@ mod tests {
         assert_eq!(marks.check_epoch(marks.epoch), Ok(()));
         let other = StoreEpoch::from_random([2; 16]);
         assert!(marks.check_epoch(other).is_err());
+        let refused = Marks {
+            went_back: true,
+            ..marks.clone()
+        };
+        let seen = marks.stops;
+        let not_accepted = Err(WentBack::NotAccepted { seen });
+        assert_eq!(refused.check_epoch(marks.epoch), not_accepted);
         for (kind, seen) in [("stops", 5), ("bundle", 3), ("keys", 2)] {
             assert_eq!(marks.check(kind, seen), Ok(()));
             assert_eq!(marks.check(kind, seen + 1), Ok(()));

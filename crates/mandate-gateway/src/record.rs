@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use mandate_audit::{Decision, Event, What};
+use mandate_audit::{Decision, Event, SpoolKey, What};
 use mandate_model::GatewayId;
 use mandate_ports::{Clock, LocalReceipt, Spool, SpoolError, SpoolHead};
 use tokio::sync::Notify;
@@ -17,6 +17,8 @@ pub(crate) struct Recorder {
     pub(crate) gateway: GatewayId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) appended: Arc<Notify>,
+    /// Wakes who waits for the authority to have a record.
+    pub(crate) shipped: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
     /// The last failure that stands in the way of every admission.
     pub(crate) failed: Arc<ArcSwapOption<Failure>>,
@@ -48,13 +50,34 @@ impl Recorder {
             Err(SpoolError::Encoding(_)) => {}
             Err(why) => self.failed.store(Some(Arc::new(Failure {
                 why: why.clone(),
-                shipped: self.shipped(),
+                shipped: self.shipped_so_far(),
             }))),
         }
         receipt
     }
 
-    fn shipped(&self) -> (String, u64) {
+    /// Resolves when the authority has the record named `key`, which is of this process. Whoever calls it
+    /// bounds it.
+    pub(crate) async fn until_shipped(&self, key: &SpoolKey) {
+        loop {
+            let mut shipped = std::pin::pin!(self.shipped.notified());
+            // From here on nothing is missed.
+            shipped.as_mut().enable();
+            if self.is_shipped(key) {
+                return;
+            }
+            shipped.await;
+        }
+    }
+
+    /// A spool that has nothing to ship any more is on no list, and the present one is always on it.
+    fn is_shipped(&self, key: &SpoolKey) -> bool {
+        let spools = self.spool.to_ship();
+        let of_record = spools.iter().find(|spool| spool.head().spool == key.spool);
+        of_record.is_none_or(|spool| spool.unshipped_from() > key.seq)
+    }
+
+    fn shipped_so_far(&self) -> (String, u64) {
         let current = self.spool.current();
         (current.head().spool, current.unshipped_from())
     }
@@ -63,7 +86,7 @@ impl Recorder {
     /// admissions show nothing; only shipping helps.
     pub(crate) fn may_have_passed(&self) -> bool {
         self.failed.load().as_ref().is_some_and(|failed| {
-            failed.why != SpoolError::Unshipped || failed.shipped != self.shipped()
+            failed.why != SpoolError::Unshipped || failed.shipped != self.shipped_so_far()
         })
     }
 

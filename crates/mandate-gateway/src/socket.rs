@@ -4,7 +4,8 @@
 //! promised about a suspension is therefore enforced here, at the last place before the kernel:
 //! after [`Socket::kill`] has returned, no byte of whatever was buffered anywhere above reaches
 //! the kernel, and what the kernel had not sent is dropped with a reset (B1). While a socket
-//! carries an admitted access, nothing is written without a lease (B3).
+//! carries an admitted access, nothing is written without a lease (B3), unless every access that it
+//! carries goes on without one.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::task::AtomicWaker;
+use mandate_decide::enforce::right_to_admit;
+use mandate_policy::decl::LeaseLoss;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -29,8 +32,10 @@ pub(crate) struct Socket {
     writing: Mutex<()>,
     killed: AtomicBool,
     closed: AtomicBool,
-    /// How many admitted accesses it carries.
-    holds: AtomicUsize,
+    /// How many admitted accesses it carries that stop when the lease ends.
+    stopping: AtomicUsize,
+    /// How many that go on.
+    continuing: AtomicUsize,
     /// How often everything that was buffered above has been written out.
     flushes: AtomicU64,
     reader: AtomicWaker,
@@ -48,7 +53,8 @@ impl Socket {
             writing: Mutex::new(()),
             killed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
-            holds: AtomicUsize::new(0),
+            stopping: AtomicUsize::new(0),
+            continuing: AtomicUsize::new(0),
             flushes: AtomicU64::new(0),
             reader: AtomicWaker::new(),
             writer: AtomicWaker::new(),
@@ -108,25 +114,45 @@ impl Socket {
         self.writer.wake();
     }
 
-    /// From here on the socket writes only under a lease.
-    pub(crate) fn hold(&self) {
-        self.holds.fetch_add(1, Ordering::SeqCst);
+    /// From here on the socket writes only under a lease, or without one as long as all that it
+    /// carries goes on.
+    pub(crate) fn hold(&self, on_loss: LeaseLoss) {
+        self.held(on_loss).fetch_add(1, Ordering::SeqCst);
     }
 
     /// Undoes one [`Socket::hold`].
-    pub(crate) fn release(&self) {
-        self.holds.fetch_sub(1, Ordering::SeqCst);
+    pub(crate) fn release(&self, on_loss: LeaseLoss) {
+        self.held(on_loss).fetch_sub(1, Ordering::SeqCst);
         self.writer.wake();
     }
 
+    fn held(&self, on_loss: LeaseLoss) -> &AtomicUsize {
+        match on_loss {
+            LeaseLoss::Stop => &self.stopping,
+            LeaseLoss::Continue => &self.continuing,
+        }
+    }
+
+    /// Bytes of two accesses cannot be told apart here: one that stops holds up all the others.
+    fn may_write(&self) -> bool {
+        let on_loss = if self.stopping.load(Ordering::SeqCst) > 0 {
+            LeaseLoss::Stop
+        } else if self.continuing.load(Ordering::SeqCst) > 0 {
+            LeaseLoss::Continue
+        } else {
+            return true;
+        };
+        right_to_admit(self.lease.state(), on_loss).is_some()
+    }
+
     fn poll_may_write(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.holds.load(Ordering::SeqCst) == 0 || self.lease.holds() {
+        if self.may_write() {
             return Poll::Ready(());
         }
         self.writer.register(cx.waker());
         self.lease.wake_when_renewed(cx.waker());
         // A renewal between the look and the registration would otherwise be missed.
-        if self.lease.holds() || self.is_over() {
+        if self.may_write() || self.is_over() {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -19,6 +19,7 @@ use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mandate_audit::{Outcome, What};
+use mandate_gateway::Marks;
 use mandate_model::stop::Subject;
 use mandate_model::{StoreEpoch, Timestamp};
 use mandate_ports::Clock;
@@ -297,10 +298,46 @@ async fn gateway_refuses_an_older_suspension_version() {
         assert!(trouble.contains("mandate gateway accept"), "{trouble}");
         let refused = refusal(send(world.address, get(READ, &token(&world))).await).await;
         assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
-        let marks = mandate_gateway::Marks::read(&world.folder.path().join("marks.json"));
-        let marks = marks.unwrap().unwrap();
+        let marks = refused_marks(&world).await;
         assert_eq!((marks.stops, marks.suspensions.len()), (version, 1));
     }
+}
+
+/// The marks of a gateway that has refused a store.
+async fn refused_marks(world: &World) -> Marks {
+    let path = world.folder.path().join("marks.json");
+    let read = || Marks::read(&path).unwrap().unwrap();
+    world.until(|_| read().went_back).await;
+    read()
+}
+
+#[tokio::test]
+async fn a_store_that_went_back_and_caught_up_is_refused_all_the_same() {
+    let world = World::new().await;
+    let version = world.authority.suspend(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    {
+        let mut state = world.authority.state();
+        state.stops.version = mandate_model::StopVersion::new(1);
+        state.stops.suspensions.clear();
+    }
+    world.authority.hang_up();
+    refused_marks(&world).await;
+    // Ended tasks move the version too. What was suspended is as forgotten as before.
+    let later = world.authority.change_stops(|stops| {
+        stops.version = version.next();
+    });
+    assert!(later > version);
+    let not_accepted = |w: &World| {
+        let trouble = w.gateway.status().trouble;
+        trouble.is_some_and(|why| why.contains("went back behind what this gateway has seen"))
+    };
+    world.until(not_accepted).await;
+    assert!(!world.gateway.status().ready);
+    let refused = refusal(send(world.address, get(READ, &token(&world))).await).await;
+    assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
@@ -319,9 +356,9 @@ async fn a_store_that_an_operator_accepts_is_good_again_and_hears_what_is_applie
             state.acks.len()
         };
         world.authority.hang_up();
-        world.until(|w| !w.gateway.status().ready).await;
         let path = world.folder.path().join("marks.json");
-        let mut marks = mandate_gateway::Marks::read(&path).unwrap().unwrap();
+        let mut marks = refused_marks(&world).await;
+        marks.went_back = false;
         marks.epoch = StoreEpoch::from_random([8; 16]);
         marks.stops = mandate_model::StopVersion::new(stops);
         marks.write(&path).unwrap();

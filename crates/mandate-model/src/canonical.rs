@@ -49,7 +49,10 @@ fn write_list<T>(
 
 fn write_scalar(value: &(impl serde::Serialize + ?Sized), out: &mut Vec<u8>) {
     // INVARIANT: a string, a number, a boolean and null have a JSON form, and a vector takes every byte.
-    #[expect(clippy::expect_used, reason = "writing a scalar into memory cannot fail")]
+    #[expect(
+        clippy::expect_used,
+        reason = "writing a scalar into memory cannot fail"
+    )]
     serde_json::to_writer(out, value).expect("a scalar is written into memory");
 }
 

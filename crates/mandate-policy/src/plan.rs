@@ -16,6 +16,9 @@ use crate::table::{AccessRow, Way, key};
 pub struct Plan {
     /// Changed upstreams and credentials, to be shown first: they redirect secrets (C4).
     pub upstreams: Vec<Change>,
+    /// Server workloads that a gateway would go on with without a lease: a suspension may then not be
+    /// effective at once (B3).
+    pub weakens: Vec<Change>,
     /// Access that comes to be.
     pub gains: Vec<AccessRow>,
     /// Access that ceases to be.
@@ -108,7 +111,9 @@ pub fn plan(old: Option<&Bundle>, new: &Bundle) -> Plan {
         &old.map(describe::all).unwrap_or_default(),
         &describe::all(new),
     );
-    (plan.upstreams, plan.others) = changes.into_iter().partition(redirects);
+    let (upstreams, others) = changes.into_iter().partition(redirects);
+    plan.upstreams = upstreams;
+    (plan.weakens, plan.others) = Vec::into_iter(others).partition(weakens);
     plan
 }
 
@@ -119,6 +124,10 @@ fn is_the_same_access(a: &AccessRow, b: &AccessRow) -> bool {
 
 fn redirects(change: &Change) -> bool {
     change.kind == "ServerWorkload" && describe::REDIRECTING.contains(&change.field.as_str())
+}
+
+fn weakens(change: &Change) -> bool {
+    change.kind == "ServerWorkload" && change.field == describe::WEAKENING && change.after.is_some()
 }
 
 fn changes(before: &describe::Fields, after: &describe::Fields) -> Vec<Change> {

@@ -6,7 +6,7 @@ use std::fmt;
 use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName, Timestamp};
 
 use crate::Bundle;
-use crate::decl::{AccessPolicy, AgentType, TriggerRule};
+use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TriggerRule};
 
 /// That an agent type may do an action, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,9 @@ pub struct AccessRow {
     pub federation: Vec<String>,
     /// Until when the server workload is observed only: what is denied here passes until then.
     pub observed_until: Option<Timestamp>,
+    /// Whether a gateway goes on with the server workload without a lease: a suspension may then not be
+    /// effective at once (B3).
+    pub without_lease: bool,
 }
 
 /// One access policy's way to permit.
@@ -72,6 +75,9 @@ impl fmt::Display for AccessRow {
         }
         if let Some(until) = self.observed_until {
             write!(f, " observed only until {until}")?;
+        }
+        if self.without_lease {
+            f.write_str(" goes on without a lease")?;
         }
         Ok(())
     }
@@ -126,6 +132,9 @@ impl Bundle {
                     tasks,
                     federation: known_to(agent, acting),
                     observed_until: self.server(server)?.observe_until,
+                    without_lease: self
+                        .server(server)
+                        .is_some_and(|s| s.lease_loss == LeaseLoss::Continue),
                 })
             })
             .collect()

@@ -264,10 +264,12 @@ fn is_urgent(unit: &Unit) -> bool {
     let stops = |change: &Change| matches!(change, Change::Suspend(_) | Change::Resume(_));
     unit.changes.iter().any(stops)
         || unit.changes.is_empty()
-            && unit
-                .events
-                .iter()
-                .any(|event| matches!(event.what, What::SuspensionEffective { .. }))
+            && unit.events.iter().any(|event| {
+                matches!(
+                    event.what,
+                    What::SuspensionEffective { .. } | What::SuspensionNotEffective { .. }
+                )
+            })
 }
 
 fn retires_key(unit: &Unit) -> bool {

@@ -1,12 +1,15 @@
 //! What a suspension hit, as far as the log's last minutes tell.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mandate_audit::{Event, What};
 use mandate_model::stop::{Lineage, StopSet, Subject, Suspension};
-use mandate_model::{KeyId, OperatorName, Principal, StopVersion, TaskId, Timestamp, TokenId};
+use mandate_model::{
+    KeyId, OperatorName, Principal, ServerName, StopVersion, TaskId, Timestamp, TokenId,
+};
 use mandate_ports::{Search, StoreError};
 
+use super::going_on::Servers;
 use crate::Authority;
 
 /// Figures of a suspension's reach.
@@ -47,6 +50,22 @@ pub(crate) async fn outstanding(
     let mut search = issued_under(authority, subject, now);
     while tally.read(authority, &mut search).await? {}
     Ok(tally.tokens)
+}
+
+/// The latest end of an access token under `subject` for one of `servers` that has not expired at
+/// `now`.
+pub(super) async fn latest_access(
+    authority: &Authority,
+    subject: &Subject,
+    servers: &Servers,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let mut tally = Tally::begin(authority, subject, now)?;
+    let mut search = issued_under(authority, subject, now);
+    while tally.read(authority, &mut search).await? {}
+    let of_these = tally.access.iter();
+    let of_these = of_these.filter(|(server, _)| servers.may_be(server.as_ref()));
+    Ok(of_these.map(|(_, expires_at)| *expires_at).max())
 }
 
 async fn tally(
@@ -95,6 +114,8 @@ struct Tally {
     here: [String; 2],
     tasks: BTreeSet<TaskId>,
     tokens: Vec<(TokenId, Timestamp)>,
+    /// The latest end of an access token for each server workload.
+    access: BTreeMap<Option<ServerName>, Timestamp>,
     impact: Impact,
 }
 
@@ -110,6 +131,7 @@ impl Tally {
             ],
             tasks: BTreeSet::new(),
             tokens: Vec::new(),
+            access: BTreeMap::new(),
             impact: Impact::default(),
         })
     }
@@ -147,6 +169,13 @@ impl Tally {
         self.tasks.extend(event.task.iter().map(|path| path.leaf()));
         self.tokens
             .extend(event.token.map(|token| (token, *expires_at)));
+        if token_kind == "access" {
+            let latest = self
+                .access
+                .entry(event.server.clone())
+                .or_insert(*expires_at);
+            *latest = (*latest).max(*expires_at);
+        }
         if token_kind == "jwt-svid" && !self.here.contains(audience) {
             let until = self.impact.valid_elsewhere_until.max(Some(*expires_at));
             self.impact.valid_elsewhere_until = until;

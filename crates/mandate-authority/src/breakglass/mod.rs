@@ -1,12 +1,13 @@
 //! Break-glass: from an operator's word to the moment after which nothing gets through (B1, B2).
 
+mod going_on;
 mod impact;
 
 use std::time::Duration;
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Subject, Suspension};
-use mandate_model::{BootTime, OperatorName, Principal, StopVersion, Timestamp};
+use mandate_model::{BootTime, OperatorName, Principal, ServerName, StopVersion, Timestamp};
 use mandate_policy::Bundle;
 use mandate_ports::{Change, Unit};
 
@@ -26,8 +27,18 @@ pub(crate) struct Proof {
     /// The version of the stops that names it.
     #[schema(value_type = u64)]
     pub(crate) version: StopVersion,
-    /// Always true in an answer: no gateway hands on a byte under the subject any more.
+    /// Whether no gateway hands on a byte under the subject any more. If not, gateways that did not
+    /// acknowledge may go on without a lease, with tokens that were issued before.
     pub(crate) effective: bool,
+    /// When it is effective at the latest, if it is not; absent where that is not bounded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub(crate) not_effective_until: Option<Timestamp>,
+    /// Gateways that may go on.
+    pub(crate) going_on: u64,
+    /// Server workloads for which they may; any, where `going_on` counts some and this is empty.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) going_on_for: Vec<ServerName>,
     /// Whether it is stored and survives a restart. If not, it acts in memory and on the streams,
     /// and is stored as soon as the store can be written.
     pub(crate) durable: bool,
@@ -76,17 +87,23 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
         let authority = authority.clone();
         tokio::spawn(async move { crate::keys::drive(&authority).await });
     }
-    let began = authority.boot();
+    let (began, committed_at) = (authority.boot(), authority.now());
     let holders = authority.gateways().holders(began);
     let progress = wait(authority, &holders, version, began).await;
     let after = authority.boot().since(began);
     authority.metrics().suspended(after);
+    let going_on = going_on::under(authority, &order.subject, version, committed_at).await;
     let told = impact::of(authority, &order.subject, began_at);
     let proof = Proof {
         subject: order.subject.clone(),
         known: is_known(authority, &order.subject).await,
         version,
-        effective: true,
+        effective: going_on.is_none(),
+        not_effective_until: going_on.as_ref().and_then(|going_on| going_on.until),
+        going_on: going_on.as_ref().map_or(0, |going_on| going_on.gateways),
+        going_on_for: going_on
+            .map(|going_on| going_on.servers)
+            .unwrap_or_default(),
         durable,
         after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
         gateways: progress.holders,
@@ -103,9 +120,9 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
     proof
 }
 
-/// Records that a suspension is effective, if that can be done in time. That it came is recorded.
+/// Records whether a suspension is effective, if that can be done in time. That it came is recorded.
 async fn record_effect(authority: &Authority, order: &Order, proof: &Proof) {
-    let recorded = authority.record(order.effective(authority.now(), proof));
+    let recorded = authority.record(order.outcome(authority.now(), proof));
     match tokio::time::timeout(LOG_TIMEOUT, recorded).await {
         Ok(Ok(_receipt)) => {}
         Ok(Err(why)) => tracing::error!(%why, "the effect of a suspension is not recorded"),
@@ -254,13 +271,23 @@ impl Order {
         }
     }
 
-    fn effective(&self, at: Timestamp, proof: &Proof) -> Event {
-        let what = What::SuspensionEffective {
-            version: proof.version,
-            after_ms: proof.after_ms,
-            acknowledged: proof.acknowledged,
-            lease_bounded: proof.lease_bounded,
-            cut: proof.cut,
+    fn outcome(&self, at: Timestamp, proof: &Proof) -> Event {
+        let what = if proof.effective {
+            What::SuspensionEffective {
+                version: proof.version,
+                after_ms: proof.after_ms,
+                acknowledged: proof.acknowledged,
+                lease_bounded: proof.lease_bounded,
+                cut: proof.cut,
+            }
+        } else {
+            What::SuspensionNotEffective {
+                version: proof.version,
+                until: proof.not_effective_until,
+                acknowledged: proof.acknowledged,
+                going_on: proof.going_on,
+                cut: proof.cut,
+            }
         };
         self.event(at, what)
     }

@@ -261,10 +261,11 @@ async fn stored(
 }
 
 /// What changes for whom, in words, in the order in which it is to be read: what redirects secrets
-/// comes first (C4).
+/// comes first (C4), then what weakens break-glass.
 #[derive(Debug, serde::Serialize)]
 struct PlanInWords {
     upstreams: Vec<String>,
+    weakens: Vec<String>,
     gains: Vec<String>,
     losses: Vec<String>,
     conditions: Vec<String>,
@@ -274,6 +275,7 @@ struct PlanInWords {
 fn say(plan: &Plan) -> PlanInWords {
     PlanInWords {
         upstreams: words(&plan.upstreams),
+        weakens: words(&plan.weakens),
         gains: words(&plan.gains),
         losses: words(&plan.losses),
         conditions: words(plan.conditions.iter().map(|c| &c.row)),

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use mandate_policy::decl::LeaseLoss;
 use serde_json::{Value, json};
 
 use super::caller::Operator;
@@ -38,6 +39,7 @@ pub(crate) async fn status(State(at): State<Connection>) -> Result<Response, Pro
         "undurable_suspensions": world.undurable,
         "bundle": bundle(&world),
         "observe": observed(authority, &world),
+        "without_lease": without_lease(&world),
     })))
 }
 
@@ -67,6 +69,18 @@ fn bundle(world: &World) -> Value {
         }
         Live::Broken { version, why, .. } => json!({"version": version, "error": why}),
     }
+}
+
+/// Server workloads that gateways go on with without a lease: what weakens break-glass is said aloud (B3).
+fn without_lease(world: &World) -> Vec<Value> {
+    let servers = world
+        .bundle()
+        .into_iter()
+        .flat_map(|live| live.bundle.servers());
+    servers
+        .filter(|server| server.lease_loss == LeaseLoss::Continue)
+        .map(|s| json!({"server": s.name}))
+        .collect()
 }
 
 /// Server workloads in `observe` mode: the one exemption from default deny, said aloud (P2).

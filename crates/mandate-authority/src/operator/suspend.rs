@@ -43,12 +43,12 @@ pub(super) fn check_reason(reason: &str) -> Result<(), Problem> {
     }
 }
 
-/// Suspends, and waits until it is effective.
+/// Suspends, and waits until it is effective or it is known until when it is not.
 #[utoipa::path(
     post, path = "/operator/v1/suspend", tag = "operators",
     request_body = SubjectAndReason,
     responses(
-        (status = 200, description = "It is effective; the proof", body = Proof),
+        (status = 200, description = "It acts; whether it is effective, and the proof", body = Proof),
         (status = 403, description = "Not permitted", body = crate::openapi::ProblemBody),
     ),
 )]

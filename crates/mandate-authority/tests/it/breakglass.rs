@@ -305,3 +305,161 @@ async fn a_suspended_task_or_principal_stops_what_is_done_for_it() {
     let principal = json!({"kind": "principal", "id": format!("{DOMAIN}/agent/backlog")});
     stops(|_| principal, false, false).await;
 }
+
+/// The bundle of these tests with `records` going on without a lease.
+fn going_on(lab: &Lab) -> String {
+    let resource = "  resource: https://records.acme.example\n";
+    let more = format!("{resource}  leaseLoss: continue\n");
+    lab.bundle().replacen(resource, &more, 1)
+}
+
+/// A lab whose `records` goes on, a gateway that has applied that and is silent from then on, and an
+/// access token of `backlog` for `records`.
+async fn with_a_silent_gateway() -> Lab {
+    let lab = Lab::new().await;
+    lab.apply(&going_on(&lab), 1).await.expect(200);
+    lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
+        .await
+        .expect(200);
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    lab.access(&backlog, &task).await.expect(200);
+    lab
+}
+
+/// The answer to a suspension of `subject` once leases have been waited for.
+async fn waited_out(lab: &Lab, subject: serde_json::Value) -> serde_json::Value {
+    let socket = lab.socket("operator.sock");
+    let body = json!({"subject": subject, "reason": "INC-1"});
+    let before = lab.authority.versions().borrow().stops;
+    let waiting = tokio::spawn(async move {
+        post_json(&socket, "/operator/v1/suspend", &body)
+            .await
+            .expect(200)
+    });
+    let mut moved = lab.authority.versions();
+    moved.wait_for(|now| now.stops > before).await.unwrap();
+    lab.pass(LEASE + LEASE / 100);
+    waiting.await.unwrap()
+}
+
+fn is_effective(proof: &serde_json::Value) -> bool {
+    let effective = proof["effective"].as_bool().unwrap();
+    assert_eq!(proof.get("not_effective_until").is_none(), effective);
+    assert_eq!(proof["going_on"] == 0, effective, "{proof}");
+    effective
+}
+
+#[tokio::test]
+async fn a_silent_gateway_that_goes_on_makes_a_suspension_wait_for_the_last_token() {
+    let lab = with_a_silent_gateway().await;
+    let issued = lab
+        .events()
+        .await
+        .into_iter()
+        .rev()
+        .find_map(|e| match e.what {
+            mandate_audit::What::Issued { expires_at, .. } => Some(expires_at),
+            _ => None,
+        });
+    let until = issued.unwrap().plus(Duration::from_secs(6));
+    let proof = waited_out(&lab, agent("backlog")).await;
+    assert!(!is_effective(&proof));
+    assert_eq!(proof["not_effective_until"], until.as_millis());
+    assert_eq!(
+        (&proof["going_on"], &proof["going_on_for"]),
+        (&json!(1), &json!(["records"]))
+    );
+    assert_eq!(
+        (&proof["acknowledged"], &proof["lease_bounded"]),
+        (&json!(0), &json!(1))
+    );
+    let kinds: Vec<&str> = lab.events().await.iter().map(|e| e.what.kind()).collect();
+    assert_eq!(kinds.last(), Some(&"suspension_not_effective"));
+    assert!(!kinds.contains(&"suspension_effective"));
+    // Its lease has run out by now: what counts is that it does not answer.
+    let again = lab.suspend(agent("backlog")).await;
+    assert_eq!(again["gateways"], 0);
+    assert!(!is_effective(&again));
+    lab.ground
+        .clock
+        .set_now(until.minus(Duration::from_millis(1)));
+    assert!(!is_effective(&lab.suspend(agent("backlog")).await));
+    lab.ground.clock.set_now(until);
+    assert!(is_effective(&lab.suspend(agent("backlog")).await));
+}
+
+#[tokio::test]
+async fn what_does_not_reach_what_goes_on_is_effective_as_ever() {
+    let lab = with_a_silent_gateway().await;
+    let server = |name: &str| json!({"kind": "server", "name": name});
+    // Nobody has a token for it, or of it, that a gateway would go on with.
+    for subject in [agent("executor"), server("mail")] {
+        assert!(is_effective(&waited_out(&lab, subject).await));
+    }
+    assert!(!is_effective(&lab.suspend(server("records")).await));
+    assert!(!is_effective(
+        &lab.suspend(json!({"kind": "everything"})).await
+    ));
+}
+
+#[tokio::test]
+async fn a_gateway_that_has_acknowledged_does_not_go_on() {
+    let lab = with_a_silent_gateway().await;
+    let waiting = suspend(&lab, "backlog");
+    let version = until_committed(&lab).await;
+    let ack = json!({"gateway": "g-1", "stops": version, "cut": 0, "unknown": 0});
+    lab.control("/control/v1/ack", &ack).await;
+    let proof = waiting.await.unwrap();
+    assert!(is_effective(&proof));
+    assert_eq!(proof["acknowledged"], 1);
+}
+
+#[tokio::test]
+async fn a_bundle_that_stops_it_is_not_known_to_a_gateway_that_is_silent_since_before() {
+    let lab = with_a_silent_gateway().await;
+    lab.apply(&lab.bundle(), 2).await.expect(200);
+    assert!(!is_effective(&waited_out(&lab, agent("backlog")).await));
+    // One that has applied the later bundle stops with its lease.
+    let lab = Lab::new().await;
+    lab.apply(&going_on(&lab), 1).await.expect(200);
+    lab.apply(&lab.bundle(), 2).await.expect(200);
+    lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
+        .await
+        .expect(200);
+    let backlog = lab.svid("backlog").await;
+    let task = lab.open(&backlog, "nightly", &[]).await.token();
+    lab.access(&backlog, &task).await.expect(200);
+    assert!(is_effective(&waited_out(&lab, agent("backlog")).await));
+}
+
+#[tokio::test]
+async fn after_a_restart_a_gateway_may_go_on_with_any_bundle() {
+    let lab = with_a_silent_gateway().await;
+    lab.apply(&lab.bundle(), 2).await.expect(200);
+    let lab = lab.restarted().await;
+    assert!(!is_effective(&waited_out(&lab, agent("backlog")).await));
+}
+
+#[tokio::test]
+async fn a_suspended_gateway_that_goes_on_has_no_end_that_could_be_told() {
+    let lab = with_a_silent_gateway().await;
+    let gateway = |id: &str| json!({"kind": "gateway", "id": id});
+    let proof = waited_out(&lab, gateway("g-1")).await;
+    assert_eq!(
+        (&proof["effective"], &proof["going_on"]),
+        (&json!(false), &json!(1))
+    );
+    assert!(proof.get("not_effective_until").is_none());
+    assert!(is_effective(&lab.suspend(gateway("g-2")).await));
+}
+
+#[tokio::test]
+async fn what_goes_on_without_a_lease_is_said_by_status() {
+    let lab = Lab::new().await;
+    let status = lab.look("/operator/v1/status").await.expect(200);
+    assert_eq!(status["without_lease"], json!([]));
+    lab.apply(&going_on(&lab), 1).await.expect(200);
+    let status = lab.look("/operator/v1/status").await.expect(200);
+    assert_eq!(status["without_lease"], json!([{"server": "records"}]));
+}

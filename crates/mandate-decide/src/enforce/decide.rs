@@ -11,6 +11,7 @@ use mandate_policy::{Bundle, PolicyDenial, PolicyRequest, PolicyVerdict};
 use mandate_token::{AccessToken, Verified};
 
 use super::classify::{Classified, Unclassifiable};
+use super::right::Right;
 
 /// What an access is decided against.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,8 @@ pub struct Facts<'a> {
     pub stops: &'a StopSet,
     /// The gateway that decides.
     pub gateway: &'a GatewayId,
+    /// On which ground it may let anything happen.
+    pub right: Right,
     /// The server workload that was reached.
     pub server: &'a ServerWorkload,
     /// The access token, verified for this server workload at `now`.
@@ -283,6 +286,7 @@ pub fn admission_record(
         stops: Some(facts.stops.version()),
         token: Some(token.id),
         gateway: Some(facts.gateway.clone()),
+        without_lease: facts.right == Right::WithoutLease,
         ..Event::new(facts.now, What::AccessDecided { request: shape }, decision)
     }
 }

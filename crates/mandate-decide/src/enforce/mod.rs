@@ -5,7 +5,9 @@
 mod body;
 mod classify;
 mod decide;
+mod durability;
 mod parameter;
+mod right;
 mod sent;
 mod target;
 
@@ -14,5 +16,7 @@ pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify};
 pub use decide::{
     Admission, Denial, Facts, Spend, Verdict, admission_record, decide, deciding_entry, recheck,
 };
+pub use durability::{RecordedBefore, recorded_before};
+pub use right::{LeaseState, Right, right_to_admit};
 pub use sent::{headers_as_sent, named_by_connection, target_as_sent};
 pub use target::{Ambiguous, Target};

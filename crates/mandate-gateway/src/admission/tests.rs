@@ -19,13 +19,13 @@ impl Clock for Hands {
     }
 }
 
-/// Stands until the stop version is `fails_at`.
-struct Until(u64);
+/// Stands until the stop version is the first; the second is what happens when the lease ends.
+struct Until(u64, LeaseLoss);
 
 impl Standing for Until {
-    fn stands(&self, snapshot: &Snapshot, _now: Timestamp) -> Result<(), Cut> {
+    fn stands(&self, snapshot: &Snapshot, _now: Timestamp) -> Result<LeaseLoss, Cut> {
         if snapshot.versions.stops.get() < self.0 {
-            Ok(())
+            Ok(self.1)
         } else {
             Err(Cut::new("stopped", "it is"))
         }
@@ -71,7 +71,8 @@ fn setup() -> (Gate, Arc<Registry>, Arc<Hands>) {
 
 fn admit(gate: &Gate, registry: &Arc<Registry>, fails_at: u64) -> Admitted {
     let end = Timestamp::from_millis(60_000);
-    registry.admit(gate.clone(), Box::new(Until(fails_at)), end, 1)
+    let standing = Box::new(Until(fails_at, LeaseLoss::Stop));
+    registry.admit(gate.clone(), standing, LeaseLoss::Stop, end, 1)
 }
 
 #[test]
@@ -86,6 +87,61 @@ fn a_check_passes_waits_for_a_lease_and_fails_at_the_end_of_the_token() {
         admitted.admission().check().unwrap_err().rule,
         "token.expired"
     );
+}
+
+#[test]
+fn what_goes_on_passes_without_a_lease_until_its_token_ends_or_the_bundle_says_otherwise() {
+    let (gate, registry, hands) = setup();
+    let admit = |standing| {
+        let end = Timestamp::from_millis(60_000);
+        registry.admit(
+            gate.clone(),
+            Box::new(standing),
+            LeaseLoss::Continue,
+            end,
+            1,
+        )
+    };
+    let goes_on = admit(Until(99, LeaseLoss::Continue));
+    let stops_later = admit(Until(99, LeaseLoss::Stop));
+    assert_eq!(goes_on.admission().check(), Ok(Go::Now));
+    assert!(!goes_on.admission().went_without_lease());
+    hands.0.store(20_000, Ordering::SeqCst);
+    for admitted in [&goes_on, &stops_later] {
+        assert_eq!(admitted.admission().check(), Ok(Go::Now));
+        assert!(admitted.admission().went_without_lease());
+    }
+    gate.snapshots.publish(snapshot(2));
+    assert_eq!(goes_on.admission().check(), Ok(Go::Now));
+    assert_eq!(stops_later.admission().check(), Ok(Go::WhenLeased));
+    assert!(stops_later.admission().is_paused());
+    hands.0.store(60_000, Ordering::SeqCst);
+    let cut = goes_on.admission().check().unwrap_err();
+    assert_eq!(cut.rule, "token.expired");
+}
+
+#[tokio::test]
+async fn the_end_of_the_grace_cuts_only_what_waits_for_a_lease() {
+    let (gate, registry, hands) = setup();
+    let end = Timestamp::from_millis(60_000);
+    let goes_on = registry.admit(
+        gate.clone(),
+        Box::new(Until(99, LeaseLoss::Continue)),
+        LeaseLoss::Continue,
+        end,
+        1,
+    );
+    let paused = admit(&gate, &registry, 99);
+    let cut = Cut::new("gateway.lease_ended", "the gateway has no lease");
+    assert_eq!(registry.cut_paused(&cut).await, 0, "there is a lease");
+    hands.0.store(20_000, Ordering::SeqCst);
+    let ending = tokio::spawn(async move {
+        paused.admission().cancelled().await;
+        paused.end();
+    });
+    assert_eq!(registry.cut_paused(&cut).await, 1);
+    ending.await.unwrap();
+    assert_eq!(goes_on.admission().check(), Ok(Go::Now));
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub(crate) enum ControlError {
     /// No connection, no answer in time, or an answer that is none.
     #[error("the authority did not answer: {0}")]
     NoAnswer(String),
+    /// What the authority sent down the stream is no message of this protocol.
+    #[error("the authority sent what cannot be read: {0}")]
+    Unreadable(String),
     /// The authority refused.
     #[error("the authority refused ({status} {name}): {detail}")]
     Refused {

@@ -29,10 +29,10 @@ impl Messages {
         loop {
             if let Some(line) = self.take_line() {
                 return serde_json::from_slice(&line)
-                    .map_err(|e| ControlError::NoAnswer(format!("a line is no message: {e}")));
+                    .map_err(|e| ControlError::Unreadable(format!("a line is no message: {e}")));
             }
             if self.buffer.len() > MAX_LINE {
-                return Err(ControlError::NoAnswer("a line is too long".to_owned()));
+                return Err(ControlError::Unreadable("a line is too long".to_owned()));
             }
             let frame = self.body.frame().await;
             let frame = frame

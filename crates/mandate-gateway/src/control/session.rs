@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use mandate_model::{BootTime, GatewayId};
 use mandate_ports::control::{ControlMessage, LeaseGrant, LeaseRequest};
 use tokio_util::task::AbortOnDropHandle;
@@ -88,14 +89,15 @@ impl Control {
                 Ended::Lost(_) => (wait * 2).min(LONGEST_WAIT),
                 Ended::Refused(_) | Ended::Ahead(_) => LONGEST_WAIT,
             };
-            if matches!(
-                ended,
-                Ended::Refused(Refused::WentBack(_)) | Ended::Ahead(_)
-            ) {
-                self.keeper.drop_lease();
-            }
             tracing::warn!(why = %ended, "the control stream ended");
+            // Before the lease is dropped: whoever sees that finds the reason.
             self.parts.status.trouble(ended.to_string());
+            match &ended {
+                Ended::Refused(Refused::WentBack(_)) | Ended::Ahead(_) => self.went_back().await,
+                Ended::Refused(_) => self.answered_no(),
+                Ended::Lost(why) if is_no(why) => self.answered_no(),
+                Ended::Lost(_) => {}
+            }
             self.rest(wait).await;
             self.look_for_acceptance();
         }
@@ -107,28 +109,52 @@ impl Control {
         self.renewal = None;
     }
 
+    /// The store went back. That is kept in the marks until an operator accepts it, since its versions
+    /// catch up with what was seen by themselves (B4).
+    async fn went_back(&mut self) {
+        self.drop_lease();
+        // Nobody's acceptance is overwritten: it is looked for before the next stream.
+        if self.accepted().is_some() {
+            return;
+        }
+        if let Some(marks) = self.parts.marks.as_mut().filter(|marks| !marks.went_back) {
+            marks.went_back = true;
+            self.unwritten = true;
+            self.write_again().await;
+        }
+    }
+
+    /// What the authority sends cannot be taken. A grant that is under way is not taken either: it would
+    /// make this gateway go on.
+    fn answered_no(&mut self) {
+        self.keeper.answered_no();
+        self.renewal = None;
+    }
+
     /// An operator accepts a store that went back by rewriting the marks (B4). What was known of
     /// the former store is then forgotten.
     fn look_for_acceptance(&mut self) {
-        if self.unwritten {
-            // What is on disk is older because nothing newer could be written, not by anybody's will.
-            return;
-        }
-        let on_disk = match Marks::read(&self.parts.marks_path) {
-            Ok(Some(marks)) => marks,
-            Ok(None) | Err(_) => return,
-        };
-        let accepted = |known: &Marks| on_disk.goes_back_from(known);
-        if self.parts.marks.as_ref().is_some_and(accepted) {
-            tracing::warn!(epoch = %on_disk.epoch, "an operator accepted another state of the store");
+        if let Some(marks) = self.accepted() {
+            tracing::warn!(epoch = %marks.epoch, "an operator accepted another state of the store");
             self.drop_lease();
             self.draft.forget();
             // The former store's versions, acknowledged or not, are none of this one's.
             self.acks = Acks::start(self.parts.client.clone(), self.parts.gateway.clone());
-            self.parts.marks = Some(on_disk);
+            self.parts.marks = Some(marks);
             self.unwritten = false;
             self.parts.status.marks(None);
         }
+    }
+
+    /// The marks on disk, if only an operator can have put them there.
+    fn accepted(&self) -> Option<Marks> {
+        if self.unwritten {
+            // What is on disk is older because nothing newer could be written, not by anybody's will.
+            return None;
+        }
+        let on_disk = Marks::read(&self.parts.marks_path).ok().flatten()?;
+        let known = self.parts.marks.as_ref()?;
+        on_disk.goes_back_from(known).then_some(on_disk)
     }
 
     /// Waits, and goes on looking at the clocks and at the lease's end.
@@ -147,8 +173,7 @@ impl Control {
     }
 
     async fn session(&mut self) -> Ended {
-        let stream = self.parts.client.stream(self.parts.gateway.as_str()).await;
-        let mut messages = match stream {
+        let mut messages = match self.connect().await {
             Ok(body) => Messages::new(body),
             Err(why) => return why.into(),
         };
@@ -166,6 +191,21 @@ impl Control {
         }
     }
 
+    /// Opens the stream, and goes on looking at the clocks and at the lease's end.
+    async fn connect(&mut self) -> Result<Incoming, ControlError> {
+        let (client, gateway) = (self.parts.client.clone(), self.parts.gateway.clone());
+        let mut opening = std::pin::pin!(client.stream(gateway.as_str()));
+        loop {
+            tokio::select! {
+                opened = &mut opening => return opened,
+                () = tokio::time::sleep(self.tick()) => {
+                    self.look_at_clocks().await;
+                    self.write_again().await;
+                }
+            }
+        }
+    }
+
     async fn heard(&mut self, message: Result<ControlMessage, ControlError>) -> Result<(), Ended> {
         self.last_heard = self.parts.gate.clock.boot();
         let now = self.parts.gate.clock.now();
@@ -176,6 +216,7 @@ impl Control {
                 self.parts
                     .status
                     .trouble(format!("bundle {version} cannot be applied: {why}"));
+                self.keeper.bundle_refused(version);
             }
             Step::Apply(snapshot) => self.apply(snapshot).await,
         }
@@ -276,9 +317,11 @@ impl Control {
             return;
         }
         let cut = Cut::new("gateway.lease_ended", "the gateway has no lease");
-        let cut = self.parts.registry.cut_all(&cut).await;
-        self.parts.recorder.metrics.cuts.inc_by(cut);
-        tracing::warn!(cut, "no lease for the whole grace; open accesses are reset");
+        let cut = self.parts.registry.cut_paused(&cut).await;
+        if cut > 0 {
+            self.parts.recorder.metrics.cuts.inc_by(cut);
+            tracing::warn!(cut, "no lease for the whole grace; open accesses are reset");
+        }
     }
 
     fn renew_if_due(&mut self) {
@@ -330,6 +373,9 @@ impl Control {
             }
             Some((_, Err(why))) => {
                 tracing::warn!(%why, "the lease was not renewed");
+                if is_no(&why) {
+                    self.keeper.answered_no();
+                }
                 self.next_renewal = now.plus(self.tick());
                 Ok(())
             }
@@ -347,6 +393,15 @@ fn is_ahead(why: &ControlError) -> bool {
     matches!(why, ControlError::Refused { name, .. } if name == "ahead")
 }
 
+/// Whether it is more than silence: somebody spoke, and not only to say that nobody can be asked now.
+fn is_no(why: &ControlError) -> bool {
+    match why {
+        ControlError::NoAnswer(_) => false,
+        ControlError::Unreadable(_) => true,
+        ControlError::Refused { status, .. } => *status != UNAVAILABLE,
+    }
+}
+
 async fn finished(renewal: &mut Option<AbortOnDropHandle<Renewed>>) -> Option<Renewed> {
     match renewal {
         Some(task) => task.await.ok(),
@@ -362,6 +417,7 @@ async fn write(marks: Marks, path: PathBuf) -> Result<(), String> {
     }
 }
 
+const UNAVAILABLE: u16 = 503;
 const DEFAULT_LEASE: Duration = Duration::from_secs(15);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);

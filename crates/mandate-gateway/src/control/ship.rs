@@ -6,6 +6,7 @@ use std::time::Duration;
 use mandate_model::GatewayId;
 use mandate_ports::control::{Shipment, Shipped};
 use mandate_ports::{Spool, SpooledRecord};
+use tokio::sync::Notify;
 
 use super::{Client, ControlError};
 use crate::record::Recorder;
@@ -20,7 +21,7 @@ pub(crate) async fn ship(client: Client, gateway: GatewayId, recorder: Recorder)
         let mut failed = false;
         for spool in recorder.spool.to_ship() {
             let name = spool.head().spool;
-            match ship_all(&client, &gateway, &*spool).await {
+            match ship_all(&client, &gateway, &*spool, &recorder.shipped).await {
                 Ok(()) => {
                     broken.remove(&name);
                 }
@@ -45,6 +46,7 @@ async fn ship_all(
     client: &Client,
     gateway: &GatewayId,
     spool: &dyn Spool,
+    shipped: &Notify,
 ) -> Result<(), ShipError> {
     let mut from = spool.unshipped_from();
     loop {
@@ -59,6 +61,7 @@ async fn ship_all(
             });
         }
         from = ship_some(client, gateway, spool, from, records).await?;
+        shipped.notify_waiters();
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use mandate_decide::enforce::{Right, right_to_admit};
 use mandate_model::{GatewayId, Secret, Timestamp};
+use mandate_policy::decl::ServerWorkload;
 use mandate_ports::Credentials;
 use tokio::sync::oneshot;
 
@@ -83,20 +85,22 @@ impl Reply {
 }
 
 impl Front {
-    /// The state to decide on, if this gateway may admit at this moment (B2).
-    pub(super) fn ready(&self) -> Result<Arc<Snapshot>, Refusal> {
-        let snapshot = self.gate.snapshots.load().ok_or(Refusal::NotNow {
+    /// The state to decide on.
+    pub(super) fn snapshot(&self) -> Result<Arc<Snapshot>, Refusal> {
+        self.gate.snapshots.load().ok_or(Refusal::NotNow {
             rule: "gateway.not_ready",
             detail: "this gateway has no state of its authority yet",
-        })?;
-        if self.gate.lease.holds() {
-            Ok(snapshot)
-        } else {
-            Err(Refusal::NotNow {
-                rule: "gateway.no_lease",
-                detail: "this gateway has no lease of its authority now",
-            })
-        }
+        })
+    }
+
+    /// Whether this gateway may admit for `server` at this moment, and on which ground (B2, B3). Where no
+    /// server workload was found, only under a lease: what is known may be too old to say so.
+    pub(super) fn right_to_admit(&self, server: Option<&ServerWorkload>) -> Result<Right, Refusal> {
+        let on_loss = server.map(|server| server.lease_loss).unwrap_or_default();
+        right_to_admit(self.gate.lease.state(), on_loss).ok_or(Refusal::NotNow {
+            rule: "gateway.no_lease",
+            detail: "this gateway has no lease of its authority now",
+        })
     }
 
     /// Resolves when the wall clock has reached the end of an admission.

@@ -62,7 +62,7 @@ async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
     loop {
         tokio::time::sleep(LOOK.min(idle)).await;
         let (now, total) = (front.gate.clock.boot(), bytes());
-        let may_pass = front.gate.lease.holds() && !admission.meter.is_full();
+        let may_pass = !admission.is_paused() && !admission.meter.is_full();
         if total != seen {
             (seen, seen_at) = (total, now);
         } else if now.since(seen_at) >= idle && may_pass {
@@ -97,7 +97,7 @@ pub(super) async fn progress(
             bytes_up: admission.up.bytes(),
             bytes_down: admission.down.bytes(),
         };
-        let event = decided.event(front, what);
+        let event = decided.event(front, admission, what);
         if front.recorder.append(event).await.is_err() {
             let why = "its progress cannot be recorded";
             admission.abort(Cut::new("record.unwritable", why));
@@ -123,12 +123,12 @@ pub(super) async fn decided(front: &Front, record: Arc<Event>) -> Recorded {
 /// reaches its cause (P5).
 pub(super) struct Decided {
     /// Its whole name: what is recorded later may be in another spool, which was begun meanwhile.
-    key: SpoolKey,
+    pub(super) key: SpoolKey,
     record: Arc<Event>,
 }
 
 impl Decided {
-    fn event(&self, front: &Front, what: What) -> Event {
+    fn event(&self, front: &Front, admission: &Admission, what: What) -> Event {
         Event {
             at: front.gate.clock.now(),
             what,
@@ -136,6 +136,7 @@ impl Decided {
             rule: None,
             detail: None,
             policies: Vec::new(),
+            without_lease: self.record.without_lease || admission.went_without_lease(),
             spool: None,
             ..(*self.record).clone()
         }
@@ -158,7 +159,7 @@ pub(super) fn completed(
         bytes_up: admission.up.bytes(),
         bytes_down: admission.down.bytes(),
     };
-    let mut event = decided.event(front, what);
+    let mut event = decided.event(front, admission, what);
     match (admission.cut(), refusal) {
         (Some(cut), _) => {
             event.rule = Some(cut.rule.clone());

@@ -49,6 +49,9 @@ pub(super) enum Refusal {
     /// There is no record, so there is no access (P4).
     #[error("the decision cannot be recorded now, so nothing is let through")]
     Unrecorded(#[source] SpoolError),
+    /// The authority does not have the record in time, and the server workload waits for that (C2).
+    #[error("the decision is not in the authority's log yet, so nothing is forwarded")]
+    NotShipped,
     /// There is no secret to inject.
     #[error("the credential for the upstream is not to be had at this gateway")]
     Credential(#[source] CredentialError),
@@ -93,6 +96,7 @@ impl Refusal {
             Refusal::Spent(_) => "token.spent",
             Refusal::Cut(cut) => return cut.rule.clone(),
             Refusal::Unrecorded(_) => "record.unwritable",
+            Refusal::NotShipped => "record.not_shipped",
             Refusal::Credential(_) => "upstream.credential",
             Refusal::UpstreamToken => "upstream.token",
             Refusal::Connect(_) => "upstream.unreachable",
@@ -118,9 +122,10 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Refusal::Cut(_) => StatusCode::FORBIDDEN,
-            Refusal::NotNow { .. } | Refusal::Unrecorded(_) | Refusal::UpstreamToken => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Refusal::NotNow { .. }
+            | Refusal::Unrecorded(_)
+            | Refusal::NotShipped
+            | Refusal::UpstreamToken => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Credential(_)
             | Refusal::Connect(_)
             | Refusal::UpstreamBroke
@@ -175,6 +180,7 @@ impl Refusal {
             | Refusal::Denied(_)
             | Refusal::Cut(_)
             | Refusal::Unrecorded(_)
+            | Refusal::NotShipped
             | Refusal::Credential(_)
             | Refusal::UpstreamToken
             | Refusal::Connect(_)

@@ -143,6 +143,9 @@ pub(super) fn decision_record(
 pub(super) fn count(front: &Front, record: &Event, began: BootTime) {
     let result = match record.decision {
         Decision::WouldDeny => "would_deny",
+        Decision::Allowed | Decision::Denied | Decision::Noted if record.without_lease => {
+            "allowed_without_lease"
+        }
         Decision::Allowed | Decision::Denied | Decision::Noted => "allowed",
     };
     let took = front.gate.clock.boot().since(began);

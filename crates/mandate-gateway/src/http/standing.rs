@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use mandate_decide::enforce::{Classified, Denial, Facts, RequestHead, classify, recheck};
+use mandate_decide::enforce::{Classified, Denial, Facts, RequestHead, Right, classify, recheck};
 use mandate_model::{GatewayId, ServerName, TaskId, Timestamp};
 use mandate_policy::Bundle;
-use mandate_policy::decl::ServerWorkload;
+use mandate_policy::decl::{LeaseLoss, ServerWorkload};
 use mandate_token::{AccessToken, Verified};
 
 use super::front::Front;
@@ -100,7 +100,7 @@ fn changed(detail: &'static str) -> Cut {
 }
 
 impl Standing for Access {
-    fn stands(&self, snapshot: &Snapshot, now: Timestamp) -> Result<(), Cut> {
+    fn stands(&self, snapshot: &Snapshot, now: Timestamp) -> Result<LeaseLoss, Cut> {
         let signed_by = self.token.signed_by();
         if !snapshot.keys.iter().any(|(id, _, _)| id == signed_by) {
             return Err(Cut::new(
@@ -122,10 +122,14 @@ impl Standing for Access {
             bundle_version: snapshot.versions.bundle,
             stops: &snapshot.stops,
             gateway: &self.gateway,
+            // For records alone, and none is made of this.
+            right: Right::Leased,
             server,
             token: &self.token,
         };
-        recheck(&facts, &classified).map_err(|why| Cut::new(why.rule(), why.to_string()))
+        recheck(&facts, &classified)
+            .map(|()| server.lease_loss)
+            .map_err(|why| Cut::new(why.rule(), why.to_string()))
     }
 
     fn task(&self) -> Option<TaskId> {

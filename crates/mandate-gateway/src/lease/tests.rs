@@ -151,6 +151,77 @@ fn sleep_counts_against_a_lease() {
 }
 
 #[test]
+fn a_lease_that_ran_out_is_lost_and_one_that_was_dropped_is_none() {
+    let (hands, lease, mut keeper) = setup();
+    assert_eq!(lease.state(), LeaseState::None, "there never was one");
+    let at = versions(1, 1, 1);
+    keeper.granted(keeper.sending(), &grant(at), Some(&at));
+    assert_eq!(lease.state(), LeaseState::Held);
+    hands.pass(20_000);
+    assert_eq!(lease.state(), LeaseState::Lost);
+    keeper.drop_lease();
+    assert_eq!(lease.state(), LeaseState::None);
+    keeper.granted(keeper.sending(), &grant(at), Some(&at));
+    hands.pass(20_000);
+    hands.wall_ms.fetch_add(1_001, Ordering::SeqCst);
+    keeper.clocks_jumped().unwrap();
+    hands.wall_ms.fetch_sub(1_001, Ordering::SeqCst);
+    assert_eq!(lease.state(), LeaseState::None, "a jump is for good");
+}
+
+#[test]
+fn what_is_newer_and_known_ends_a_lost_lease_until_it_is_applied() {
+    for newer in [versions(2, 1, 1), versions(1, 2, 1), versions(1, 1, 2)] {
+        let (hands, lease, mut keeper) = setup();
+        let at = versions(1, 1, 1);
+        keeper.granted(keeper.sending(), &grant(at), Some(&at));
+        let early = keeper.sending();
+        keeper.granted(keeper.sending(), &grant(newer), Some(&at));
+        // One of before that comes late changes nothing about that.
+        keeper.granted(early, &grant(at), Some(&at));
+        hands.pass(20_000);
+        assert_eq!(lease.state(), LeaseState::None);
+        keeper.granted(keeper.sending(), &grant(newer), Some(&newer));
+        hands.pass(20_000);
+        assert_eq!(lease.state(), LeaseState::Lost);
+    }
+}
+
+#[test]
+fn a_refused_bundle_and_an_answer_of_no_end_a_lost_lease() {
+    let (hands, lease, mut keeper) = setup();
+    let at = versions(1, 1, 1);
+    keeper.bundle_refused(BundleVersion::new(2));
+    keeper.granted(keeper.sending(), &grant(at), Some(&at));
+    hands.pass(20_000);
+    assert_eq!(lease.state(), LeaseState::None);
+    let good = versions(1, 3, 1);
+    keeper.granted(keeper.sending(), &grant(good), Some(&good));
+    hands.pass(20_000);
+    assert_eq!(lease.state(), LeaseState::Lost);
+    keeper.answered_no();
+    assert_eq!(lease.state(), LeaseState::None);
+}
+
+#[test]
+fn clocks_that_drift_apart_slowly_end_a_lost_lease() {
+    for (step, ends) in [(50, false), (51, true), (-50, false), (-51, true)] {
+        let (hands, lease, mut keeper) = setup();
+        let at = versions(1, 1, 1);
+        keeper.granted(keeper.sending(), &grant(at), Some(&at));
+        for _ in 0..20 {
+            hands.pass(1_000);
+            let wall = hands.wall_ms.load(Ordering::SeqCst);
+            hands
+                .wall_ms
+                .store(wall.checked_add_signed(step).unwrap(), Ordering::SeqCst);
+            assert_eq!(keeper.clocks_jumped(), None);
+        }
+        assert_eq!(lease.state() == LeaseState::None, ends, "{step}");
+    }
+}
+
+#[test]
 fn a_renewal_wakes_paused_writers() {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;

@@ -85,7 +85,7 @@ async fn a_reader_is_woken_by_a_kill() {
 #[tokio::test]
 async fn a_held_socket_writes_nothing_without_a_lease_and_goes_on_when_it_is_renewed() {
     let (socket, mut io, mut peer, lease) = pair().await;
-    socket.hold();
+    socket.hold(LeaseLoss::Stop);
     let mut write = tokio_test_pending(&mut io);
     assert!(futures_util::poll!(&mut write).is_pending());
     let mut got = [0; 1];
@@ -101,7 +101,7 @@ async fn a_held_socket_writes_nothing_without_a_lease_and_goes_on_when_it_is_ren
 #[tokio::test]
 async fn a_paused_write_ends_when_its_socket_is_killed() {
     let (socket, mut io, _peer, _lease) = pair().await;
-    socket.hold();
+    socket.hold(LeaseLoss::Stop);
     let writer = tokio::spawn(async move { io.write_all(b"x").await });
     tokio::task::yield_now().await;
     socket.kill();
@@ -111,16 +111,50 @@ async fn a_paused_write_ends_when_its_socket_is_killed() {
 #[tokio::test]
 async fn a_released_socket_writes_without_a_lease() {
     let (socket, mut io, mut peer, _) = pair().await;
-    socket.hold();
+    socket.hold(LeaseLoss::Stop);
     let writer = tokio::spawn(async move {
         io.write_all(b"x").await.unwrap();
         io
     });
     tokio::task::yield_now().await;
-    socket.release();
+    socket.release(LeaseLoss::Stop);
     let _io = writer.await.unwrap();
     let mut got = [0; 1];
     peer.read_exact(&mut got).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_goes_on_writes_without_a_lease_unless_something_on_the_socket_does_not() {
+    let clock = Arc::new(StillClock(AtomicU64::new(1)));
+    let lease = Lease::none(clock.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap());
+    let (accepted, peer) = tokio::join!(listener.accept(), peer);
+    let (socket, mut io) = Socket::guard(accepted.unwrap().0, lease.clone());
+    let mut peer = peer.unwrap();
+    socket.hold(LeaseLoss::Continue);
+    {
+        let mut write = tokio_test_pending(&mut io);
+        assert!(futures_util::poll!(&mut write).is_pending(), "no lease yet");
+    }
+    renew(&lease);
+    clock.0.fetch_add(995_000_000, Ordering::SeqCst);
+    assert!(!lease.holds());
+    let mut got = [0; 1];
+    io.write_all(b"x").await.unwrap();
+    peer.read_exact(&mut got).await.unwrap();
+    socket.hold(LeaseLoss::Stop);
+    let mut write = tokio_test_pending(&mut io);
+    assert!(futures_util::poll!(&mut write).is_pending());
+    socket.release(LeaseLoss::Stop);
+    write.await.unwrap();
+    peer.read_exact(&mut got).await.unwrap();
+    lease.drop_now();
+    let mut write = tokio_test_pending(&mut io);
+    assert!(
+        futures_util::poll!(&mut write).is_pending(),
+        "dropped is not lost"
+    );
 }
 
 fn tokio_test_pending(

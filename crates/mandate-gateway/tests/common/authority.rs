@@ -33,6 +33,14 @@ pub struct State {
     pub bundle_version: u64,
     pub bundle: String,
     pub granting: bool,
+    /// The status with which leases are refused, if they are.
+    pub lease_refusal: Option<u16>,
+    /// Nobody is answered.
+    pub unreachable: bool,
+    /// Shipments are not taken now.
+    pub holding_records: bool,
+    /// How many were not.
+    pub held_shipments: u64,
     pub lease_ms: u64,
     pub acks: Vec<Acknowledgement>,
     pub leases: Vec<LeaseRequest>,
@@ -40,7 +48,7 @@ pub struct State {
     pub next: u64,
     pub refuse_ack: bool,
     pub upstream_tokens: u64,
-    streams: Vec<mpsc::UnboundedSender<ControlMessage>>,
+    streams: Vec<mpsc::UnboundedSender<Said>>,
 }
 
 pub struct Authority {
@@ -63,6 +71,10 @@ impl Authority {
             bundle_version: 1,
             bundle,
             granting: options.granting,
+            lease_refusal: None,
+            unreachable: false,
+            holding_records: false,
+            held_shipments: 0,
             lease_ms: options.lease_ms,
             acks: vec![],
             leases: vec![],
@@ -120,6 +132,24 @@ impl Authority {
         state.tell(message);
     }
 
+    /// From now on nobody reaches it.
+    pub fn cut(&self) {
+        self.state().unreachable = true;
+        self.hang_up();
+    }
+
+    /// It can be reached again.
+    pub fn mend(&self) {
+        self.state().unreachable = false;
+    }
+
+    /// Sends a line that is no message down every stream.
+    pub fn say_nonsense(&self) {
+        for stream in &self.state().streams {
+            stream.send(Said::Nonsense).unwrap();
+        }
+    }
+
     /// Ends every stream.
     pub fn hang_up(&self) {
         self.state().streams.clear();
@@ -137,7 +167,7 @@ impl Authority {
 impl State {
     fn tell(&mut self, message: ControlMessage) {
         self.streams
-            .retain(|stream| stream.send(message.clone()).is_ok());
+            .retain(|stream| stream.send(Said::Message(message.clone())).is_ok());
     }
 
     fn bundle_message(&self) -> ControlMessage {
@@ -156,7 +186,7 @@ impl State {
         }
     }
 
-    fn open(&mut self, public: &[u8]) -> mpsc::UnboundedReceiver<ControlMessage> {
+    fn open(&mut self, public: &[u8]) -> mpsc::UnboundedReceiver<Said> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let key = PublicKeyRecord {
             id: kid(),
@@ -179,17 +209,26 @@ impl State {
             ControlMessage::Stops(self.stops.clone()),
         ];
         for message in opening {
-            sender.send(message).unwrap();
+            sender.send(Said::Message(message)).unwrap();
         }
         self.streams.push(sender);
         receiver
     }
 }
 
+/// A line of a stream.
+enum Said {
+    Message(ControlMessage),
+    Nonsense,
+}
+
 type Body = BoxBody<Bytes, Infallible>;
 
 async fn serve(listener: tokio::net::UnixListener, state: Arc<Mutex<State>>, public: Vec<u8>) {
     while let Ok((stream, _)) = listener.accept().await {
+        if state.lock().unwrap().unreachable {
+            continue;
+        }
         let (state, public) = (state.clone(), public.clone());
         let service = service_fn(move |request| answer(state.clone(), public.clone(), request));
         tokio::spawn(
@@ -214,6 +253,9 @@ async fn answer(
     Ok(match path.as_str() {
         "/control/v1/lease" => {
             state.leases.push(serde_json::from_slice(&body).unwrap());
+            if let Some(status) = state.lease_refusal {
+                return Ok(problem(StatusCode::from_u16(status).unwrap(), "refused"));
+            }
             if !state.granting {
                 return Ok(problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable"));
             }
@@ -230,6 +272,10 @@ async fn answer(
             let mut empty = Response::new(Full::default().boxed());
             *empty.status_mut() = StatusCode::NO_CONTENT;
             empty
+        }
+        "/control/v1/records" if state.holding_records => {
+            state.held_shipments += 1;
+            problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         "/control/v1/records" => {
             let shipment: Shipment = serde_json::from_slice(&body).unwrap();
@@ -256,10 +302,13 @@ async fn answer(
     })
 }
 
-fn stream(messages: mpsc::UnboundedReceiver<ControlMessage>) -> Response<Body> {
+fn stream(messages: mpsc::UnboundedReceiver<Said>) -> Response<Body> {
     let lines = futures_util::stream::unfold(messages, |mut messages| async move {
         let message = messages.recv().await?;
-        let mut line = serde_json::to_vec(&message).unwrap();
+        let mut line = match &message {
+            Said::Message(message) => serde_json::to_vec(message).unwrap(),
+            Said::Nonsense => b"{\"message\": \"later\"}".to_vec(),
+        };
         line.push(b'\n');
         Some((Ok(Frame::data(Bytes::from(line))), messages))
     });

@@ -53,6 +53,21 @@ spec:
     upload: {{effect: write, match: "PUT /customers/{{customer}}/files"}}
 ---
 apiVersion: mandate.dev/v1alpha1
+kind: ServerWorkload
+metadata: {{name: vault}}
+spec:
+  resource: https://vault.acme.example
+  upstream: http://{address}
+  credential: none
+  actions:
+    read: {{effect: read, match: "GET /customers/{{customer}}/**"}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: vault-reading}}
+spec: {{agents: [retriever], server: vault, actions: [read], taskMustFix: [customer]}}
+---
+apiVersion: mandate.dev/v1alpha1
 kind: AccessPolicy
 metadata: {{name: reading}}
 spec: {{agents: [retriever], server: records, actions: [read, list, show], taskMustFix: [customer]}}
@@ -73,7 +88,9 @@ metadata: {{name: nightly}}
 spec:
   opener: orchestrator
   trigger: {{schedule: {{name: nightly, itemId: required, unverified: allow}}}}
-  ceiling: [{{server: records, actions: [read, list, show, refund, upload]}}]
+  ceiling:
+    - {{server: records, actions: [read, list, show, refund, upload]}}
+    - {{server: vault, actions: [read]}}
   maxDuration: 2h
 "##
     )

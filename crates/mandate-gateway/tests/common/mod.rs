@@ -207,6 +207,8 @@ pub struct Options {
     pub lease_ms: u64,
     pub grace: Duration,
     pub granting: bool,
+    /// How many records may wait to be shipped.
+    pub max_unshipped: u64,
     pub server: String,
     pub limits: Limits,
 }
@@ -220,6 +222,7 @@ impl Default for Options {
             lease_ms: 15_000,
             grace: Duration::from_secs(30),
             granting: true,
+            max_unshipped: SpoolLimits::default().max_unshipped_records,
             server: String::new(),
             limits: Limits::default(),
         }
@@ -248,7 +251,7 @@ impl World {
         let authority = Authority::start(folder.path(), bundle, &options).await;
         let clocks = Arc::new(Clocks::default());
         let spool = Arc::new(TestSpool {
-            inner: open_spool(folder.path()),
+            inner: open_bounded_spool(folder.path(), options.max_unshipped),
             full: AtomicBool::new(false),
             slow: tokio::sync::RwLock::new(()),
         });
@@ -351,10 +354,17 @@ impl World {
 }
 
 pub fn open_spool(folder: &std::path::Path) -> FileSpool {
+    open_bounded_spool(folder, SpoolLimits::default().max_unshipped_records)
+}
+
+fn open_bounded_spool(folder: &std::path::Path, max_unshipped_records: u64) -> FileSpool {
     let options = SpoolOptions {
         directory: folder.join("spool"),
         gateway: gateway_id(),
-        limits: SpoolLimits::default(),
+        limits: SpoolLimits {
+            max_unshipped_records,
+            ..SpoolLimits::default()
+        },
         on_damage: OnDamage::Refuse,
     };
     FileSpool::open(options, Arc::new(Random)).unwrap()

@@ -67,6 +67,19 @@ pub fn task(n: u8) -> TaskId {
     TaskId::new(Timestamp::from_secs(1), [n; 10])
 }
 
+/// The same for the server workload `vault`.
+pub fn for_vault(claims: AccessToken) -> AccessToken {
+    let entries = serde_json::json!([{
+        "type": "mandate_access", "server": "vault", "actions": ["read"],
+        "constraints": {"customer": {"in": ["acme"]}},
+    }]);
+    AccessToken {
+        audience: Audience::parse("https://vault.acme.example").unwrap(),
+        entries: parse_entries(serde_json::from_value(entries).unwrap()).unwrap(),
+        ..claims
+    }
+}
+
 /// What an agent of type `name` holds for `action` with customer `acme`, issued at `now`.
 pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
     let mut random = [0; 10];

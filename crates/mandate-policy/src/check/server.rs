@@ -6,7 +6,10 @@ use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::read::{parsed, text};
 use super::{action, http, moment, place_of, url};
-use crate::decl::{AttributeSource, Credential, HttpSettings, SecretTemplate, ServerWorkload};
+use crate::decl::{
+    AttributeSource, Credential, Durability, HttpSettings, LeaseLoss, SecretTemplate,
+    ServerWorkload,
+};
 use crate::mistake::Mistakes;
 use crate::source::Node;
 
@@ -27,6 +30,8 @@ pub(super) fn server(
     let http = spec.get("http").map(|node| http::http(node, mistakes));
     check_own_headers(spec, credential.as_ref(), http.as_ref(), mistakes);
     let observe_until = observe(spec, now, mistakes);
+    let lease_loss = lease_loss(spec, credential.as_ref(), mistakes);
+    let durability = durability(spec, lease_loss, mistakes);
     let server = ServerWorkload {
         name,
         resource: resource?,
@@ -35,6 +40,8 @@ pub(super) fn server(
         credential: credential?,
         internal: spec.get("internal").is_some_and(Node::is_true),
         observe_until,
+        lease_loss,
+        durability,
         http: http.unwrap_or_default(),
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
@@ -144,6 +151,35 @@ fn observe(spec: &Node, now: Timestamp, mistakes: &mut Mistakes) -> Option<Times
         );
     }
     Some(until)
+}
+
+/// What each token for the upstream is asked of the authority for cannot go on without it.
+fn lease_loss(spec: &Node, credential: Option<&Credential>, mistakes: &mut Mistakes) -> LeaseLoss {
+    if text(spec, "leaseLoss").as_deref() != Some("continue") {
+        return LeaseLoss::Stop;
+    }
+    if credential == Some(&Credential::MandateToken) {
+        mistakes.error(
+            place_of(spec, "leaseLoss"),
+            "`leaseLoss: continue` cannot be kept with `mandateToken`: its tokens come from the authority",
+            "remove `leaseLoss`, or give the upstream another credential",
+        );
+    }
+    LeaseLoss::Continue
+}
+
+fn durability(spec: &Node, lease_loss: LeaseLoss, mistakes: &mut Mistakes) -> Durability {
+    if text(spec, "durability").as_deref() != Some("shipped") {
+        return Durability::Local;
+    }
+    if lease_loss == LeaseLoss::Continue {
+        mistakes.error(
+            place_of(spec, "durability"),
+            "`durability: shipped` and `leaseLoss: continue` contradict each other: without the authority nothing is shipped",
+            "keep the one that matters more",
+        );
+    }
+    Durability::Shipped
 }
 
 fn credential(node: &Node, spec: &Node, mistakes: &mut Mistakes) -> Option<Credential> {

@@ -503,6 +503,33 @@ fn observing_ends_within_thirty_days() {
 }
 
 #[test]
+fn what_needs_the_authority_for_each_access_cannot_go_on_without_it() {
+    let more = "internal: true\n  leaseLoss: continue";
+    let loaded = example_with("internal: true", more).unwrap();
+    let rows = loaded.bundle.access_table();
+    let of_records = |row: &&crate::AccessRow| row.server.as_str() == "records";
+    assert!(rows.iter().filter(of_records).all(|row| row.without_lease));
+    let credential = "credential: {header: Authorization, value: \"Bearer ${secret:records-key}\"}";
+    let token = "leaseLoss: continue\n  upstreamAudience: https://records.internal\n  credential: {mandateToken: {}}";
+    one_error(
+        credential,
+        token,
+        "cannot be kept with `mandateToken`",
+        "continue",
+    );
+    one_error("internal: true", "leaseLoss: pause", "`pause`", "pause");
+}
+
+#[test]
+fn what_waits_for_the_authority_does_not_go_on_without_it() {
+    let more = "internal: true\n  durability: shipped";
+    assert!(example_with("internal: true", more).is_ok());
+    let both = "internal: true\n  leaseLoss: continue\n  durability: shipped";
+    one_error("internal: true", both, "contradict each other", "shipped");
+    one_error("internal: true", "durability: none", "`none`", "none");
+}
+
+#[test]
 fn credentials_name_a_secret_and_never_hold_one() {
     one_error(
         "\"Bearer ${secret:records-key}\"",

@@ -15,7 +15,8 @@ pub use operator::{Operator, Right};
 pub(crate) use route::Matcher;
 pub use route::{Matched, Route, Segment};
 pub use server::{
-    Action, Attribute, AttributeSource, HttpSettings, LogStyle, ServerWorkload, Upstream,
+    Action, Attribute, AttributeSource, Durability, HttpSettings, LeaseLoss, LogStyle,
+    ServerWorkload, Upstream,
 };
 pub use task::{OccurrenceRule, PersonRule, TaskPolicy, TriggerRule};
 

@@ -31,6 +31,10 @@ pub struct ServerWorkload {
     pub internal: bool,
     /// Until when it is observed only: denials of policy and mandate are recorded, not enforced.
     pub observe_until: Option<Timestamp>,
+    /// What a gateway does about it that has lost its authority.
+    pub lease_loss: LeaseLoss,
+    /// Whose disk the record of an admission must be on before anything is forwarded.
+    pub durability: Durability,
     /// How HTTP is spoken.
     pub http: HttpSettings,
     /// The name of the CA in local configuration that the upstream's certificate is checked
@@ -95,6 +99,27 @@ impl ServerWorkload {
     pub fn is_observed(&self, now: Timestamp) -> bool {
         self.observe_until.is_some_and(|until| now < until)
     }
+}
+
+/// What a gateway does whose lease has ended because its authority cannot be reached (B3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LeaseLoss {
+    /// It admits nothing, and what is open pauses.
+    #[default]
+    Stop,
+    /// It goes on with the state that it last applied. A suspension may then be effective only when
+    /// the tokens have expired that were issued before it.
+    Continue,
+}
+
+/// Where the record of an admission is durable before its effect (C2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// In the gateway's spool.
+    #[default]
+    Local,
+    /// In the authority's log too: a gateway that loses its disk loses no record of what it let happen.
+    Shipped,
 }
 
 /// Where a server workload is.

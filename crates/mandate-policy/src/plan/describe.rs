@@ -6,9 +6,9 @@ use std::fmt::Display;
 
 use crate::Bundle;
 use crate::decl::{
-    AccessPolicy, AgentType, Credential, Guardrail, HttpSettings, OccurrenceRule, Operator,
-    PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate, ServerWorkload, SpawnScope,
-    TaskPolicy, TriggerRule, TrustProvider, UserRule,
+    AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
+    OccurrenceRule, Operator, PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate,
+    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, TrustProvider, UserRule,
 };
 use crate::table::{in_words, quoted};
 
@@ -17,6 +17,9 @@ pub(super) type Fields = BTreeMap<(&'static str, String, String), String>;
 
 /// The fields of a server workload that decide where requests and secrets go (C4).
 pub(super) const REDIRECTING: &[&str] = &["upstream", "upstreamAudience", "credential", "tls.ca"];
+
+/// The field of a server workload that weakens break-glass where it says anything (B3).
+pub(super) const WEAKENING: &str = "leaseLoss";
 
 pub(super) fn all(bundle: &Bundle) -> Fields {
     let mut all = Fields::new();
@@ -150,6 +153,8 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         credential,
         internal,
         observe_until,
+        lease_loss,
+        durability,
         http,
         ca,
         actions,
@@ -172,6 +177,17 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
     }
     if let Some(until) = observe_until {
         d.say("observe.until", until);
+    }
+    match lease_loss {
+        LeaseLoss::Stop => {}
+        LeaseLoss::Continue => d.say(
+            WEAKENING,
+            "goes on without a lease, so a suspension may wait for tokens to expire",
+        ),
+    }
+    match durability {
+        Durability::Local => {}
+        Durability::Shipped => d.say("durability", "shipped"),
     }
     self::http(http, &mut d);
     d.say("tls.ca", ca.as_deref().unwrap_or_default());

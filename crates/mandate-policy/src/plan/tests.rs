@@ -102,6 +102,23 @@ fn declarations_that_differ_are_never_told_in_the_same_words() {
 }
 
 #[test]
+fn shows_apart_what_goes_on_without_a_lease() {
+    let goes_on = "internal: true\n  leaseLoss: continue";
+    let plan = after("internal: true", goes_on);
+    assert_eq!((plan.weakens.len(), plan.others.len()), (1, 0));
+    let shown = plan.weakens[0].to_string();
+    assert!(
+        shown.contains("`records` leaseLoss: new, goes on without a lease"),
+        "{shown}"
+    );
+    assert!(after("internal: true", "internal: true\n  leaseLoss: stop").is_empty());
+    // The way back weakens nothing.
+    let before = example_with("internal: true", goes_on).unwrap().bundle;
+    let back = super::plan(Some(&before), &example());
+    assert_eq!((back.weakens.len(), back.others.len()), (0, 1));
+}
+
+#[test]
 fn shows_changed_upstreams_and_credentials_apart() {
     for (old, new) in [
         (

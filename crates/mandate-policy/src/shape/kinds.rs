@@ -227,6 +227,16 @@ static SERVER_WORKLOAD: &[Field] = &[
         )]),
         "Denials of policy and mandate are recorded as `would_deny` and not enforced, until then.",
     ),
+    optional(
+        "leaseLoss",
+        Word(&["stop", "continue"]),
+        "What a gateway does that has lost the authority: stop, or go on with what it last knew, so that a suspension may be effective only when tokens expire. Default `stop`.",
+    ),
+    optional(
+        "durability",
+        Word(&["local", "shipped"]),
+        "Whether an admission waits until its record is in the gateway's spool, or also in the authority's log. Default `local`.",
+    ),
     optional("http", Record(HTTP), "How HTTP is spoken."),
     optional(
         "tls",

@@ -85,6 +85,7 @@ pub(crate) fn value(row: &AccessRow) -> Value {
         "any_user": row.any_user,
         "federation": row.federation,
         "observed_until": row.observed_until.map(|until| until.to_string()),
+        "without_lease": row.without_lease,
     })
 }
 
@@ -123,10 +124,20 @@ fn text(rows: &[AccessRow], elsewhere: &[&AgentType]) -> String {
 fn cells(row: &AccessRow) -> [String; 4] {
     [
         who(row),
-        format!("{}:{} ({})", row.server, row.action, effect(row.effect)),
+        what(row),
         observed(row) + &conditions(&row.ways, &row.guardrails),
         tasks(&row.tasks, &row.any_user),
     ]
+}
+
+/// What weakens break-glass is said where the access is.
+fn what(row: &AccessRow) -> String {
+    let what = format!("{}:{} ({})", row.server, row.action, effect(row.effect));
+    if row.without_lease {
+        format!("{what}\nGOES ON WITHOUT A LEASE")
+    } else {
+        what
+    }
 }
 
 /// What `observe` waives is said before what it waives.

@@ -5,7 +5,7 @@ mod hypothesis;
 use std::path::PathBuf;
 
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Verdict, classify, decide, deciding_entry,
+    Classified, Denial, Facts, RequestHead, Right, Verdict, classify, decide, deciding_entry,
     headers_as_sent, target_as_sent,
 };
 use mandate_model::mandate::Entries;
@@ -244,6 +244,7 @@ fn explain(
         bundle_version: BundleVersion::default(),
         stops,
         gateway: &gateway,
+        right: Right::Leased,
         server,
         token: hypothesis.token(),
     };

@@ -20,7 +20,8 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A gateway refuses a store that is older than the one it knows, since that may have forgotten suspensions.
-Accepting suspends again what the gateway still holds, and then lets it go on. Restart the server after it.
+Accepting suspends again what the gateway still holds, and then lets it go on, which takes it a few seconds.
+Marks that are damaged are set aside instead: nobody can tell then what the gateway held.
 
 Example:
   mandate gateway accept")]
@@ -65,6 +66,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
         bundle: BundleVersion::default(),
         keys: KeysVersion::default(),
         suspensions: held.suspensions,
+        went_back: false,
     };
     marks
         .write(&path)
@@ -78,7 +80,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
                 plural(n, "suspension")
             ),
         };
-        format!("accepted; {restored}\nrestart the server: the gateway then goes on")
+        format!(
+            "accepted; {restored}\nthe gateway goes on within a few seconds: `mandate status` says when"
+        )
     });
     Ok(Exit::Ok)
 }

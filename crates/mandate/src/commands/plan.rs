@@ -103,6 +103,7 @@ impl Planned {
         json!({
             "base": self.base,
             "upstreams": self.plan.upstreams.iter().map(change).collect::<Vec<_>>(),
+            "weakens": self.plan.weakens.iter().map(change).collect::<Vec<_>>(),
             "gains": rows(&self.plan.gains),
             "losses": rows(&self.plan.losses),
             "conditions": self.plan.conditions.iter().map(condition).collect::<Vec<_>>(),
@@ -122,6 +123,9 @@ impl Planned {
         let mut text = paint.bold(against);
         for change in &self.plan.upstreams {
             text.push_str(&format!("{} {change}\n", paint.yellow("! upstream")));
+        }
+        for change in &self.plan.weakens {
+            text.push_str(&format!("{} {change}\n", paint.yellow("! weakens")));
         }
         for row in &self.plan.gains {
             text.push_str(&format!("{} {}\n", paint.green("+ gains"), line(row)));

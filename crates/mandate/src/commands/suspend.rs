@@ -20,7 +20,8 @@ use crate::serve::machine::SystemClock;
 #[command(after_help = "\
 Returns once it is effective: from then on no gateway hands a byte to an upstream or to an agent under the
 subject, on new or open connections, and nothing is issued, also after a restart.
-Exits with 3 if it holds, but is not effective or not durable yet.
+Exits with 3 if it holds, but is not effective or not durable yet: gateways that the server cannot reach may go on
+without a lease where a server workload says so, and it tells until when.
 
 Examples:
   mandate suspend agent retriever --reason INC-4711
@@ -50,7 +51,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             (true, false) => {
                 paint.yellow(format!("{subject} is suspended: effective, NOT durable"))
             }
-            (false, _) => paint.red(format!("{subject} is suspended, NOT effective everywhere")),
+            (false, durable) => {
+                let so_far = if durable { "" } else { ", NOT durable" };
+                paint.red(format!(
+                    "{subject} is suspended: {}{so_far}",
+                    not_effective(&proof)
+                ))
+            }
         };
         let unknown = if known {
             String::new()
@@ -74,6 +81,39 @@ pub(crate) fn domain(context: &Context) -> Result<TrustDomain, Failure> {
         .map_err(|e| Failure::failed(e.to_string(), "restart the server"))
 }
 
+/// When it is effective at the latest, where it is not.
+fn not_effective(proof: &Value) -> String {
+    match proof.at("not_effective_until").as_u64() {
+        Some(until) => {
+            let until = moment(Timestamp::from_millis(until), SystemClock.now());
+            format!("NOT effective until {until}")
+        }
+        None => "NOT effective until every gateway can be reached".to_owned(),
+    }
+}
+
+/// Who may go on without a lease, and with what.
+fn going_on(proof: &Value) -> Option<String> {
+    let gateways = match proof.number("going_on") {
+        0 => return None,
+        1 => "1 gateway".to_owned(),
+        more => format!("{more} gateways"),
+    };
+    let servers: Vec<&str> = proof
+        .items("going_on_for")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    let servers = if servers.is_empty() {
+        "any server workload".to_owned()
+    } else {
+        servers.join(", ")
+    };
+    Some(format!(
+        "\n{gateways} did not answer and may go on without a lease for {servers}, with tokens issued before"
+    ))
+}
+
 /// The figures of a proof, as people read them.
 pub(crate) fn sentence(proof: &Value) -> String {
     let at_least = if proof.at("at_least").as_bool() == Some(true) {
@@ -82,7 +122,7 @@ pub(crate) fn sentence(proof: &Value) -> String {
         ""
     };
     let effective = match proof.at("effective").as_bool() {
-        Some(false) => "NOT effective after",
+        Some(false) => "after",
         Some(true) | None => "effective in",
     };
     let mut text = format!(
@@ -105,6 +145,7 @@ pub(crate) fn sentence(proof: &Value) -> String {
             "\n{unknown} {accesses} had been forwarded and not answered: what came of it upstream is not known"
         ));
     }
+    text.extend(going_on(proof));
     if let Some(until) = proof.at("valid_elsewhere_until").as_u64() {
         let until = moment(Timestamp::from_millis(until), SystemClock.now());
         text.push_str(&format!(
@@ -140,13 +181,26 @@ mod tests {
             sentence(&proof),
             "effective in 41 ms: 12 of 12 gateways acknowledged, 7 connections cut, 3 tasks halted, 19 tokens void"
         );
+        let silent = json!({"effective": false, "after_ms": 15150, "gateways": 1,
+            "not_effective_until": 1_800_000_126_000_u64, "going_on": 1, "going_on_for": ["records"]});
+        assert!(not_effective(&silent).starts_with("NOT effective until 2027-01-15T08:02:06.000Z"));
+        assert!(sentence(&silent).starts_with("after 15150 ms: 0 of 1 gateway acknowledged"));
+        assert!(sentence(&silent).ends_with(
+            "1 gateway did not answer and may go on without a lease for records, with tokens issued before"
+        ));
+        let unbounded = json!({"effective": false, "going_on": 2, "going_on_for": []});
+        assert!(not_effective(&unbounded).ends_with("until every gateway can be reached"));
+        assert!(
+            sentence(&unbounded)
+                .contains("2 gateways did not answer and may go on without a lease for any")
+        );
         let bounded = json!({"after_ms": 15150, "gateways": 1, "lease_bounded": 1, "cut": 1});
         assert!(sentence(&bounded).contains("\n1 gateway did not answer; its lease has run out"));
         assert!(sentence(&bounded).contains("0 of 1 gateway acknowledged, 1 connection cut"));
         let nobody = sentence(&json!({"effective": true, "after_ms": 2, "gateways": 0}));
         assert!(nobody.contains("no gateway could admit anything"));
         let not = sentence(&json!({"effective": false, "after_ms": 9, "unknown": 2}));
-        assert!(not.starts_with("NOT effective after 9 ms"), "{not}");
+        assert!(not.starts_with("after 9 ms"), "{not}");
         assert!(not.contains("\n2 accesses had been forwarded"), "{not}");
     }
 }

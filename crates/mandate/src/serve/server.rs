@@ -53,6 +53,7 @@ impl Server {
             doors.map_err(|e| Failure::failed(e.to_string(), "`mandate doctor` may know more"))?;
         let door = sockets.gateway.socket;
         let gateway = gateway::build(&data, door, sockets.gateway_tls, &mut registry).await?;
+        built.authority.tell_also(gateway.gateway.findings());
         let stop = CancellationToken::new();
         if let Some(dev) = sockets.dev_issuer {
             start_dev_issuer(dev, &stop)?;

@@ -11,11 +11,13 @@
     reason = "tests may panic, and say why they skip"
 )]
 
+mod accept;
 mod breakglass;
 mod commands;
 mod crash;
 mod disks;
 mod exchanges;
+mod going_on;
 mod kinds;
 mod lab;
 mod openings;

@@ -215,6 +215,16 @@ async fn live(context: &Context) -> Vec<Finding> {
             "end it as soon as its records look right",
         ));
     }
+    for going_on in status.items("without_lease") {
+        findings.push(Finding::warning(
+            "leaseLoss",
+            format!(
+                "{} goes on without a lease: a suspension may wait for tokens to expire",
+                text_of(going_on.at("server"))
+            ),
+            "leave `leaseLoss` out unless its outage is worse than that",
+        ));
+    }
     findings
 }
 

@@ -225,6 +225,7 @@ fn step_kind(event: &What) -> Kind<'_> {
         | What::RefusedCount { .. }
         | What::Suspended { .. }
         | What::SuspensionEffective { .. }
+        | What::SuspensionNotEffective { .. }
         | What::Resumed { .. }
         | What::BundleApplied { .. }
         | What::KeyChanged { .. }

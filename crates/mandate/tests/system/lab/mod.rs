@@ -1,6 +1,7 @@
 //! What the tests have: a folder, an upstream, a running server with a bundle, agents and an operator.
 
 pub(crate) mod agent;
+pub(crate) mod edge;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod server;
@@ -119,6 +120,20 @@ impl Lab {
             code: output.status.code().unwrap_or(-1),
             value,
         }
+    }
+
+    /// The same, as people read it: how it ended, and what it printed.
+    pub(crate) fn say(&self, arguments: &[&str]) -> (i32, String) {
+        let output = Command::new(PROGRAM)
+            .arg("--data")
+            .arg(&self.data)
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let code = output.status.code().unwrap_or(-1);
+        let text = [output.stdout, output.stderr].concat();
+        (code, String::from_utf8(text).unwrap())
     }
 
     /// The agents' socket: the kernel tells the server who calls.
