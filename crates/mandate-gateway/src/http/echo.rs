@@ -120,11 +120,14 @@ impl Sieve {
     /// Lets pass what comes before `end`, and remembers the last of it.
     fn let_go(&mut self, end: usize) -> Bytes {
         let end = end.max(self.passed);
-        let mut out = self.held.clone();
-        out.truncate(end);
-        let out = out.split_off(self.passed).freeze();
+        let kept = self.held.split_off(end);
+        let looked_at = std::mem::take(&mut self.held).freeze();
+        let out = looked_at.slice(self.passed..);
+        // The chunk itself is not copied again; what is remembered of it is a few bytes.
         let remembered = end.min(SHORTEST_HELD - 1);
-        self.held = self.held.split_off(end - remembered);
+        self.held
+            .extend_from_slice(&looked_at.slice(end - remembered..));
+        self.held.extend_from_slice(&kept);
         self.passed = remembered;
         out
     }
