@@ -241,11 +241,16 @@ pub(super) fn task_grant(
     })
 }
 
-/// A record with everything that an exchange of `asker` about `task` knows.
+/// A record with everything that an exchange of `asker` about `task` knows: who asks, then who
+/// delegated. Who delegates asks and stands in `act` already, so the outermost level is not told
+/// twice; every other one is, though an agent may have delegated to its own type.
 pub(super) fn template(asker: Option<&ActorLevel>, task: &Task, world: &World<'_>) -> Event {
     let (bundle, stops) = (world.bundle_version, world.stops.version());
-    let delegators = task.act.levels().iter();
-    let delegators = delegators.filter(|level| Some(*level) != asker);
+    let levels = task.act.levels();
+    let delegators = match levels.split_first() {
+        Some((outermost, others)) if Some(outermost) == asker => others,
+        Some(_) | None => levels,
+    };
     let actors = asker.into_iter().chain(delegators).cloned().collect();
     Event {
         actors,

@@ -1,4 +1,4 @@
-//! What a task policy still covers, and what nobody could use.
+//! What a task policy still covers, what nobody could use, and what records name.
 
 use super::*;
 
@@ -110,4 +110,19 @@ fn a_mandate_that_no_token_can_carry_is_refused_and_the_limit_named() {
     assert_eq!(refused.rule(), "mandate.too_large");
     assert_eq!(refused.oauth().code, "invalid_authorization_details");
     assert!(refused.to_string().contains("16384 bytes"), "{refused}");
+}
+
+#[test]
+fn a_record_names_each_level_of_a_chain_of_one_type() {
+    let mut lab = Lab::new();
+    let svid = lab.svid("orchestrator", "o-1");
+    let mut token = lab.open(&svid, ACME, MORNING).unwrap();
+    for depth in 2..=4 {
+        token = lab.delegate(&svid, &token, "orchestrator", ACME).unwrap();
+        let is_delegation =
+            |e: &&mandate_audit::Event| matches!(e.what, mandate_audit::What::TaskDelegated { .. });
+        let delegated = lab.events.iter().rfind(is_delegation).unwrap();
+        assert_eq!(delegated.task.as_ref().unwrap().depth(), depth);
+        assert_eq!(delegated.actors.len(), usize::from(depth) - 1);
+    }
 }
