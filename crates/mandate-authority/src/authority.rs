@@ -13,11 +13,14 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::bundle::Compiler;
 use crate::config::{Config, Ports};
 use crate::gateways::{Applied, Gateways};
+use crate::looks::Looks;
 use crate::metrics::{Metrics, Standing};
 use crate::names::Names;
 use crate::refusals::Refusals;
+use crate::steady::Steady;
 use crate::world::World;
 use crate::writable::Writable;
 
@@ -43,7 +46,10 @@ struct Inner {
     gateways: Gateways,
     refusals: Refusals,
     names: Names,
+    compiler: Compiler,
+    looks: Looks,
     writable: Writable,
+    steady: Steady,
     serial: AtomicU64,
     /// Something was committed that no checkpoint covers.
     uncovered: Notify,
@@ -86,7 +92,9 @@ impl Authority {
     ) -> Result<Self, StartError> {
         check_issuer(config.issuer.as_str())?;
         let (now, start) = (ports.clock.now(), ports.clock.boot());
-        let world = World::read(ports.state.as_ref(), None, &[], &config, now).await?;
+        let compiler = Compiler::new();
+        let state = ports.state.as_ref();
+        let world = World::read(state, None, &[], (&config, &compiler), now).await?;
         let records = ports.state.gateways().await?;
         let authority = Self(Arc::new(Inner {
             gateways: Gateways::after_restart(records, config.lease, start),
@@ -98,7 +106,10 @@ impl Authority {
             undurable: Mutex::new(Vec::new()),
             refusals: Refusals::new(),
             names: Names::new(),
+            compiler,
+            looks: Looks::default(),
             writable: Writable::new(),
+            steady: Steady::new(now, start),
             serial: AtomicU64::new(1),
             uncovered: Notify::new(),
             closing: CancellationToken::new(),
@@ -137,7 +148,8 @@ impl Authority {
             let old = self.world();
             let state = self.0.ports.state.as_ref();
             let now = self.now();
-            let new = World::read(state, Some(&old), &undurable, &self.0.config, now).await?;
+            let with = (&self.0.config, &self.0.compiler);
+            let new = World::read(state, Some(&old), &undurable, with, now).await?;
             if let Some(new) = self.publish(new, &undurable) {
                 return Ok(new);
             }
@@ -172,12 +184,12 @@ impl Authority {
         undurable.push(suspension.clone());
         let new = Arc::new(World {
             versions: old.versions,
-            stops: mandate_model::stop::StopSet::new(
+            stops: Arc::new(mandate_model::stop::StopSet::new(
                 version,
                 old.stops.suspensions().cloned().chain([suspension]),
                 old.stops.ended().map(|(task, until)| (*task, *until)),
                 old.stops.revoked().map(|(token, until)| (*token, *until)),
-            ),
+            )),
             live: old.live.clone(),
             keys: old.keys.clone(),
             undurable: undurable.len(),
@@ -224,6 +236,14 @@ impl Authority {
         &self.0.names
     }
 
+    pub(crate) fn compiler(&self) -> &Compiler {
+        &self.0.compiler
+    }
+
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.0.looks
+    }
+
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.0.refusals
     }
@@ -258,6 +278,12 @@ impl Authority {
 
     pub(crate) fn boot(&self) -> BootTime {
         self.0.ports.clock.boot()
+    }
+
+    /// The time, for what must not happen too early: a wall clock that jumps forward does not move
+    /// it. Never later than [`now`](Self::now).
+    pub(crate) fn steady(&self) -> Timestamp {
+        self.0.steady.at(self.now(), self.boot())
     }
 
     /// A number that no other call gets.

@@ -24,6 +24,8 @@ pub(crate) async fn keep(authority: Authority, stop: CancellationToken) {
         };
         if let Err(why) = sign(&authority).await {
             tracing::error!(%why, "no checkpoint could be signed");
+            // Nothing may be committed for long: what is uncovered stays so until this works.
+            authority.uncovered().notify_one();
         }
         if stopped {
             return;

@@ -25,6 +25,9 @@ pub struct Config {
     pub lease: Duration,
     /// How long verifiers may keep key sets, and how often SPIFFE bundles are looked at again.
     pub key_cache: Duration,
+    /// The most connections of agents and verifiers over the network, and as many of agents at their
+    /// socket: as many as leave the process descriptors for operators, gateways and the store.
+    pub connections: usize,
     /// Where the Unix sockets are made.
     pub run: PathBuf,
     /// The user that the server runs as: operator `bootstrap` until a bundle is live, and the

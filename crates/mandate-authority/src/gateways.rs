@@ -80,6 +80,8 @@ pub(crate) struct Silent {
 pub(crate) struct Progress {
     pub(crate) holders: u64,
     pub(crate) acknowledged: u64,
+    /// Of these, those that have not said what they cut: a lease request names the version alone.
+    pub(crate) untold: u64,
     pub(crate) figures: Figures,
 }
 
@@ -202,6 +204,8 @@ impl Gateways {
             if let Some((_, figures)) = gateway.figures.range(version..).next() {
                 progress.figures.cut += figures.cut;
                 progress.figures.unknown += figures.unknown;
+            } else {
+                progress.untold += 1;
             }
         }
         progress
@@ -318,9 +322,24 @@ mod tests {
             Progress {
                 holders: 1,
                 acknowledged: 1,
+                untold: 0,
                 figures
             }
         );
+    }
+
+    #[test]
+    fn a_lease_that_names_the_version_tells_no_figures() {
+        let gateways = Gateways::after_restart(Vec::new(), LEASE, at(0));
+        gateways.granted(&id("g"), LEASE, applied(1), at(1));
+        let holders = gateways.holders(at(2));
+        let two = StopVersion::new(2);
+        gateways.granted(&id("g"), LEASE, applied(2), at(3));
+        let progress = gateways.progress(&holders, two);
+        assert_eq!((progress.acknowledged, progress.untold), (1, 1));
+        gateways.acknowledged(&id("g"), two, Figures { cut: 3, unknown: 1 });
+        let progress = gateways.progress(&holders, two);
+        assert_eq!((progress.untold, progress.figures.cut), (0, 3));
     }
 
     #[test]

@@ -118,6 +118,25 @@ impl Problem {
         problem
     }
 
+    /// The rule by which a request that was permitted and made sense led to nothing; `None` for one
+    /// that is not of its shape or not permitted, and where nothing could be read or written.
+    pub(crate) fn declined(&self) -> Option<(&str, &str)> {
+        let Members {
+            status,
+            name,
+            rule,
+            detail,
+            ..
+        } = &*self.0;
+        let declined = [
+            StatusCode::NOT_FOUND,
+            StatusCode::CONFLICT,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ];
+        let rule = rule.as_deref().unwrap_or(name);
+        declined.contains(status).then_some((rule, detail))
+    }
+
     fn with_rule(mut self, rule: impl Into<String>) -> Self {
         self.0.rule = Some(rule.into());
         self

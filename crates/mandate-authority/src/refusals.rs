@@ -18,8 +18,13 @@ use mandate_model::{SpiffeId, Timestamp};
 #[derive(Debug)]
 pub(crate) struct Refusals {
     counted: Mutex<Counted>,
-    quota: RateLimiter<SpiffeId, DefaultKeyedStateStore<SpiffeId>, DefaultClock>,
+    quota: PerCaller,
+    /// Ends of tasks and revocations.
+    ends: PerCaller,
 }
+
+/// A quota for each authenticated caller, by its name in records.
+type PerCaller = RateLimiter<String, DefaultKeyedStateStore<String>, DefaultClock>;
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -44,15 +49,23 @@ struct Count {
 impl Refusals {
     pub(crate) fn new() -> Self {
         let quota = Quota::per_second(PER_SECOND).allow_burst(BURST);
+        let ends = Quota::per_second(ENDS_PER_SECOND).allow_burst(ENDS_AT_ONCE);
         Self {
             counted: Mutex::default(),
             quota: RateLimiter::keyed(quota),
+            ends: RateLimiter::keyed(ends),
         }
     }
 
-    /// Whether one more refusal of `agent` is recorded by itself.
-    pub(crate) fn is_recorded(&self, agent: &SpiffeId) -> bool {
-        self.quota.check_key(agent).is_ok()
+    /// Whether one more refusal of `caller`, an agent type or an operator, is recorded by itself.
+    pub(crate) fn is_recorded(&self, caller: &impl ToString) -> bool {
+        self.quota.check_key(&caller.to_string()).is_ok()
+    }
+
+    /// Whether `agent` may end one more task or revoke one more token now: each is told to every
+    /// gateway, with all that were before it for minutes.
+    pub(crate) fn may_end(&self, agent: &SpiffeId) -> bool {
+        self.ends.check_key(&agent.to_string()).is_ok()
     }
 
     /// Counts a refusal. The number of places is bounded; what finds none is counted together.
@@ -89,6 +102,7 @@ impl Refusals {
     pub(crate) fn take(&self, now: Timestamp) -> Vec<Event> {
         let counted = std::mem::take(&mut *self.lock());
         self.quota.retain_recent();
+        self.ends.retain_recent();
         let record = |door: &str, rule: &str, source: String, count: Count| {
             let what = What::RefusedCount {
                 listener: door.to_owned(),
@@ -122,6 +136,9 @@ impl Refusals {
 const PLACES: usize = 256;
 const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
+/// docs/control-stream.md derives from these how long a line can get.
+const ENDS_PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
+const ENDS_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 #[cfg(test)]
 mod tests {
@@ -160,5 +177,16 @@ mod tests {
         assert!((50..100).contains(&recorded), "{recorded}");
         let other = SpiffeId::parse("spiffe://a/agent/y").unwrap();
         assert!(refusals.is_recorded(&other));
+    }
+
+    #[test]
+    fn an_agent_that_ends_tasks_all_the_time_does_not_fill_what_gateways_are_told() {
+        let refusals = Refusals::new();
+        let agent = SpiffeId::parse("spiffe://a/agent/x").unwrap();
+        let ended = (0..10_000).filter(|_| refusals.may_end(&agent)).count();
+        assert!((100..1000).contains(&ended), "{ended}");
+        assert!(refusals.is_recorded(&agent), "its refusals have their own");
+        let other = SpiffeId::parse("spiffe://a/agent/y").unwrap();
+        assert!(refusals.may_end(&other));
     }
 }

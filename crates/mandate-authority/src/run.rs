@@ -167,14 +167,80 @@ impl Tally {
             Ok(_receipt) => self.0.clear(),
             Err(why) => {
                 tracing::error!(%why, "counted refusals wait to be recorded");
-                let excess = self.0.len().saturating_sub(MOST_WAITING);
-                self.0.drain(..excess);
+                self.0 = within(std::mem::take(&mut self.0));
             }
         }
     }
+}
+
+/// At most [`MOST_WAITING`] of `counted`, the latest; one record in the place of all others has
+/// their sum.
+fn within(mut counted: Vec<Event>) -> Vec<Event> {
+    if counted.len() <= MOST_WAITING {
+        return counted;
+    }
+    let latest = counted.split_off(counted.len() + 1 - MOST_WAITING);
+    let (mut sum, mut first) = (0u64, None);
+    for event in counted {
+        if let What::RefusedCount { count, since, .. } = event.what {
+            sum = sum.saturating_add(count);
+            first.get_or_insert((event.at, since));
+        }
+    }
+    let rest = first.map(|(at, since)| {
+        let what = What::RefusedCount {
+            listener: "any".to_owned(),
+            source: "elsewhere".to_owned(),
+            count: sum,
+            since,
+        };
+        Event {
+            rule: Some("any".to_owned()),
+            ..Event::new(at, what, Decision::Denied)
+        }
+    });
+    rest.into_iter().chain(latest).collect()
 }
 
 const TICK: Duration = Duration::from_secs(1);
 const TALLY_TICKS: u64 = 10;
 const REREAD_TICKS: u64 = 30;
 const MOST_WAITING: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    use mandate_model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn refusals_that_wait_too_long_are_added_up_and_none_is_lost() {
+        let counted = (1..=5000u64).map(|n| {
+            let what = What::RefusedCount {
+                listener: "public".to_owned(),
+                source: n.to_string(),
+                count: 2,
+                since: Timestamp::from_secs(n),
+            };
+            Event::new(Timestamp::from_secs(n), what, Decision::Denied)
+        });
+        let kept = within(within(counted.collect()));
+        let seen: Vec<(&str, u64, Timestamp)> = kept
+            .iter()
+            .map(|event| match &event.what {
+                What::RefusedCount {
+                    source,
+                    count,
+                    since,
+                    ..
+                } => (source.as_str(), *count, *since),
+                _ => panic!("another record"),
+            })
+            .collect();
+        assert_eq!(seen.len(), MOST_WAITING);
+        assert_eq!(seen.iter().map(|(_, count, _)| count).sum::<u64>(), 10_000);
+        let oldest = (seen[0].0, seen[0].2);
+        assert_eq!(oldest, ("elsewhere", Timestamp::from_secs(1)));
+        assert_eq!(seen[MOST_WAITING - 1].0, "5000");
+    }
+}

@@ -76,8 +76,8 @@ impl From<&Task> for TaskView {
 
 /// What ends `task` with all below it, and the record of it.
 ///
-/// Tokens of the subtree expire no later than the longest token lifetime from `now`; until then the
-/// end is told to gateways.
+/// The last access token of the subtree expires no later than its lifetime from `now`; until then
+/// the end is told to gateways, which see no other tokens. Here the task itself is read.
 pub(crate) async fn ending(
     authority: &Authority,
     task: TaskId,
@@ -86,8 +86,7 @@ pub(crate) async fn ending(
 ) -> Result<(Change, What), StoreError> {
     let below = authority.ports().state.subtree(task).await?;
     let count = below.iter().filter(|t| t.state == TaskState::Open).count() as u64;
-    let lifetimes = &authority.config().lifetimes;
-    let until = now.plus(lifetimes.task_token.max(lifetimes.access) + SKEW);
+    let until = now.plus(authority.config().lifetimes.access + SKEW);
     Ok((
         Change::EndTask { task, state, until },
         What::TaskEnded { task, state, count },

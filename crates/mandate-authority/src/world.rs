@@ -14,7 +14,7 @@ use mandate_ports::{
 };
 use mandate_token::{KeySet, KeyUse};
 
-use crate::bundle;
+use crate::bundle::{self, Compiler};
 
 /// One moment of the authority's state.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct World {
     /// The store's versions.
     pub(crate) versions: Versions,
     /// The stops in force, those included that are not durable yet.
-    pub(crate) stops: StopSet,
+    pub(crate) stops: Arc<StopSet>,
     /// The live bundle.
     pub(crate) live: Live,
     /// The keys that are not retired.
@@ -54,7 +54,7 @@ pub(crate) enum Live {
 pub(crate) struct LiveBundle {
     pub(crate) version: BundleVersion,
     pub(crate) record: BundleRecord,
-    pub(crate) bundle: Bundle,
+    pub(crate) bundle: Arc<Bundle>,
 }
 
 /// A key without its private part.
@@ -85,14 +85,14 @@ impl World {
         state: &dyn StateReader,
         old: Option<&World>,
         undurable: &[Suspension],
-        config: &crate::Config,
+        (config, compiler): (&crate::Config, &Compiler),
         now: Timestamp,
     ) -> Result<World, StoreError> {
         for _ in 0..READS {
             let versions = state.versions().await?;
             let old = old.filter(|old| old.versions.epoch == versions.epoch);
-            let stops = state.stops(now).await?;
-            let live = read_bundle(state, old, versions.bundle, config).await?;
+            let stops = read_stops(state, old, versions.stops, now).await?;
+            let live = read_bundle(state, old, versions.bundle, (config, compiler)).await?;
             let keys = match old.filter(|old| old.versions.keys == versions.keys) {
                 Some(old) => old.keys.clone(),
                 None => Keys::of(state.keys().await?)?,
@@ -186,11 +186,25 @@ impl PublicKey {
     }
 }
 
+/// Those that `old` has are taken, unless it has some that are not durable among them. What the
+/// store has forgotten since stays in them: it stops nothing that would not have expired.
+async fn read_stops(
+    state: &dyn StateReader,
+    old: Option<&World>,
+    version: StopVersion,
+    now: Timestamp,
+) -> Result<Arc<StopSet>, StoreError> {
+    match old.filter(|old| old.undurable == 0 && old.versions.stops == version) {
+        Some(old) => Ok(Arc::clone(&old.stops)),
+        None => state.stops(now).await.map(Arc::new),
+    }
+}
+
 async fn read_bundle(
     state: &dyn StateReader,
     old: Option<&World>,
     version: BundleVersion,
-    config: &crate::Config,
+    (config, compiler): (&crate::Config, &Compiler),
 ) -> Result<Live, StoreError> {
     if let Some(old) = old.filter(|old| old.versions.bundle == version) {
         return Ok(old.live.clone());
@@ -198,7 +212,9 @@ async fn read_bundle(
     let Some((version, record)) = state.bundle(None).await? else {
         return Ok(Live::None);
     };
-    Ok(match bundle::compile(&record.files, config, record.at) {
+    let compiled = compiler.applied(&record, config).await;
+    let compiled = compiled.map_err(|why| StoreError::Unavailable(why.to_string()))?;
+    Ok(match compiled {
         Ok(bundle) => Live::Good(Arc::new(LiveBundle {
             version,
             record,
@@ -214,13 +230,13 @@ async fn read_bundle(
 
 /// Each suspension that is not durable yet counts as one version more, in order: that is what the
 /// store will number them when it can be written again, since nothing else is committed before.
-fn with_undurable(stops: StopSet, undurable: &[Suspension]) -> StopSet {
+fn with_undurable(stops: Arc<StopSet>, undurable: &[Suspension]) -> Arc<StopSet> {
     if undurable.is_empty() {
         return stops;
     }
     let more = u64::try_from(undurable.len()).unwrap_or(u64::MAX);
     let version = StopVersion::new(stops.version().get().saturating_add(more));
-    StopSet::new(
+    Arc::new(StopSet::new(
         version,
         stops
             .suspensions()
@@ -228,7 +244,7 @@ fn with_undurable(stops: StopSet, undurable: &[Suspension]) -> StopSet {
             .chain(undurable.iter().cloned()),
         stops.ended().map(|(task, until)| (*task, *until)),
         stops.revoked().map(|(token, until)| (*token, *until)),
-    )
+    ))
 }
 
 const READS: usize = 8;

@@ -121,7 +121,8 @@ pub enum Change {
     },
     /// A key is added. Moves the keys version.
     AddKey(KeyRecord),
-    /// A key changes its state. Moves the keys version. A retired key's private part is wiped.
+    /// A key changes its state. Moves the keys version. A retired key's private part is wiped; so is
+    /// that of a key of the log that signs no more, which is never retired.
     SetKeyState {
         /// The key.
         key: KeyId,
@@ -207,7 +208,7 @@ pub enum CommitError {
     /// The world has moved: decide again.
     #[error("{0}")]
     Conflict(#[from] Conflict),
-    /// The store failed. The unit may or may not be stored if `maybe_stored`.
+    /// The store failed. The unit is stored whole or not at all; reading tells which.
     #[error("{0}")]
     Store(#[from] StoreError),
 }

@@ -30,7 +30,9 @@ pub(crate) fn add(db: &Connection, head: &mut Head, key: &KeyRecord) -> Outcome<
     Ok(())
 }
 
-/// A key changes its state. A retired one has no private part any more, and stays retired.
+/// A key changes its state. A retired one has no private part any more, and stays retired. The log's
+/// key is never retired, since old checkpoints are to be verified: its private part goes when it
+/// signs no more.
 pub(crate) fn set_state(
     db: &Connection,
     head: &mut Head,
@@ -40,7 +42,8 @@ pub(crate) fn set_state(
 ) -> Outcome<()> {
     let rows = db
         .prepare_cached(
-            "UPDATE signing_key SET state = ?2, since = ?3, pkcs8 = iif(?2 = 'retired', x'', pkcs8)
+            "UPDATE signing_key SET state = ?2, since = ?3,
+             pkcs8 = iif(?2 = 'retired' OR (?2 = 'verifying' AND purpose = 'log'), x'', pkcs8)
              WHERE id = ?1 AND state != 'retired'",
         )?
         .execute(params![key.as_str(), word_of(&state)?, moment(since)])?;

@@ -4,7 +4,7 @@ use mandate_audit::{Checkpoint, Event, Hash, NodeId, ProofPlan, What, leaf_hash}
 use mandate_model::stop::Subject;
 use mandate_model::{TaskId, TokenId};
 use mandate_ports::{CheckpointRefusal, EntryRange, LogReceipt, StoreError};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::column::{int, moment, uint, word_of};
 use crate::failure::{Outcome, damaged, store_error};
@@ -35,7 +35,115 @@ pub(crate) fn append_bytes(
     Ok(LogReceipt { index })
 }
 
+/// What is found by: of a record, what its columns and rows beside its bytes say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Index {
+    at: i64,
+    kind: String,
+    decision: String,
+    agent: Option<String>,
+    server: Option<String>,
+    token: Option<Vec<u8>>,
+}
+
+impl Index {
+    /// What is to be found of `event`.
+    pub(crate) fn of(event: &Event) -> Result<Self, StoreError> {
+        Ok(Self {
+            at: moment(event.at),
+            kind: event.what.kind().to_owned(),
+            decision: word_of(&event.decision)?,
+            agent: event.actors.first().map(|a| a.sub.as_str().to_owned()),
+            server: event.server.as_ref().map(|s| s.as_str().to_owned()),
+            token: token(event).map(|token| token.as_bytes().to_vec()),
+        })
+    }
+
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            at: row.get("at")?,
+            kind: row.get("kind")?,
+            decision: row.get("decision")?,
+            agent: row.get("agent")?,
+            server: row.get("server")?,
+            token: row.get("token")?,
+        })
+    }
+}
+
+/// A record as it is stored, with what it is found by. An index that cannot be read is none.
+pub(crate) struct Stored {
+    pub(crate) entry: Vec<u8>,
+    pub(crate) index: Option<Index>,
+}
+
+/// The records from `first` on as they are stored, without gaps.
+pub(crate) fn stored(db: &Connection, first: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT * FROM log WHERE idx >= ?1 ORDER BY idx LIMIT ?2")
+        .map_err(store_error)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement
+        .query(params![int(first), limit])
+        .map_err(store_error)?;
+    let (mut found, mut next) = (Vec::new(), first);
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let index: i64 = row.get("idx").map_err(store_error)?;
+        if uint(index) != next {
+            break;
+        }
+        found.push(Stored {
+            entry: row.get("entry").map_err(store_error)?,
+            index: Index::read(row).ok(),
+        });
+        next += 1;
+    }
+    Ok(found)
+}
+
+/// Whether each of `tasks` finds the record `index`.
+pub(crate) fn is_found_by(
+    db: &Connection,
+    index: u64,
+    tasks: &[TaskId],
+) -> Result<bool, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT 1 FROM log_task WHERE task = ?1 AND idx = ?2")
+        .map_err(store_error)?;
+    for task in tasks {
+        let found = statement.exists(params![task.as_bytes(), int(index)]);
+        if !found.map_err(store_error)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// How many rows there are of records beyond `size`, and by which tasks find records.
+pub(crate) fn rows(db: &Connection, size: u64) -> Result<(u64, u64), StoreError> {
+    let sql = "SELECT (SELECT count(*) FROM log WHERE idx >= ?1 OR idx < 0),
+                      (SELECT count(*) FROM log_task)";
+    let size = i64::try_from(size).unwrap_or(i64::MAX);
+    db.query_row(sql, [size], |row| {
+        Ok((uint(row.get(0)?), uint(row.get(1)?)))
+    })
+    .map_err(store_error)
+}
+
+/// How many records from `first` on are not there; `None` if none comes after them.
+pub(crate) fn gap(db: &Connection, first: u64) -> Result<Option<u64>, StoreError> {
+    let next: Option<i64> = db
+        .query_row(
+            "SELECT min(idx) FROM log WHERE idx >= ?1",
+            [int(first)],
+            |row| row.get(0),
+        )
+        .map_err(store_error)?;
+    Ok(next.and_then(|next| uint(next).checked_sub(first)))
+}
+
 fn insert_record(db: &Connection, index: u64, event: &Event, bytes: &[u8]) -> Outcome<()> {
+    let found = Index::of(event)?;
     db.prepare_cached(
         "INSERT INTO log (idx, entry, at, kind, decision, agent, server, token)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -43,24 +151,29 @@ fn insert_record(db: &Connection, index: u64, event: &Event, bytes: &[u8]) -> Ou
     .execute(params![
         int(index),
         bytes,
-        moment(event.at),
-        event.what.kind(),
-        word_of(&event.decision)?,
-        event.actors.first().map(|actor| actor.sub.as_str()),
-        event.server.as_ref().map(|server| server.as_str()),
-        token(event).map(|token| *token.as_bytes()),
+        found.at,
+        found.kind,
+        found.decision,
+        found.agent,
+        found.server,
+        found.token,
     ])?;
     Ok(())
 }
 
 fn insert_tasks(db: &Connection, index: u64, event: &Event) -> Outcome<()> {
-    let mut tasks: Vec<TaskId> = event.task.iter().flat_map(|path| path.iter()).collect();
-    tasks.extend(named_task(&event.what).filter(|task| !tasks.contains(task)));
-    for task in tasks {
+    for task in tasks(event) {
         db.prepare_cached("INSERT INTO log_task (task, idx) VALUES (?1, ?2)")?
             .execute(params![task.as_bytes(), int(index)])?;
     }
     Ok(())
+}
+
+/// The tasks that find `event`: those on its path, and the one that it is about.
+pub(crate) fn tasks(event: &Event) -> Vec<TaskId> {
+    let mut tasks: Vec<TaskId> = event.task.iter().flat_map(|path| path.iter()).collect();
+    tasks.extend(named_task(&event.what).filter(|task| !tasks.contains(task)));
+    tasks
 }
 
 /// The task that an event is about without being done in it.

@@ -1,5 +1,7 @@
 //! The tables. `user_version` is the schema's version.
 
+use std::time::Duration;
+
 use mandate_ports::StoreError;
 use rusqlite::Connection;
 
@@ -20,14 +22,17 @@ const WRITING: &str = "
     PRAGMA trusted_schema = OFF;
     PRAGMA temp_store = MEMORY;
     PRAGMA cell_size_check = ON;
-    PRAGMA busy_timeout = 2000;
 ";
 
 /// Sets `connection` up for writing.
 pub(crate) fn prepare_for_writing(connection: &Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(64);
+    connection.busy_timeout(BUSY).map_err(store_error)?;
     connection.execute_batch(WRITING).map_err(store_error)
 }
+
+/// How long a statement waits for a lock of another process.
+pub(crate) const BUSY: Duration = Duration::from_secs(2);
 
 /// The schema version of the file; 0 if it is new.
 pub(crate) fn version(connection: &Connection) -> Result<i64, StoreError> {

@@ -32,6 +32,8 @@ pub struct SqliteStore {
     jobs: mpsc::Sender<Job>,
     published: Arc<Published>,
     log: LogFile,
+    /// Connections apart: whoever reads much of the log keeps no decision waiting.
+    state: LogFile,
 }
 
 impl SqliteStore {
@@ -47,6 +49,7 @@ impl SqliteStore {
         head.heard.hear(now);
         let published = Published::new(&head);
         let log = LogFile::open_read_only(&folder.database())?;
+        let state = LogFile::open_read_only(&folder.database())?;
         let writer = Writer::new(folder, db, head, Arc::clone(&published));
         let (jobs, receiver) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
@@ -57,6 +60,7 @@ impl SqliteStore {
             jobs,
             published,
             log,
+            state,
         })
     }
 
@@ -128,12 +132,12 @@ impl StateReader for SqliteStore {
     }
 
     async fn stops(&self, _: Timestamp) -> Result<StopSet, StoreError> {
-        self.log.read(stops::stops).await
+        self.state.read(stops::stops).await
     }
 
     async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
         let subject = subject.clone();
-        self.log
+        self.state
             .read(move |db| stops::suspenders(db, &subject))
             .await
     }
@@ -142,23 +146,25 @@ impl StateReader for SqliteStore {
         &self,
         version: Option<BundleVersion>,
     ) -> Result<Option<(BundleVersion, BundleRecord)>, StoreError> {
-        self.log.read(move |db| bundles::bundle(db, version)).await
+        self.state
+            .read(move |db| bundles::bundle(db, version))
+            .await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        self.log.read(move |db| tasks::task(db, id)).await
+        self.state.read(move |db| tasks::task(db, id)).await
     }
 
     async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError> {
-        self.log.read(move |db| tasks::subtree(db, id)).await
+        self.state.read(move |db| tasks::subtree(db, id)).await
     }
 
     async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        self.log.read(keys::keys).await
+        self.state.read(keys::keys).await
     }
 
     async fn gateways(&self) -> Result<Vec<GatewayRecord>, StoreError> {
-        self.log.read(gateways::gateways).await
+        self.state.read(gateways::gateways).await
     }
 }
 

@@ -12,7 +12,7 @@ use mandate_ports::{
     StoreError, Unit, Writer,
 };
 
-use crate::{LogFile, OpenError, SqliteStore};
+use crate::{LogFile, OpenError, SqliteStore, schema};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -201,19 +201,16 @@ fn on_disk(folder: &Path, needle: &[u8]) -> bool {
     })
 }
 
-#[tokio::test]
-async fn a_retired_key_s_private_part_is_nowhere_on_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store");
-    let store = open(&path);
-    let private = b"the private part of a key, in truth PKCS#8";
-    let id = KeyId::parse("k1").unwrap();
+const PRIVATE: &[u8] = b"the private part of a key, in truth PKCS#8";
+
+/// Adds key `k1`.
+async fn add_key(store: &SqliteStore, purpose: KeyPurpose) {
     let key = KeyRecord {
-        id: id.clone(),
-        purpose: KeyPurpose::Oauth,
+        id: KeyId::parse("k1").unwrap(),
+        purpose,
         state: KeyState::Announced,
         since: NOW,
-        pkcs8: Secret::new(private.to_vec()),
+        pkcs8: Secret::new(PRIVATE.to_vec()),
         public: vec![4; 65],
     };
     store
@@ -223,21 +220,81 @@ async fn a_retired_key_s_private_part_is_nowhere_on_disk() {
         })
         .await
         .unwrap();
-    assert!(on_disk(&path, private));
-    let retire = Change::SetKeyState {
-        key: id,
-        state: KeyState::Retired,
+}
+
+async fn move_key(store: &SqliteStore, state: KeyState) {
+    let change = Change::SetKeyState {
+        key: KeyId::parse("k1").unwrap(),
+        state,
         since: NOW,
     };
     store
         .commit(Unit {
-            changes: vec![retire],
+            changes: vec![change],
             ..Unit::default()
         })
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_retired_key_s_private_part_is_nowhere_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path);
+    add_key(&store, KeyPurpose::Oauth).await;
+    assert!(on_disk(&path, PRIVATE));
+    move_key(&store, KeyState::Verifying).await;
+    assert!(on_disk(&path, PRIVATE));
+    move_key(&store, KeyState::Retired).await;
     store.close().await;
-    assert!(!on_disk(&path, private));
+    assert!(!on_disk(&path, PRIVATE));
+}
+
+#[tokio::test]
+async fn a_key_of_the_log_that_signs_no_more_is_kept_without_its_private_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path);
+    add_key(&store, KeyPurpose::Log).await;
+    move_key(&store, KeyState::Signing).await;
+    assert!(on_disk(&path, PRIVATE));
+    move_key(&store, KeyState::Verifying).await;
+    let keys = store.keys().await.unwrap();
+    assert_eq!((keys.len(), keys[0].public.len()), (1, 65));
+    store.close().await;
+    assert!(!on_disk(&path, PRIVATE));
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_long_keeps_no_commit_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = open(&path);
+    add_key(&store, KeyPurpose::Oauth).await;
+    let reader = rusqlite::Connection::open(path.join("mandate.db")).unwrap();
+    let reading = reader.unchecked_transaction().unwrap();
+    let records: i64 = reading
+        .query_row("SELECT count(*) FROM log", [], |row| row.get(0))
+        .unwrap();
+    move_key(&store, KeyState::Retired).await;
+    // Each commit after the first waited for the reader: two seconds.
+    let commits = async {
+        for n in 0..20 {
+            store.commit(record(n.to_string())).await.unwrap();
+        }
+    };
+    let limit = schema::BUSY * 10;
+    tokio::time::timeout(limit, commits).await.unwrap();
+    assert!(on_disk(&path, PRIVATE), "the reader is still in its moment");
+    assert_eq!(records, 0);
+    reading.commit().unwrap();
+    let mut more = 0;
+    while on_disk(&path, PRIVATE) {
+        store.commit(record("more".to_owned())).await.unwrap();
+        more += 1;
+        assert!(more < 200, "it is tried again");
+    }
 }
 
 #[tokio::test]
@@ -249,4 +306,28 @@ async fn an_unknown_sender_gone_is_no_reason_not_to_commit() {
     asked.await.unwrap().unwrap();
     store.commit(suspend()).await.unwrap();
     assert_eq!(store.head().await.unwrap().size, 2);
+}
+
+#[tokio::test]
+async fn whoever_reads_the_log_keeps_no_reading_of_the_state_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder.path().join("store"));
+    let mut ends = Vec::new();
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let log = store.log();
+        let read = async move { log.read(move |_| Ok(ended.recv().is_ok())).await };
+        readers.push(tokio::spawn(read));
+        ends.push(end);
+    }
+    // On one worker: each reader has begun, or waits for a connection of the log.
+    tokio::task::yield_now().await;
+    let limit = std::time::Duration::from_secs(60);
+    let keys = tokio::time::timeout(limit, store.keys()).await;
+    assert_eq!(keys.unwrap().unwrap().len(), 0);
+    drop(ends);
+    for reader in readers {
+        assert!(!reader.await.unwrap().unwrap());
+    }
 }

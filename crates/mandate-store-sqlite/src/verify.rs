@@ -4,13 +4,15 @@ use mandate_audit::{
     Checkpoint, CheckpointError, Event, Fault, Hash, LogVerifier, NodeId, NoteKey, Report,
     SpoolChains, SpoolFault, VerifiedCheckpoint,
 };
+use mandate_model::KeyId;
+use mandate_model::stop::Subject;
 use mandate_ports::StoreError;
 use rusqlite::Connection;
 
 use crate::column::{get, int, uint, word};
 use crate::failure::store_error;
 use crate::gateways::{self, Announced};
-use crate::{head, log};
+use crate::{head, log, stops};
 
 /// What the verification of a store's log found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Verification {
     pub spools: Vec<SpoolFault>,
     /// Spools whose gateway announced more than it shipped. What is on its way shows up here too.
     pub withheld: Vec<Announced>,
+    /// Keys of the log that are suspended: whoever has one signs whatever checkpoint it likes.
+    pub suspended: Vec<KeyId>,
     /// The signed note of the latest checkpoint that was verified with all this; `None` if there is none.
     pub checkpoint: Option<String>,
 }
@@ -44,30 +48,99 @@ pub(crate) fn verify(
     let latest = kept.last().map(|(note, _)| note.clone());
     let kept = kept.into_iter().map(|(_, checkpoint)| checkpoint);
     let mut verifier = LogVerifier::new(kept.chain(since));
-    let mut spools = SpoolChains::default();
-    let mut spool_faults = Vec::new();
-    let size = head::read(db)?.log.size;
-    while verifier.next() < size {
-        progress(verifier.next(), size);
-        let batch = log::entries(db, verifier.next(), BATCH)?;
-        for entry in &batch.entries {
-            verifier.record(Some(entry), |id| stored(db, id));
-            spool_faults.extend(take_in(&mut spools, entry));
+    let mut records = Records::default();
+    let head = head::read(db)?.log;
+    let (beyond, by_task) = log::rows(db, head.size)?;
+    while verifier.next() < head.size {
+        progress(verifier.next(), head.size);
+        let batch = log::stored(db, verifier.next(), BATCH)?;
+        for one in &batch {
+            records.take_in(db, verifier.next(), one)?;
+            verifier.record(Some(&one.entry), |id| stored(db, id));
         }
-        if batch.entries.is_empty() {
-            verifier.record(None, |id| stored(db, id));
+        if batch.is_empty() {
+            // Sizes and indexes are on the same disk: those that were changed could be anything.
+            let missing = log::gap(db, verifier.next())?.filter(|gap| (1..=MAX_GAP).contains(gap));
+            let Some(missing) = missing else { break };
+            let missing = missing.min(head.size - verifier.next());
+            (0..missing).for_each(|_| verifier.record(None, |id| stored(db, id)));
         }
     }
-    progress(size, size);
-    let mut report = verifier.finish();
+    progress(head.size, head.size);
+    let mut report = verifier.finish_at(head.size, &head.root);
+    records.report(&mut report, by_task);
+    if beyond > 0 {
+        report.faults.push(Fault::Beyond { count: beyond });
+    }
     report.faults.append(&mut bad);
-    spool_faults.extend(compare_heads(db, &spools)?);
+    let mut spools = records.spool_faults;
+    spools.extend(compare_heads(db, &records.spools)?);
     Ok(Verification {
         report,
-        spools: spool_faults,
+        spools,
         withheld: gateways::withheld(db)?,
+        suspended: suspended_keys(db)?,
         checkpoint: latest,
     })
+}
+
+/// What the records say, beside being in the tree.
+#[derive(Default)]
+struct Records {
+    spools: SpoolChains,
+    spool_faults: Vec<SpoolFault>,
+    /// Records that are found by something else than what they say.
+    astray: Vec<u64>,
+    more_astray: u64,
+    /// How many rows lead to records by task.
+    by_task: u64,
+}
+
+impl Records {
+    fn take_in(
+        &mut self,
+        db: &Connection,
+        index: u64,
+        one: &log::Stored,
+    ) -> Result<(), StoreError> {
+        // What is no event has neither key nor task; the verifier of the tree names it.
+        let Ok(event) = Event::parse(&one.entry) else {
+            return Ok(());
+        };
+        if let Some(key) = &event.spool {
+            self.spool_faults
+                .extend(self.spools.record(key, &one.entry).err());
+        }
+        let tasks = log::tasks(&event);
+        self.by_task += u64::try_from(tasks.len()).unwrap_or(u64::MAX);
+        let says = log::Index::of(&event)?;
+        if one.index.as_ref() == Some(&says) && log::is_found_by(db, index, &tasks)? {
+            return Ok(());
+        }
+        if self.astray.len() < MAX_ASTRAY {
+            self.astray.push(index);
+        } else {
+            self.more_astray += 1;
+        }
+        Ok(())
+    }
+
+    /// Rows that lead nowhere are named where nothing else is wrong: a record that is missing
+    /// leaves its rows behind.
+    fn report(&self, report: &mut Report, by_task: u64) {
+        let astray = self
+            .astray
+            .iter()
+            .map(|index| Fault::Index { index: *index });
+        report.faults.extend(astray);
+        report.more += self.more_astray;
+        if report.is_whole() && by_task != self.by_task {
+            report.faults.push(Fault::Rows {
+                found: by_task,
+                expected: self.by_task,
+            });
+        }
+    }
 }
 
 /// A node that cannot be read is as good as lost.
@@ -104,12 +177,6 @@ fn open(note: &str, keys: &[NoteKey]) -> Result<VerifiedCheckpoint, CheckpointEr
     result
 }
 
-fn take_in(spools: &mut SpoolChains, entry: &[u8]) -> Option<SpoolFault> {
-    // What is no event has no key; the verifier of the tree names it.
-    let key = Event::parse(entry).ok()?.spool?;
-    spools.record(&key, entry).err()
-}
-
 /// Compares what the log has of each spool with what was taken in.
 fn compare_heads(db: &Connection, spools: &SpoolChains) -> Result<Vec<SpoolFault>, StoreError> {
     let mut statement = db
@@ -133,6 +200,24 @@ fn compare_heads(db: &Connection, spools: &SpoolChains) -> Result<Vec<SpoolFault
     Ok(faults)
 }
 
+/// The log's keys that are suspended now.
+fn suspended_keys(db: &Connection) -> Result<Vec<KeyId>, StoreError> {
+    let stops = stops::stops(db)?;
+    let mut statement = db
+        .prepare("SELECT 1 FROM signing_key WHERE id = ?1 AND purpose = 'log'")
+        .map_err(store_error)?;
+    let mut found = Vec::new();
+    for suspension in stops.suspensions() {
+        if let Subject::Key { id } = &suspension.subject
+            && statement.exists([id.as_str()]).map_err(store_error)?
+        {
+            found.push(id.clone());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// The public keys that ever signed checkpoints, retired ones included, the oldest first.
 pub(crate) fn log_keys(db: &Connection) -> Result<Vec<[u8; 32]>, StoreError> {
     let mut statement = db
@@ -145,3 +230,7 @@ pub(crate) fn log_keys(db: &Connection) -> Result<Vec<[u8; 32]>, StoreError> {
 }
 
 const BATCH: usize = 1_000;
+/// Whoever has a thousand of them does not need the next one by name.
+const MAX_ASTRAY: usize = 1_000;
+/// More missing records in one row than this are not walked one by one.
+const MAX_GAP: u64 = 1 << 20;

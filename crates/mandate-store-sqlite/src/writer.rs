@@ -67,8 +67,42 @@ pub(crate) struct Writer {
     head: Head,
     published: Arc<Published>,
     reserve: Reserve,
-    /// A retired key's private part is still in old pages of the write-ahead log.
-    wipe: bool,
+    wipe: Wipe,
+}
+
+/// Whether a wiped private key may still be in old pages of the write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wipe {
+    Done,
+    /// It is to be emptied after so many groups more; the last wait was of so many.
+    Due {
+        left: u32,
+        wait: u32,
+    },
+}
+
+impl Wipe {
+    const NOW: Wipe = Wipe::Due { left: 0, wait: 1 };
+
+    /// Whether it is time. Counts down.
+    fn is_due(&mut self) -> bool {
+        match self {
+            Wipe::Done => false,
+            Wipe::Due { left: 0, .. } => true,
+            Wipe::Due { left, .. } => {
+                *left -= 1;
+                false
+            }
+        }
+    }
+
+    /// A reader was in it: each try costs a sync, and a reader can take long.
+    fn again_later(&mut self) {
+        if let Wipe::Due { wait, .. } = *self {
+            let (left, wait) = (wait, (wait * 2).min(LONGEST_WAIT));
+            *self = Wipe::Due { left, wait };
+        }
+    }
 }
 
 impl Writer {
@@ -85,7 +119,7 @@ impl Writer {
             head,
             published,
             reserve,
-            wipe: true,
+            wipe: Wipe::NOW,
         }
     }
 
@@ -176,7 +210,9 @@ impl Writer {
         let prune = !units.iter().any(|unit| is_urgent(unit));
         match group::commit(db, &self.head, units, prune) {
             Ok((head, answers)) => {
-                self.wipe |= units.iter().any(|unit| retires_key(unit));
+                if units.iter().any(|unit| wipes_key(unit)) {
+                    self.wipe = Wipe::NOW;
+                }
                 self.published.replace(&head);
                 self.head = head;
                 Ok(answers)
@@ -230,18 +266,32 @@ impl Writer {
 
     /// What can wait until the answers are out.
     fn tidy(&mut self) {
-        if self.wipe
-            && let Some(db) = &self.db
+        if let Some(db) = &self.db
+            && self.wipe.is_due()
         {
-            let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-                row.get::<_, i64>(0)
-            });
-            self.wipe = !matches!(busy, Ok(0));
+            if is_emptied(db) {
+                self.wipe = Wipe::Done;
+            } else {
+                self.wipe.again_later();
+            }
         }
         if let Err(error) = self.reserve.restore() {
             tracing::warn!(%error, "no space is reserved: only suspensions are written");
         }
     }
+}
+
+/// Empties the write-ahead log, if no reader is in it now. Units wait behind this: it waits for
+/// nobody.
+fn is_emptied(db: &Connection) -> bool {
+    let empty = |db: &Connection| {
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+            row.get::<_, i64>(0)
+        })
+    };
+    let busy = db.busy_timeout(Duration::ZERO).and_then(|()| empty(db));
+    let restored = db.busy_timeout(schema::BUSY);
+    matches!((busy, restored), (Ok(0), Ok(())))
 }
 
 /// Its statements are one transaction: dropped without commit, it is rolled back.
@@ -272,21 +322,24 @@ fn is_urgent(unit: &Unit) -> bool {
             })
 }
 
-fn retires_key(unit: &Unit) -> bool {
-    let retires = |change: &Change| {
+/// Whether a private part may be wiped with `unit`.
+fn wipes_key(unit: &Unit) -> bool {
+    let wipes = |change: &Change| {
         matches!(
             change,
             Change::SetKeyState {
-                state: KeyState::Retired,
+                state: KeyState::Retired | KeyState::Verifying,
                 ..
             }
         )
     };
-    unit.changes.iter().any(retires)
+    unit.changes.iter().any(wipes)
 }
 
 /// How often, and how long each time, a suspension waits for the reserve's space to be free.
 const FREEING: u32 = 20;
 const FREED: Duration = Duration::from_millis(10);
+/// The most groups between two tries to empty the write-ahead log.
+const LONGEST_WAIT: u32 = 64;
 /// More in one transaction make each one wait longer than a sync of its own would.
 const MAX_GROUP: usize = 256;

@@ -14,9 +14,12 @@ use mandate_audit::{
     Checkpoint, Decision, Event, Fault, NodeId, NoteKey, SpoolChain, SpoolKey, VerifiedCheckpoint,
     What,
 };
-use mandate_model::{GatewayId, StopVersion, Timestamp};
+use mandate_model::stop::{Subject, Suspension};
+use mandate_model::task::TaskPath;
+use mandate_model::{GatewayId, KeyId, Principal, Secret, StopVersion, TaskId, Timestamp};
 use mandate_ports::{
-    Change, CheckpointStore, GatewayRecord, LogReader, ShippedRecord, SpoolHead, Unit, Writer,
+    Change, CheckpointStore, GatewayRecord, KeyPurpose, KeyRecord, KeyState, LogReader,
+    ShippedRecord, SpoolHead, Unit, Writer,
 };
 use mandate_store_sqlite::{LogFile, SqliteStore, Verification};
 
@@ -26,6 +29,32 @@ fn key() -> (Ed25519KeyPair, NoteKey) {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
     let public = pair.public_key().as_ref().try_into().unwrap();
     (pair, NoteKey::new("acme.example/log", public).unwrap())
+}
+
+/// A closed store of three records of tasks, the first of them a denial.
+async fn of_tasks(folder: &Path) {
+    let store = SqliteStore::open(folder, [7; 16], NOW).unwrap();
+    for n in 0..3u8 {
+        let task = TaskId::new(NOW, [n; 10]);
+        let what = What::AccessDecided {
+            request: format!("GET /{n}"),
+        };
+        let decision = [Decision::Denied, Decision::Allowed][usize::from(n.min(1))];
+        let event = Event {
+            task: Some(TaskPath::root_of(task)),
+            ..Event::new(NOW, what, decision)
+        };
+        let events = vec![event];
+        store
+            .commit(Unit {
+                events,
+                ..Unit::default()
+            })
+            .await
+            .unwrap();
+    }
+    sign(&store).await;
+    store.close().await;
 }
 
 async fn sign(store: &SqliteStore) -> VerifiedCheckpoint {
@@ -259,6 +288,132 @@ async fn records_announced_and_never_shipped_are_named() {
     let found = verify(&path).await;
     assert_eq!(found.spools.len(), 1);
     assert_eq!(found.spools[0].seq, 2);
+}
+
+#[tokio::test]
+async fn a_record_that_searches_would_miss_is_named() {
+    for (change, index) in [
+        ("UPDATE log SET decision = 'allowed' WHERE idx = 0", 0),
+        ("UPDATE log SET at = at + 1 WHERE idx = 1", 1),
+        ("UPDATE log SET kind = 'alarm' WHERE idx = 1", 1),
+        (
+            "UPDATE log SET agent = 'spiffe://a/agent/x' WHERE idx = 1",
+            1,
+        ),
+        ("UPDATE log SET server = 'x' WHERE idx = 1", 1),
+        ("UPDATE log SET token = x'00' WHERE idx = 1", 1),
+        ("DELETE FROM log_task WHERE idx = 2", 2),
+        ("UPDATE log_task SET idx = 1 WHERE idx = 2", 2),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        of_tasks(&path).await;
+        assert!(verify(&path).await.is_whole());
+        sql(&path, change);
+        let found = verify(&path).await;
+        assert_eq!(found.report.faults, [Fault::Index { index }], "{change}");
+        assert!(!found.is_whole());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    of_tasks(&path).await;
+    sql(
+        &path,
+        "INSERT INTO log_task SELECT task, 1 FROM log_task WHERE idx = 2",
+    );
+    let found = verify(&path).await.report.faults;
+    let rows = Fault::Rows {
+        found: 4,
+        expected: 3,
+    };
+    assert_eq!(found, [rows]);
+}
+
+#[tokio::test]
+async fn a_head_that_is_not_the_records_is_named_and_its_size_is_not_believed() {
+    for (change, fault) in [
+        ("UPDATE meta SET log_root = zeroblob(32)", Fault::Head),
+        (
+            "UPDATE meta SET log_size = 1099511627776",
+            Fault::Missing {
+                first: 40,
+                last: (1 << 40) - 1,
+            },
+        ),
+        (
+            "UPDATE meta SET log_size = -1",
+            Fault::Missing {
+                first: 40,
+                last: u64::MAX - 1,
+            },
+        ),
+        (
+            "INSERT INTO log SELECT 40, entry, at, kind, decision, agent, server, token FROM log WHERE idx = 3",
+            Fault::Beyond { count: 1 },
+        ),
+        (
+            "INSERT INTO log SELECT -1, entry, at, kind, decision, agent, server, token FROM log WHERE idx = 3",
+            Fault::Beyond { count: 1 },
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        closed(&path).await;
+        sql(&path, change);
+        let found = verify(&path).await.report;
+        assert!(
+            found.faults.contains(&fault),
+            "{change}: {:?}",
+            found.faults
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    closed(&path).await;
+    sql(&path, "UPDATE meta SET log_size = 39");
+    let found = verify(&path).await.report;
+    assert!(
+        found.faults.contains(&Fault::Beyond { count: 1 }),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_of_the_log_that_is_suspended_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = SqliteStore::open(&path, [7; 16], NOW).unwrap();
+    for (name, purpose) in [("log-1", KeyPurpose::Log), ("oauth-1", KeyPurpose::Oauth)] {
+        let id = KeyId::parse(name).unwrap();
+        let key = KeyRecord {
+            id: id.clone(),
+            purpose,
+            state: KeyState::Signing,
+            since: NOW,
+            pkcs8: Secret::new(vec![7; 100]),
+            public: vec![4; 65],
+        };
+        let suspension = Suspension {
+            subject: Subject::Key { id },
+            reason: "INC-1".to_owned(),
+            operator: Principal::parse("operator:root").unwrap(),
+            version: StopVersion::new(0),
+            at: NOW,
+        };
+        let changes = vec![Change::AddKey(key), Change::Suspend(suspension)];
+        let unit = Unit {
+            changes,
+            ..Unit::default()
+        };
+        store.commit(unit).await.unwrap();
+    }
+    let found = store
+        .log()
+        .verify(vec![key().1], None, |_, _| {})
+        .await
+        .unwrap();
+    assert_eq!(found.suspended, [KeyId::parse("log-1").unwrap()]);
+    assert!(found.is_whole(), "{found:?}");
 }
 
 #[tokio::test]

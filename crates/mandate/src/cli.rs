@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     access, apply, audit, check, completions, doctor, exec, explain, gateway, init, keys, plan,
-    resume, runbook, schema, status, suspend, suspensions, task, token, trace, whoami,
+    resume, revoke, runbook, schema, status, suspend, suspensions, task, token, trace, whoami,
 };
 use crate::context::{Context, DataDir};
 use crate::demo;
@@ -67,6 +67,8 @@ enum Command {
     Suspend(suspend::Args),
     /// Lift a suspension
     Resume(resume::Args),
+    /// Void one token, by the id that records name it by
+    Revoke(revoke::Args),
     /// List the suspensions in force
     Suspensions,
     /// Print an agent type's break-glass runbook, from the bundle and the live state
@@ -156,6 +158,7 @@ async fn dispatch(command: Command, context: Context) -> Outcome {
         Command::Explain(args) => explain::run(args, context).await,
         Command::Suspend(args) => suspend::run(args, context).await,
         Command::Resume(args) => resume::run(args, context).await,
+        Command::Revoke(args) => revoke::run(args, context).await,
         Command::Suspensions => suspensions::run(context).await,
         Command::Runbook(args) => runbook::run(args, context).await,
         Command::Audit(command) => audit::run(command, context).await,

@@ -96,13 +96,13 @@ pub(super) fn best_match(
 
 /// C5: whoever runs as a user can do what else runs as it, so types that share one are told apart
 /// only by units of their own, or say themselves that they are not. Loading a bundle refuses the
-/// same user written twice; that a name and a number are the same user shows only here.
+/// same user written twice; that a name and a number are the same user, or that a unit runs as
+/// another type's user, shows only here: `best` fits a process of `uid`, whatever it pins.
 pub(super) fn check_apart(best: &Rule, rules: &[Rule], uid: u32) -> Result<(), AttestRefusal> {
     let mut others = rules.iter().filter(|rule| rule.agent != best.agent);
     let sharing = others.find(|other| {
         let both_say_so = best.weak && other.weak;
-        let share = is_of(best, uid) && is_of(other, uid);
-        share && !both_say_so && !has_its_own_unit(best, other)
+        is_of(other, uid) && !both_say_so && !has_its_own_unit(best, other)
     });
     match sharing {
         None => Ok(()),

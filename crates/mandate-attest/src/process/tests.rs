@@ -433,6 +433,25 @@ fn types_that_share_a_user_are_told_apart_by_their_units() {
 }
 
 #[test]
+fn a_unit_that_runs_as_the_user_of_another_type_is_not_told_apart_from_it() {
+    let unit = Rule {
+        user: None,
+        unit: Some("one.service".to_owned()),
+        ..rule("one", AGENT)
+    };
+    let apart = [unit.clone(), rule("two", NOBODY)];
+    assert_eq!(super::rule::check_apart(&unit, &apart, AGENT), Ok(()));
+    let shared = [unit.clone(), rule("two", AGENT)];
+    assert!(super::rule::check_apart(&unit, &shared, AGENT).is_err());
+    let weak = |rule: &Rule| Rule {
+        weak: true,
+        ..rule.clone()
+    };
+    let said = shared.each_ref().map(weak);
+    assert_eq!(super::rule::check_apart(&said[0], &said, AGENT), Ok(()));
+}
+
+#[test]
 fn a_process_without_the_unit_is_refused() {
     let Some(stage) = Stage::set() else { return };
     let agent = stage.agent(&stage.executable("ours"), AGENT);

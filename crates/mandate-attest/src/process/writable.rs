@@ -71,54 +71,63 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, chown};
 
+    fn set(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     #[test]
     fn owners_groups_others_and_folders_are_ways_in() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("agent");
+        std::fs::write(&file, "").unwrap();
+        let meta = std::fs::metadata(&file).unwrap();
+        let open = |writer: Writer<'_>| writer.way_in(&file).is_some();
+        let writer = |uid, groups| Writer { uid, groups };
+        // Somebody else than whoever runs this test; with and without its group.
+        let other = meta.uid() + 4001;
+        let (theirs, ours) = ([meta.gid() + 4002], [meta.gid()]);
+        let (stranger, colleague) = (writer(other, &theirs), writer(other, &ours));
+        set(folder.path(), 0o755);
+
+        set(&file, 0o755);
+        assert!(!open(stranger) && !open(colleague));
+        assert!(open(writer(0, &[])), "root");
+        set(&file, 0o555);
+        let owner = writer(meta.uid(), &theirs);
+        assert!(open(owner), "the owner, whatever the mode");
+        set(&file, 0o775);
+        assert!(open(colleague), "the group");
+        assert!(!open(stranger), "another group");
+        set(&file, 0o757);
+        assert!(open(stranger), "everyone");
+
+        set(&file, 0o755);
+        set(folder.path(), 0o775);
+        assert!(open(colleague), "a folder's group");
+        assert!(!open(stranger), "another group than a folder's");
+        set(folder.path(), 0o1777);
+        assert!(!open(stranger), "a sticky folder");
+        let missing = folder.path().join("missing");
+        assert!(stranger.way_in(&missing).is_some(), "what cannot be seen");
+    }
+
+    #[test]
+    fn whoever_owns_the_folder_has_a_way_in() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can give files to others");
+            eprintln!("skipped: only root can give folders to others");
             return;
         }
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("agent");
         std::fs::write(&file, "").unwrap();
-        let set = |path: &Path, owner: u32, group: u32, mode: u32| {
-            chown(path, Some(owner), Some(group)).unwrap();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        };
-        let open = |writer: Writer<'_>| writer.way_in(&file).is_some();
+        set(&file, 0o755);
+        set(folder.path(), 0o755);
         let user = Writer {
             uid: 4001,
             groups: &[4002],
         };
-        set(folder.path(), 0, 0, 0o755);
-
-        set(&file, 0, 0, 0o755);
-        assert!(!open(user));
-        assert!(
-            open(Writer {
-                uid: 0,
-                groups: &[]
-            }),
-            "root"
-        );
-        set(&file, 4001, 0, 0o555);
-        assert!(open(user), "the owner, whatever the mode");
-        set(&file, 0, 4002, 0o775);
-        assert!(open(user), "the group");
-        set(&file, 0, 4003, 0o775);
-        assert!(!open(user), "another group");
-        set(&file, 0, 0, 0o757);
-        assert!(open(user), "everyone");
-
-        set(&file, 0, 0, 0o755);
-        set(folder.path(), 0, 4002, 0o775);
-        assert!(open(user), "a folder's group");
-        set(folder.path(), 0, 0, 0o1777);
-        assert!(!open(user), "a sticky folder");
-        set(folder.path(), 4001, 0, 0o755);
-        assert!(open(user), "a folder's owner");
-        assert!(
-            user.way_in(&folder.path().join("missing")).is_some(),
-            "what cannot be seen"
-        );
+        assert!(user.way_in(&file).is_none());
+        chown(folder.path(), Some(4001), Some(0)).unwrap();
+        assert!(user.way_in(&file).is_some(), "a folder's owner");
     }
 }

@@ -53,6 +53,30 @@ pub enum Fault {
         /// The last.
         last: u64,
     },
+    /// The records are whole, and make another root than the one that was committed last.
+    #[error("the records are not those that the log's head was committed for")]
+    Head,
+    /// Records lie beyond the log's end, where no tree covers them.
+    #[error("{count} records lie beyond the log's end, where no tree covers them")]
+    Beyond {
+        /// How many.
+        count: u64,
+    },
+    /// What is stored beside a record, by which it is found, is not what the record says: searches
+    /// miss it or show it where it does not belong. The record itself is not affected.
+    #[error("what record {index} is found by is not what it says; the record is not affected")]
+    Index {
+        /// The record.
+        index: u64,
+    },
+    /// More or fewer rows than the records have lead to records by task.
+    #[error("{found} rows lead to records by task, and the records have {expected}")]
+    Rows {
+        /// How many there are.
+        found: u64,
+        /// How many there should be.
+        expected: u64,
+    },
     /// The checkpoint itself is not to be believed.
     #[error("{0}")]
     Checkpoint(#[from] CheckpointError),
@@ -144,10 +168,27 @@ impl LogVerifier {
         self.compare_with_checkpoints();
     }
 
+    /// What was found, once all records were shown of a log that says that it has `size` records and
+    /// that `root` is their root.
+    pub fn finish_at(self, size: u64, root: &Hash) -> Report {
+        let is_another = self.root().is_some_and(|found| found != *root);
+        let mut report = self.end(size);
+        // Where anything else is wrong, that is why.
+        if is_another && report.is_whole() {
+            report.faults.push(Fault::Head);
+        }
+        report
+    }
+
     /// What was found, once all records were shown.
-    pub fn finish(mut self) -> Report {
-        if let Some(last) = self.checkpoints.first().map(Checkpoint::size) {
-            self.missing(self.next, last.saturating_sub(1));
+    pub fn finish(self) -> Report {
+        self.end(0)
+    }
+
+    fn end(mut self, size: u64) -> Report {
+        let signed = self.checkpoints.first().map_or(0, Checkpoint::size);
+        if let Some(last) = signed.max(size).checked_sub(1) {
+            self.missing(self.next, last);
         }
         for peak in std::mem::take(&mut self.peaks) {
             for id in peak.suspects {
@@ -320,8 +361,10 @@ fn position(fault: &Fault) -> (u8, u64) {
         Fault::Missing { first, .. } => (0, *first),
         Fault::Subtree { first, .. } => (1, *first),
         Fault::StoredNode(id) => (2, id.leaves().start),
-        Fault::Root { first, .. } => (3, *first),
-        Fault::Checkpoint(_) => (4, 0),
+        Fault::Index { index } => (3, *index),
+        Fault::Root { first, .. } => (4, *first),
+        Fault::Head | Fault::Beyond { .. } | Fault::Rows { .. } => (5, 0),
+        Fault::Checkpoint(_) => (6, 0),
     }
 }
 

@@ -12,9 +12,9 @@ use mandate_ports::BundleRecord;
 use mandate_token::FUTURE_LEEWAY;
 
 use super::{LOG_TIMEOUT, impact};
+use crate::Authority;
 use crate::gateways::Silent;
 use crate::world::Live;
-use crate::{Authority, bundle};
 
 /// What stands between a suspension and "effective".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ async fn declared(authority: &Authority, oldest: BundleVersion) -> Servers {
         let Ok(Some((_, record))) = authority.ports().state.bundle(version).await else {
             return Servers::Any;
         };
-        match declared_in(authority, &record) {
+        match declared_in(authority, &record).await {
             Servers::These(these) => all.extend(these),
             Servers::Any => return Servers::Any,
         }
@@ -161,16 +161,17 @@ fn going_on_in(bundle: &Bundle) -> BTreeSet<ServerName> {
     goes_on.map(|server| server.name.clone()).collect()
 }
 
-fn declared_in(authority: &Authority, record: &BundleRecord) -> Servers {
+async fn declared_in(authority: &Authority, record: &BundleRecord) -> Servers {
     // Most bundles do not have the word, and need not be compiled. In YAML it could also be written with
     // escapes, which begin with a backslash.
     let may_say = |(_, text): &(String, String)| text.contains('\\') || text.contains(FIELD);
     if !record.files.iter().any(may_say) {
         return Servers::These(BTreeSet::new());
     }
-    match bundle::compile(&record.files, authority.config(), record.at) {
-        Ok(bundle) => Servers::These(going_on_in(&bundle)),
-        Err(_) => Servers::Any,
+    let compiled = authority.compiler().applied(record, authority.config());
+    match compiled.await {
+        Ok(Ok(bundle)) => Servers::These(going_on_in(&bundle)),
+        Ok(Err(_)) | Err(_) => Servers::Any,
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct Proof {
     pub(crate) cut: u64,
     /// Accesses that had been forwarded and not answered: what they did upstream is not known.
     pub(crate) unknown: u64,
+    /// Gateways among `acknowledged` that have not said yet what they cut: not in `cut` and
+    /// `unknown`.
+    pub(crate) untold: u64,
     /// What it hit, as far as the log tells.
     #[serde(flatten)]
     pub(crate) impact: Option<Impact>,
@@ -111,6 +114,7 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
         lease_bounded: progress.holders - progress.acknowledged,
         cut: progress.figures.cut,
         unknown: progress.figures.unknown,
+        untold: progress.untold,
         // The figures are for people: the answer does not wait for a log that hangs.
         impact: tokio::time::timeout(LOG_TIMEOUT, told).await.ok().flatten(),
     };

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header;
-use mandate_model::GatewayId;
+use mandate_model::{GatewayId, Timestamp};
 use mandate_ports::Versions;
 use mandate_ports::control::{ControlMessage, PROTOCOL, PublicKeyRecord, WireStops};
 use tokio::sync::watch;
@@ -84,7 +84,8 @@ impl Feed {
             issuer: config.issuer.as_str().to_owned(),
             trust_domain: config.trust_domain.clone(),
         };
-        let opening = [hello, keys(world), bundle(world), stops(world)].into();
+        let stops = stops(world, &authority);
+        let opening = [hello, keys(world), bundle(world), stops].into();
         let (sent, quiet) = (world.told(), config.lease / 3);
         Self {
             authority,
@@ -130,7 +131,7 @@ impl Feed {
         }
         if now.stops > self.sent.stops {
             self.sent.stops = now.stops;
-            Some(stops(&world))
+            Some(stops(&world, &self.authority))
         } else if now.keys > self.sent.keys {
             self.sent.keys = now.keys;
             Some(keys(&world))
@@ -150,8 +151,18 @@ impl Drop for Feed {
     }
 }
 
-fn stops(world: &World) -> ControlMessage {
-    ControlMessage::Stops(WireStops::from(&world.stops))
+/// The stops, without ended tasks and revoked tokens that can matter to no gateway any more: the
+/// store keeps them for hours, and each message is one line that every gateway reads whole.
+///
+/// What is left out goes by a time that no jump of a clock brings near. A gateway that missed a
+/// version for so long lets nothing go on either: no access outlives its token.
+fn stops(world: &World, authority: &Authority) -> ControlMessage {
+    let mut told = WireStops::from(&*world.stops);
+    let now = authority.steady();
+    let matters = |until: Timestamp| until.plus(TOLD) >= now;
+    told.ended.retain(|(_, until)| matters(*until));
+    told.revoked.retain(|(_, until)| matters(*until));
+    ControlMessage::Stops(told)
 }
 
 fn bundle(world: &World) -> ControlMessage {
@@ -174,6 +185,9 @@ fn keys(world: &World) -> ControlMessage {
         keys,
     }
 }
+
+/// So long after its last token has expired an end is still told: the clocks of gateways differ.
+const TOLD: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

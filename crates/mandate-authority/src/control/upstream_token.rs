@@ -41,12 +41,26 @@ pub(super) async fn upstream_token(
             }
             Err(Denied::Early(problem)) => return Err(problem),
             Err(Denied::Recorded(problem, event)) => {
-                at.authority.record(*event).await?;
+                record(&at, *event).await?;
                 return Err(problem);
             }
         }
     }
     Err(Problem::unavailable())
+}
+
+/// Records a refusal, up to the quota of the agent whose token was shown (C3).
+async fn record(at: &Connection, event: Event) -> Result<(), Problem> {
+    let refusals = at.authority.refusals();
+    if let Some(agent) = event.actors.first().map(|actor| &actor.sub)
+        && !refusals.is_recorded(agent)
+    {
+        let (door, now) = (at.door.as_str(), at.authority.now());
+        refusals.count(door, "upstream-token", agent.to_string(), now);
+        return Ok(());
+    }
+    at.authority.record(event).await?;
+    Ok(())
 }
 
 /// Why there is no token.

@@ -29,12 +29,10 @@ pub(crate) async fn introspect(State(at): State<Connection>, request: Request) -
 }
 
 async fn answer(at: &Connection, request: Request) -> Result<Value, Refused> {
-    let world = at
-        .authority
-        .refresh()
-        .await
-        .map_err(|_| Refused::unavailable())?;
-    let mut form = Authenticated::read(at, &world, "introspect", request).await?;
+    let mut form = Authenticated::read(at, &at.authority.world(), "introspect", request).await?;
+    // For whoever has proved what it is: reading the store is for nobody else.
+    let world = at.authority.refresh().await;
+    let world = world.map_err(|_| Refused::unavailable())?;
     let Some(token) = form.take("token") else {
         let missing = ExchangeError::Form(FormError::Missing("token"));
         return Err(form.caller.refused(missing.into()));

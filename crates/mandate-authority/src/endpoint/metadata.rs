@@ -17,6 +17,15 @@ pub(crate) async fn metadata(State(at): State<Connection>) -> Response {
     body::answer_with(&document(at.authority.config()), CACHE)
 }
 
+/// The same, where OpenID Connect looks for it.
+#[utoipa::path(
+    get, path = "/.well-known/openid-configuration", tag = "verifiers",
+    responses((status = 200, description = "OpenID Connect Discovery §4.2", body = Object)),
+)]
+pub(crate) async fn openid_configuration(at: State<Connection>) -> Response {
+    metadata(at).await
+}
+
 /// What we have, and nothing else. Some members are there because their absence means something:
 /// without `grant_types_supported` a client assumes `authorization_code` and `implicit`, without
 /// `token_endpoint_auth_methods_supported` `client_secret_basic` (RFC 8414 §2); MCP clients refuse a

@@ -21,7 +21,7 @@ use crate::world::World;
 
 pub(crate) use introspect::__path_introspect;
 pub(crate) use keys::{__path_jwks, __path_spiffe_bundle};
-pub(crate) use metadata::__path_metadata;
+pub(crate) use metadata::{__path_metadata, __path_openid_configuration};
 pub(crate) use revoke::__path_revoke;
 pub(crate) use tasks::{__path_close, __path_show};
 
@@ -33,7 +33,10 @@ pub(crate) fn router() -> Router<Connection> {
             "/.well-known/oauth-authorization-server",
             get(metadata::metadata),
         )
-        .route("/.well-known/openid-configuration", get(metadata::metadata))
+        .route(
+            "/.well-known/openid-configuration",
+            get(metadata::openid_configuration),
+        )
         .route("/jwks", get(keys::jwks))
         .route("/spiffe/bundle", get(keys::spiffe_bundle))
         .route("/introspect", post(introspect::introspect))

@@ -22,7 +22,7 @@ use crate::token::{Refusal, Refused, exchange_world};
         (status = 200, description = "It is void, or was never known (RFC 7009 §2.2)"),
         (status = 400, description = "It is another agent's", body = crate::openapi::OauthErrorBody),
         (status = 401, description = "The caller did not prove what it is", body = crate::openapi::OauthErrorBody),
-        (status = 503, description = "Nothing can be recorded now", body = crate::openapi::OauthErrorBody),
+        (status = 503, description = "Nothing can be recorded now, or the agent type ends too many", body = crate::openapi::OauthErrorBody),
     ),
 )]
 pub(crate) async fn revoke(State(at): State<Connection>, request: Request) -> Response {
@@ -47,6 +47,9 @@ async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {
     if *found.agent() != form.client.actor().sub {
         let not_yours = ExchangeError::Actor(ActorError::MayAct);
         return Err(form.caller.refused(not_yours.into()));
+    }
+    if !at.authority.refusals().may_end(&form.client.actor().sub) {
+        return Err(form.caller.refused(Refusal::TooOften));
     }
     let unit = unit(at, form, &found).await.map_err(Refused::early)?;
     match at.authority.commit(unit).await {

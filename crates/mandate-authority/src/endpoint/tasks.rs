@@ -47,6 +47,7 @@ pub(crate) async fn show(State(at): State<Connection>, request: Request) -> Resp
     responses(
         (status = 204, description = "It has ended"),
         (status = 400, description = "A rule is broken", body = crate::openapi::OauthErrorBody),
+        (status = 503, description = "Nothing can be recorded now, or the agent type ends too many", body = crate::openapi::OauthErrorBody),
     ),
 )]
 pub(crate) async fn close(State(at): State<Connection>, request: Request) -> Response {
@@ -97,6 +98,9 @@ async fn end(at: &Connection, request: Request) -> Result<(), Refused> {
         Err(why) => return Err(form.caller.refused(why)),
     };
     let (authority, now) = (&at.authority, at.authority.now());
+    if !authority.refusals().may_end(&form.client.actor().sub) {
+        return Err(form.caller.refused(Refusal::TooOften));
+    }
     let ending = ending(authority, task, TaskState::Closed, now).await;
     let (change, what) = ending.map_err(|_| Refused::unavailable())?;
     let event: Event = form.caller.event(now, what, Decision::Allowed);

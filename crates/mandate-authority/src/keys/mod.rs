@@ -66,8 +66,8 @@ pub(crate) async fn rotate(
         let detail = format!("key `{}` is announced and will sign soon", under_way.id);
         return Err(Problem::conflict("keys.rotating", detail));
     }
-    let now = authority.now();
-    let (record, id) = make(authority, purpose, KeyState::Announced, now).map_err(|why| {
+    let (now, steady) = (authority.now(), authority.steady());
+    let (record, id) = make(authority, purpose, KeyState::Announced, steady).map_err(|why| {
         tracing::error!(%why, "a key could not be made");
         Problem::unavailable()
     })?;
@@ -83,18 +83,19 @@ pub(crate) async fn rotate(
         ..Unit::default()
     };
     authority.commit(unit).await?;
-    Ok((id, now.plus(ages(authority).announced)))
+    Ok((id, steady.plus(ages(authority).announced)))
 }
 
-/// Takes the steps that are due.
+/// Takes the steps that are due by the [steady](Authority::steady) time: a wall clock that jumps
+/// forward makes no key sign before verifiers know it, and retires none whose tokens live.
 pub(crate) async fn drive(authority: &Authority) -> Result<(), CommitError> {
     replace_suspended(authority).await?;
-    let (world, now) = (authority.world(), authority.now());
+    let (world, now, steady) = (authority.world(), authority.now(), authority.steady());
     // A suspended one never begins to sign; one that signed is retired all the same.
     let counts =
         |key: &&PublicKey| key.state != KeyState::Announced || !world.is_suspended(&key.id);
     let keys: Vec<PublicKey> = world.keys.all.iter().filter(counts).cloned().collect();
-    let due = next_steps(&keys, now, &ages(authority));
+    let due = next_steps(&keys, steady, &ages(authority));
     if due.is_empty() {
         return Ok(());
     }
@@ -107,7 +108,7 @@ pub(crate) async fn drive(authority: &Authority) -> Result<(), CommitError> {
         unit.changes.push(Change::SetKeyState {
             key,
             state: to,
-            since: now,
+            since: steady,
         });
     }
     authority.commit(unit).await.map(|_receipt| ())
@@ -117,7 +118,7 @@ pub(crate) async fn drive(authority: &Authority) -> Result<(), CommitError> {
 /// an older key set refuse its tokens until they fetch it again, and without it nothing would be
 /// issued at all.
 async fn replace_suspended(authority: &Authority) -> Result<(), CommitError> {
-    let (world, now) = (authority.world(), authority.now());
+    let (world, now, steady) = (authority.world(), authority.now(), authority.steady());
     let mut unit = Unit {
         expect: Some(world.versions),
         ..Unit::default()
@@ -128,14 +129,14 @@ async fn replace_suspended(authority: &Authority) -> Result<(), CommitError> {
         .iter()
         .filter(|key| key.state == KeyState::Signing);
     for old in signing.filter(|key| world.is_suspended(&key.id)) {
-        let new = make(authority, old.purpose, KeyState::Signing, now);
+        let new = make(authority, old.purpose, KeyState::Signing, steady);
         let (record, id) = new.map_err(|why| StoreError::Unavailable(why.to_string()))?;
         unit.events
             .push(changed(&old.id, old.purpose, KeyState::Verifying, now));
         unit.changes.push(Change::SetKeyState {
             key: old.id.clone(),
             state: KeyState::Verifying,
-            since: now,
+            since: steady,
         });
         unit.events
             .push(changed(&id, old.purpose, KeyState::Signing, now));
@@ -164,7 +165,7 @@ fn make(
     authority: &Authority,
     purpose: KeyPurpose,
     state: KeyState,
-    now: Timestamp,
+    since: Timestamp,
 ) -> Result<(KeyRecord, KeyId), Box<dyn std::error::Error + Send + Sync>> {
     let new = authority.ports().key_source.generate(purpose)?;
     let random: String = authority
@@ -172,12 +173,16 @@ fn make(
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect();
-    let id = KeyId::parse(&format!("{}-{}-{random}", name_of(purpose), now.as_secs()))?;
+    let id = KeyId::parse(&format!(
+        "{}-{}-{random}",
+        name_of(purpose),
+        since.as_secs()
+    ))?;
     let record = KeyRecord {
         id: id.clone(),
         purpose,
         state,
-        since: now,
+        since,
         pkcs8: new.pkcs8,
         public: new.public,
     };

@@ -2,6 +2,7 @@
 
 mod places;
 mod serve;
+mod sources;
 mod unix;
 
 use std::net::SocketAddr;
@@ -26,7 +27,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Where refusals before authentication are counted: a /24, a /48 or a local user (C3).
+    /// Where refusals before authentication and connections are counted: a /24, a /48 or a local
+    /// user (C3).
     pub(crate) fn prefix(&self) -> String {
         match self {
             Origin::Network(SocketAddr::V4(address)) => {

@@ -21,22 +21,25 @@ pub(super) enum Guest {
 }
 
 impl Guest {
-    /// The most places of one user and of all together.
-    fn limits(self) -> (usize, usize) {
+    /// The most places of one user and of all together, of which `agents` are for agents.
+    fn limits(self, agents: usize) -> (usize, usize) {
         match self {
             Guest::Own => (16, 16),
             Guest::Operator => (8, 64),
             Guest::Unknown => (4, 32),
             Guest::Stranger => (4, 16),
-            Guest::Agent => (64, 4096),
+            Guest::Agent => (agents.min(64), agents),
             Guest::Gateway => (512, 512),
         }
     }
 }
 
 /// The places that are taken at one socket.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Places(Arc<Mutex<Taken>>);
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    agents: usize,
+    taken: Arc<Mutex<Taken>>,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -53,9 +56,17 @@ pub(super) struct Place {
 }
 
 impl Places {
+    /// None taken, of which `agents` are for agents.
+    pub(super) fn of(agents: usize) -> Self {
+        Self {
+            agents,
+            taken: Arc::default(),
+        }
+    }
+
     /// A place for user `uid` as `guest`, if one is left.
     pub(super) fn take(&self, guest: Guest, uid: u32) -> Option<Place> {
-        let (each, all) = guest.limits();
+        let (each, all) = guest.limits(self.agents);
         let mut taken = self.lock();
         let of_user = taken.by_user.get(&(guest, uid)).copied().unwrap_or(0);
         let of_kind = taken.by_kind.get(&guest).copied().unwrap_or(0);
@@ -70,7 +81,7 @@ impl Places {
 
     /// Short and without await.
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,7 +107,7 @@ mod tests {
 
     #[test]
     fn one_user_takes_no_place_of_another_or_of_another_kind() {
-        let places = Places::default();
+        let places = Places::of(4096);
         let own: Vec<_> = (0..20)
             .filter_map(|_| places.take(Guest::Stranger, 7))
             .collect();
@@ -109,12 +120,22 @@ mod tests {
 
     #[test]
     fn many_users_together_take_no_place_of_an_operator() {
-        let places = Places::default();
+        let places = Places::of(4096);
         let strangers: Vec<_> = (0..100)
             .filter_map(|uid| places.take(Guest::Stranger, uid))
             .collect();
         assert_eq!(strangers.len(), 16);
         assert!(places.take(Guest::Operator, 200).is_some());
         assert!(places.take(Guest::Own, 0).is_some());
+    }
+    #[test]
+    fn agents_have_as_many_places_as_the_process_can_hold() {
+        let places = Places::of(100);
+        let take = |uid: u32| places.take(Guest::Agent, uid);
+        let of_one: Vec<_> = (0..100).filter_map(|_| take(7)).collect();
+        assert_eq!(of_one.len(), 64);
+        let of_others: Vec<_> = (100..200).filter_map(take).collect();
+        assert_eq!(of_others.len(), 36);
+        assert!(places.take(Guest::Operator, 200).is_some());
     }
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::places::{Guest, Place, Places};
+use super::sources::Sources;
 use super::{Connection, Origin};
 use crate::Authority;
 use crate::problem::Problem;
@@ -52,11 +53,12 @@ impl Door {
         }
     }
 
-    /// At most so many connections over the network; Unix sockets have [`Places`].
-    fn connections(self) -> usize {
+    /// At most so many connections over the network, of which `agents` are for agents; Unix sockets
+    /// have [`Places`].
+    fn connections(self, agents: usize) -> usize {
         match self {
             Door::Observe => 64,
-            Door::Public | Door::Agents | Door::Operators | Door::Control => 4096,
+            Door::Public | Door::Agents | Door::Operators | Door::Control => agents,
         }
     }
 }
@@ -131,18 +133,24 @@ struct Hall {
 }
 
 impl Hall {
-    /// A network address proves nothing, so all share the places.
+    /// A network address proves nothing, so all share the places; each network has no more than its
+    /// share of them, and is closed without a word beyond.
     async fn network(&self, listener: &TcpListener, tls: Option<&TlsAcceptor>) {
-        let permits = Arc::new(Semaphore::new(self.door.connections()));
+        let all = self.door.connections(self.authority.config().connections);
+        let (permits, sources) = (Arc::new(Semaphore::new(all)), Sources::of(all));
         while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     // What it saves is a moment; what the system says about it matters to nobody.
                     let _ = stream.set_nodelay(true);
                     let origin = Origin::Network(address);
+                    let Some(seat) = sources.take(origin.prefix()) else {
+                        continue;
+                    };
+                    let place = (permit, seat);
                     match tls {
-                        Some(tls) => self.shake_hands(tls.accept(stream), origin, permit),
-                        None => self.receive(Box::new(stream), origin, permit, Patience::LONG),
+                        Some(tls) => self.shake_hands(tls.accept(stream), origin, place),
+                        None => self.receive(Box::new(stream), origin, place, Patience::USUAL),
                     }
                 }
                 Err(why) => self.pause(&why).await,
@@ -154,7 +162,7 @@ impl Hall {
     fn shake_hands<T: Send + 'static>(&self, accept: Accept<TcpStream>, origin: Origin, place: T) {
         let hall = self.clone();
         self.tracker.spawn(async move {
-            let patience = Patience::LONG;
+            let patience = Patience::USUAL;
             let accepted = tokio::select! {
                 () = hall.stop.cancelled() => return,
                 accepted = tokio::time::timeout(patience.head, accept) => accepted,
@@ -170,7 +178,7 @@ impl Hall {
     /// Each user of the machine has places of its own. One that finds none is not waited for: the
     /// next one in the queue can be an operator.
     async fn machine(&self, listener: &UnixListener) {
-        let places = Places::default();
+        let places = Places::of(self.authority.config().connections);
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => self.welcome(stream, &places),
@@ -318,6 +326,11 @@ struct Patience {
 }
 
 impl Patience {
+    /// Who is silent for longer gives its place to others, and connects again at little cost.
+    const USUAL: Self = Self {
+        head: Duration::from_secs(10),
+        keep_alive: true,
+    };
     const LONG: Self = Self {
         head: Duration::from_secs(30),
         keep_alive: true,
@@ -329,11 +342,8 @@ impl Patience {
 
     fn of(guest: Guest) -> Self {
         match guest {
-            Guest::Own | Guest::Operator => Self {
-                head: Duration::from_secs(10),
-                keep_alive: true,
-            },
-            Guest::Agent | Guest::Gateway => Self::LONG,
+            Guest::Own | Guest::Operator | Guest::Agent => Self::USUAL,
+            Guest::Gateway => Self::LONG,
             Guest::Unknown | Guest::Stranger => Self::SHORT,
         }
     }

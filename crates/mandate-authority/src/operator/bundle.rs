@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{RawQuery, Request, State};
 use axum::response::Response;
 use mandate_audit::What;
-use mandate_model::BundleVersion;
+use mandate_model::{BundleVersion, Timestamp};
 use mandate_policy::decl::Right;
 use mandate_policy::{Loaded, Mistake, Plan, plan};
 use mandate_ports::{BundleRecord, Change, Unit};
@@ -115,9 +115,9 @@ pub(crate) async fn check(
     let operator = Operator::any(&at, "bundle_check").await?;
     let asked: Files = body::json(request, MAX_BODY).await?;
     operator.looks(&at, "bundle_check").await?;
-    let loaded = load(&at.authority, &asked.files)?;
+    let loaded = load(&at.authority, &asked.files, at.authority.now()).await?;
     let world = at.authority.world();
-    let plan = plan(world.bundle().map(|live| &live.bundle), &loaded.bundle);
+    let plan = plan(world.bundle().map(|live| &*live.bundle), &loaded.bundle);
     Ok(body::answer(&Checked {
         base: world.live.version(),
         digest: bundle::digest(&asked.files),
@@ -141,9 +141,10 @@ pub(crate) async fn apply(
     State(at): State<Connection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
+    let operator = Operator::permitted(&at, "bundle_apply", Right::Apply, None).await?;
     let asked: Apply = body::json(request, MAX_BODY).await?;
-    let live = make_live(&at, asked.files, asked.base, None).await?;
+    let live = make_live(&at, asked.files, asked.base, None).await;
+    let live = operator.outcome(&at, "bundle_apply", live).await?;
     Ok(live.answer(&at.authority, asked.wait_ms).await)
 }
 
@@ -162,12 +163,16 @@ pub(crate) async fn back(
     request: Request,
 ) -> Result<Response, Problem> {
     // Whoever may not apply learns nothing of which versions there are.
-    Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
+    let operator = Operator::permitted(&at, "bundle_back", Right::Apply, None).await?;
     let asked: Back = body::json(request, 4096).await?;
-    let (_, record) = stored(&at.authority, Some(asked.version)).await?;
-    let back_to = Some(asked.version);
-    let live = make_live(&at, record.files, asked.base, back_to).await?;
+    let live = go_back(&at, &asked).await;
+    let live = operator.outcome(&at, "bundle_back", live).await?;
     Ok(live.answer(&at.authority, asked.wait_ms).await)
+}
+
+async fn go_back(at: &Connection, asked: &Back) -> Result<MadeLive, Problem> {
+    let (_, record) = stored(&at.authority, Some(asked.version)).await?;
+    make_live(at, record.files, asked.base, Some(asked.version)).await
 }
 
 /// A bundle that is committed.
@@ -199,7 +204,9 @@ async fn make_live(
     back_to: Option<BundleVersion>,
 ) -> Result<MadeLive, Problem> {
     let authority = &at.authority;
-    let loaded = load(authority, &files)?;
+    files.sort();
+    let now = authority.now();
+    let loaded = load(authority, &files, now).await?;
     let world = authority.refresh().await?;
     // Once more: reading the body took its time.
     let operator = Operator::permitted(at, "bundle_apply", Right::Apply, None).await?;
@@ -211,16 +218,18 @@ async fn make_live(
         return Err(refused.await);
     }
     // It says where secrets go: a right of its own (C4).
-    if plan(world.bundle().map(|live| &live.bundle), &loaded.bundle).touches_upstreams() {
+    if plan(world.bundle().map(|live| &*live.bundle), &loaded.bundle).touches_upstreams() {
         Operator::permitted(at, "bundle_apply_upstreams", Right::Upstreams, None).await?;
     }
-    files.sort();
     let record = BundleRecord {
         digest: bundle::digest(&files),
         files,
         operator: operator.principal(),
-        at: authority.now(),
+        at: now,
     };
+    authority
+        .compiler()
+        .is_about_to_apply(&record, loaded.bundle);
     let digest = record.digest.clone();
     let version = base.next();
     let what = What::BundleApplied {
@@ -247,8 +256,17 @@ async fn make_live(
     })
 }
 
-fn load(authority: &Authority, files: &[(String, String)]) -> Result<Loaded, Problem> {
-    bundle::load(files, authority.config(), authority.now())
+async fn load(
+    authority: &Authority,
+    files: &[(String, String)],
+    now: Timestamp,
+) -> Result<Loaded, Problem> {
+    let loaded = authority.compiler().load(files, authority.config(), now);
+    let loaded = loaded.await.map_err(|why| {
+        tracing::error!(%why, "a bundle was not compiled");
+        Problem::unavailable()
+    })?;
+    loaded
         .map_err(|mistakes| Problem::bundle(serde_json::to_value(mistakes).unwrap_or(Value::Null)))
 }
 

@@ -108,7 +108,29 @@ impl Operator {
     ) -> Problem {
         at.authority.metrics().refused(rule);
         let world = at.authority.world();
-        record_refusal(at, &world, operation, self.principal(), rule, detail).await
+        let problem = Problem::forbidden(rule, detail.clone());
+        let refusal = (self.principal(), rule, detail);
+        record_refusal(at, &world, operation, refusal, problem).await
+    }
+
+    /// What came of this operator's request. If nothing did, since there is no such thing or the
+    /// state is another one, that is recorded too: somebody tried.
+    pub(super) async fn outcome<T>(
+        &self,
+        at: &Connection,
+        operation: &'static str,
+        outcome: Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        let problem = match outcome {
+            Ok(done) => return Ok(done),
+            Err(problem) => problem,
+        };
+        let Some((rule, detail)) = problem.declined() else {
+            return Err(problem);
+        };
+        let refusal = (self.principal(), rule, detail.to_owned());
+        let world = at.authority.world();
+        Err(record_refusal(at, &world, operation, refusal, problem.clone()).await)
     }
 
     /// Whom records name.
@@ -145,7 +167,8 @@ impl Operator {
     /// Records it if that is possible: what an operator needs when nothing can be written is shown
     /// all the same.
     pub(super) async fn looks_even_unrecorded(&self, at: &Connection, operation: &str) {
-        if self.looks(at, operation).await.is_err() {
+        let recorded = tokio::time::timeout(LOOK_TIMEOUT, self.looks(at, operation)).await;
+        if !matches!(recorded, Ok(Ok(()))) {
             tracing::error!(operator = %self.name, operation, "an operator's request is not recorded");
         }
     }
@@ -215,17 +238,26 @@ async fn refuse(
             .count(at.door.as_str(), rule, at.origin.prefix(), now);
         return Problem::forbidden(rule, why.to_string());
     };
-    record_refusal(at, world, operation, principal, rule, why.to_string()).await
+    let problem = Problem::forbidden(rule, why.to_string());
+    let refusal = (principal, rule, why.to_string());
+    record_refusal(at, world, operation, refusal, problem).await
 }
 
+/// Records a refusal, up to the operator's quota (C3), and gives back `problem`, which says it. If
+/// it cannot be recorded, the caller learns only that.
 async fn record_refusal(
     at: &Connection,
     world: &World,
     operation: &'static str,
-    principal: Principal,
-    rule: &'static str,
-    detail: String,
+    (principal, rule, detail): (Principal, &str, String),
+    problem: Problem,
 ) -> Problem {
+    let refusals = at.authority.refusals();
+    if !refusals.is_recorded(&principal) {
+        let (source, now) = (principal.to_string(), at.authority.now());
+        refusals.count(at.door.as_str(), "operator.refused", source, now);
+        return problem;
+    }
     let what = What::Refused {
         step: operation.to_owned(),
         error: "forbidden".to_owned(),
@@ -233,13 +265,16 @@ async fn record_refusal(
     let event = Event {
         principal: Some(principal),
         rule: Some(rule.to_owned()),
-        detail: Some(detail.clone()),
+        detail: Some(detail),
         bundle: Some(world.live.version()),
         stops: Some(world.stops.version()),
         ..Event::new(at.authority.now(), what, Decision::Denied)
     };
     match at.authority.record(event).await {
-        Ok(_receipt) => Problem::forbidden(rule, detail),
+        Ok(_receipt) => problem,
         Err(why) => why.into(),
     }
 }
+
+/// How long an answer waits for a record that it could do without.
+const LOOK_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);

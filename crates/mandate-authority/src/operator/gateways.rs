@@ -11,6 +11,7 @@ use mandate_ports::{Change, Unit};
 
 use super::MAX_BODY;
 use super::caller::Operator;
+use super::suspend::check_reason;
 use crate::body;
 use crate::listen::Connection;
 use crate::problem::Problem;
@@ -34,7 +35,7 @@ pub(crate) struct Accept {
     request_body = Accept,
     responses(
         (status = 200, description = "The store has them; the version that names them", body = Object),
-        (status = 403, description = "Not permitted", body = crate::openapi::ProblemBody),
+        (status = 403, description = "Not permitted, or one of the suspensions is not", body = crate::openapi::ProblemBody),
     ),
 )]
 pub(crate) async fn accept_epoch(
@@ -48,6 +49,7 @@ pub(crate) async fn accept_epoch(
         id: asked.gateway.clone(),
     });
     let operator = Operator::permitted(&at, "accept_epoch", Right::Gateways, Some(&target)).await?;
+    check(&at, &asked.suspensions).await?;
     let authority = &at.authority;
     let _alone = authority.gate().write().await;
     let world = authority.refresh().await?;
@@ -88,3 +90,21 @@ pub(crate) async fn accept_epoch(
         "restored": restored,
     })))
 }
+
+/// Each is suspended as this operator's act, so it needs what a suspension by hand needs: the right
+/// for its subject, and a reason. What the request says a gateway holds is the operator's word.
+async fn check(at: &Connection, suspensions: &[Suspension]) -> Result<(), Problem> {
+    if suspensions.len() > MAX_SUSPENSIONS {
+        let detail = format!("more than {MAX_SUSPENSIONS} suspensions");
+        return Err(Problem::too_large(detail));
+    }
+    for suspension in suspensions {
+        check_reason(&suspension.reason)?;
+        let target = Target::from(&suspension.subject);
+        Operator::permitted(at, "accept_epoch", Right::Suspend, Some(&target)).await?;
+    }
+    Ok(())
+}
+
+/// More than were ever in force at once where people suspend by hand.
+const MAX_SUSPENSIONS: usize = 10_000;

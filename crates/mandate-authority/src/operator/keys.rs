@@ -62,7 +62,8 @@ pub(crate) async fn rotate(
         name: purpose.to_owned(),
     };
     let operator = Operator::permitted(&at, "keys_rotate", Right::Keys, Some(&target)).await?;
-    let (key, signs_at) = keys::rotate(&at.authority, asked.purpose, operator.principal()).await?;
+    let rotated = keys::rotate(&at.authority, asked.purpose, operator.principal()).await;
+    let (key, signs_at) = operator.outcome(&at, "keys_rotate", rotated).await?;
     Ok(body::answer(
         &json!({"key": key, "state": "announced", "signs_at": signs_at}),
     ))

@@ -13,6 +13,7 @@ mod status;
 mod suspend;
 mod tasks;
 mod tiles;
+mod tokens;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -29,6 +30,8 @@ pub(crate) use resume::__path_resume;
 pub(crate) use status::__path_status;
 pub(crate) use suspend::{__path_suspend, __path_suspensions};
 pub(crate) use tasks::{__path_cancel, __path_task};
+pub(crate) use tiles::{__path_checkpoint, __path_tile};
+pub(crate) use tokens::__path_revoke_token;
 
 /// The routes of the operators' socket, and nothing else.
 pub(crate) fn router() -> Router<Connection> {
@@ -44,6 +47,10 @@ pub(crate) fn router() -> Router<Connection> {
         .route("/operator/v1/tasks", post(open::open))
         .route("/operator/v1/tasks/{id}", get(tasks::task))
         .route("/operator/v1/tasks/{id}/cancel", post(tasks::cancel))
+        .route(
+            "/operator/v1/tokens/{id}/revoke",
+            post(tokens::revoke_token),
+        )
         .route("/operator/v1/log/search", get(log::search))
         .route("/operator/v1/log/entries", get(log::entries))
         .route("/operator/v1/log/proof", get(log::inclusion))

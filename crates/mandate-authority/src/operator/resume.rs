@@ -35,6 +35,15 @@ pub(crate) async fn resume(
     let asked = SubjectAndReason::read(request).await?;
     let target = Target::from(&asked.subject);
     let operator = Operator::permitted(&at, "resume", Right::Resume, Some(&target)).await?;
+    let lifted = lift(&at, &operator, asked).await;
+    operator.outcome(&at, "resume", lifted).await
+}
+
+async fn lift(
+    at: &Connection,
+    operator: &Operator,
+    asked: SubjectAndReason,
+) -> Result<Response, Problem> {
     let authority = &at.authority;
     let world = authority.refresh().await?;
     let void = breakglass::outstanding(authority, &asked.subject, authority.now()).await?;
@@ -57,8 +66,18 @@ pub(crate) async fn resume(
     let committed = {
         // Alone, as a suspension: whoever suspends the same again is wholly before or after.
         let _alone = authority.gate().write().await;
-        check_second(&at, &asked.subject, &operator).await?;
-        authority.commit_held(unit).await?
+        if may_lift(at, &asked.subject, operator).await? {
+            Some(authority.commit_held(unit).await?)
+        } else {
+            None
+        }
+    };
+    let Some(committed) = committed else {
+        let detail = "this agent type is resumed by another operator than those who suspended it: its `breakGlass` says so, or cannot be read";
+        let rule = "resume.second_operator";
+        return Err(operator
+            .refused(at, "resume", rule, detail.to_owned())
+            .await);
     };
     Ok(body::answer(&serde_json::json!({
         "subject": asked.subject,
@@ -68,21 +87,17 @@ pub(crate) async fn resume(
 }
 
 /// Where the bundle says so, or cannot be read, another operator resumes than those who suspended.
-async fn check_second(
+async fn may_lift(
     at: &Connection,
     subject: &Subject,
     operator: &Operator,
-) -> Result<(), Problem> {
+) -> Result<bool, Problem> {
     let world = at.authority.refresh().await?;
     if !needs_second(&world, subject) {
-        return Ok(());
+        return Ok(true);
     }
     let suspenders = at.authority.ports().state.suspenders(subject).await?;
-    if suspenders.iter().any(|who| operator.is(at, who)) {
-        let detail = "this agent type is resumed by another operator than those who suspended it: its `breakGlass` says so, or cannot be read";
-        return Err(Problem::forbidden("resume.second_operator", detail));
-    }
-    Ok(())
+    Ok(!suspenders.iter().any(|who| operator.is(at, who)))
 }
 
 fn needs_second(world: &World, subject: &Subject) -> bool {

@@ -3,9 +3,9 @@
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use mandate_audit::Event;
-use mandate_model::TaskId;
 use mandate_model::stop::Subject;
 use mandate_model::task::{Task, TaskState};
+use mandate_model::{StopVersion, TaskId};
 use mandate_policy::Target;
 use mandate_policy::decl::Right;
 use mandate_ports::Unit;
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::caller::Operator;
 use super::suspend::check_reason;
+use crate::Authority;
 use crate::body;
 use crate::listen::Connection;
 use crate::problem::Problem;
@@ -23,7 +24,7 @@ use crate::tasks::{TaskView, ending};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reason {
     /// 1 to 500 characters, for the record.
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// A task, its ancestors and all below it.
@@ -76,7 +77,17 @@ pub(crate) async fn cancel(
     let asked: Reason = body::json(request, 4096).await?;
     check_reason(&asked.reason)?;
     let operator = Operator::permitted(&at, "task_cancel", Right::Tasks, Some(&target)).await?;
-    let authority = &at.authority;
+    let ended = end(&at.authority, &operator, id, asked.reason).await;
+    let version = operator.outcome(&at, "task_cancel", ended).await?;
+    Ok(body::answer(&json!({"task": id, "version": version})))
+}
+
+async fn end(
+    authority: &Authority,
+    operator: &Operator,
+    id: TaskId,
+    reason: String,
+) -> Result<StopVersion, Problem> {
     let task = authority
         .ports()
         .state
@@ -86,7 +97,7 @@ pub(crate) async fn cancel(
     let (change, what) = ending(authority, id, TaskState::Cancelled, authority.now()).await?;
     let event = Event {
         task: Some(task.path),
-        detail: Some(asked.reason),
+        detail: Some(reason),
         ..operator.event(authority, what)
     };
     let unit = Unit {
@@ -95,9 +106,7 @@ pub(crate) async fn cancel(
         ..Unit::default()
     };
     let committed = authority.commit(unit).await?;
-    Ok(body::answer(
-        &json!({"task": id, "version": committed.versions().stops}),
-    ))
+    Ok(committed.versions().stops)
 }
 
 fn named(id: &str) -> Result<(TaskId, Target), Problem> {

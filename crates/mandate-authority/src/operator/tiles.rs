@@ -11,7 +11,14 @@ use crate::listen::Connection;
 use crate::problem::Problem;
 
 /// The latest signed checkpoint.
-pub(super) async fn checkpoint(State(at): State<Connection>) -> Result<Response, Problem> {
+#[utoipa::path(
+    get, path = "/log/checkpoint", tag = "operators",
+    responses(
+        (status = 200, description = "A C2SP signed note", body = String, content_type = "text/plain"),
+        (status = 404, description = "Nothing was signed yet", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn checkpoint(State(at): State<Connection>) -> Result<Response, Problem> {
     let operator = Operator::permitted(&at, "log_checkpoint", Right::Audit, None).await?;
     operator.looks(&at, "log_checkpoint").await?;
     let note = at.authority.ports().log.checkpoint().await?;
@@ -24,14 +31,27 @@ pub(super) async fn checkpoint(State(at): State<Connection>) -> Result<Response,
 }
 
 /// A tile of hashes or a bundle of entries.
-pub(super) async fn tile(
+#[utoipa::path(
+    get, path = "/log/tile/{path}", tag = "operators",
+    params(("path" = String, Path, description = "C2SP tlog-tiles: `<level>/<index>` or `entries/<index>`, with `.p/<width>` for a partial one; it has slashes")),
+    responses(
+        (status = 200, description = "The tile", body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 404, description = "The log has no such tile yet", body = crate::openapi::ProblemBody),
+    ),
+)]
+pub(crate) async fn tile(
     State(at): State<Connection>,
     Path(path): Path<String>,
 ) -> Result<Response, Problem> {
     let tile =
         Tile::parse(&format!("tile/{path}")).map_err(|why| Problem::malformed(why.to_string()))?;
-    // Tiles come by the hundreds: the look at the checkpoint before them is the record.
-    Operator::permitted(&at, "log_tile", Right::Audit, None).await?;
+    let operator = Operator::permitted(&at, "log_tile", Right::Audit, None).await?;
+    // Tiles come by the hundreds: one record tells of a minute of them, and comes first.
+    let (looks, now) = (at.authority.looks(), at.authority.boot());
+    if looks.is_due(operator.name(), now) {
+        operator.looks(&at, "log_tile").await?;
+        looks.recorded(operator.name(), now);
+    }
     let bytes = match tile.kind() {
         TileKind::Entries => entries(&at, &tile).await?,
         TileKind::Hashes { .. } => hashes(&at, &tile).await?,

@@ -40,6 +40,9 @@ pub(crate) enum Refusal {
     /// The task's budget is spent.
     #[error("the task has too little of its budget left: {}", left(.0))]
     Budget(Budget),
+    /// The agent type ended more than its quota (C3).
+    #[error("this agent type ends tasks and revokes tokens too fast; nothing was ended, try again")]
+    TooOften,
     /// Nothing is declared, so nothing is permitted.
     #[error("no bundle is live, so nothing is permitted; an operator applies one")]
     NoBundle,
@@ -94,6 +97,7 @@ impl Refusal {
             Refusal::Person(PersonRefusal::Unavailable(_)) => "person.unavailable",
             Refusal::Used => "subject.used",
             Refusal::Budget(_) => "budget.spent",
+            Refusal::TooOften => "quota.ends",
             Refusal::NoBundle => "bundle.none",
             Refusal::Unavailable => "unavailable",
         }
@@ -108,9 +112,9 @@ impl Refusal {
             }
             Refusal::Evidence(_) => ("invalid_client", 401),
             Refusal::Budget(_) | Refusal::NoBundle => ("access_denied", 403),
-            Refusal::Person(PersonRefusal::Unavailable(_)) | Refusal::Unavailable => {
-                ("temporarily_unavailable", 503)
-            }
+            Refusal::Person(PersonRefusal::Unavailable(_))
+            | Refusal::TooOften
+            | Refusal::Unavailable => ("temporarily_unavailable", 503),
         };
         OauthError { code, status }
     }
@@ -126,6 +130,7 @@ impl Refusal {
             | Refusal::Person(_)
             | Refusal::Used
             | Refusal::Budget(_)
+            | Refusal::TooOften
             | Refusal::NoBundle
             | Refusal::Unavailable => None,
         }

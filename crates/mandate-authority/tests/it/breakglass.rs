@@ -70,6 +70,7 @@ async fn a_suspension_waits_for_each_gateway_that_holds_a_lease() {
         (&proof["unknown"], &proof["after_ms"]),
         (&json!(1), &json!(15_150))
     );
+    assert_eq!(proof["untold"], 0);
     let recorded = lab
         .events()
         .await
@@ -106,7 +107,12 @@ async fn a_lease_request_that_names_the_version_acknowledges_it() {
     lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
         .await
         .expect(200);
-    assert_eq!(waiting.await.unwrap()["acknowledged"], 1);
+    let proof = waiting.await.unwrap();
+    assert_eq!(
+        (&proof["acknowledged"], &proof["untold"]),
+        (&json!(1), &json!(1)),
+        "a lease request does not say what was cut"
+    );
 }
 
 #[tokio::test]

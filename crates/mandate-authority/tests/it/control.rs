@@ -167,3 +167,18 @@ async fn a_token_for_an_upstream_is_never_one_for_an_agent() {
     lab.suspend(agent("backlog")).await;
     assert_eq!(lab.control(path, &ask).await.expect(403)["rule"], "stopped");
 }
+
+#[tokio::test]
+async fn a_token_that_is_refused_for_an_upstream_all_the_time_does_not_fill_the_log() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let nightly = lab.open(&backlog, "nightly", &[]).await.token();
+    let plain = lab.access(&backlog, &nightly).await.token();
+    let ask = json!({"gateway": "g-1", "access_token": plain});
+    for _ in 0..400 {
+        let refused = lab.control("/control/v1/upstream-token", &ask).await;
+        assert_eq!(refused.expect(403)["rule"], "upstream.none");
+    }
+    let recorded = lab.refused_rules().await.len();
+    assert!((50..400).contains(&recorded), "{recorded}");
+}

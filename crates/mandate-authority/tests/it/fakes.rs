@@ -1,17 +1,23 @@
 //! What the test decides in place of the machine: evidence, and whether the disk is full.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use mandate_attest::KernelPeers;
-use mandate_model::{AgentTypeName, AttestationKind, InstanceId, KeyId, ProviderName};
+use mandate_model::stop::{StopSet, Subject};
+use mandate_model::task::Task;
+use mandate_model::{
+    AgentTypeName, AttestationKind, BundleVersion, InstanceId, KeyId, Principal, ProviderName,
+    TaskId, Timestamp,
+};
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, CommitError, Committed, Evidence, KeyPurpose, PeerProcess,
-    Peers, Signed, Signer, SignerError, StoreError, Unit, Writer,
+    AttestRefusal, Attested, Attestor, BundleRecord, CommitError, Committed, Evidence,
+    GatewayRecord, KeyPurpose, KeyRecord, PeerProcess, Peers, Signed, Signer, SignerError,
+    StateReader, StoreError, Unit, Versions, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 use mandate_testkit::clock::FixedClock;
@@ -69,12 +75,29 @@ pub(crate) struct Slow {
     keys: Arc<TestKeys>,
     clock: Arc<FixedClock>,
     next: Mutex<Duration>,
+    refuses: AtomicUsize,
 }
 
 impl Slow {
     pub(crate) fn of(keys: Arc<TestKeys>, clock: Arc<FixedClock>) -> Self {
         let next = Mutex::default();
-        Self { keys, clock, next }
+        let refuses = AtomicUsize::new(0);
+        Self {
+            keys,
+            clock,
+            next,
+            refuses,
+        }
+    }
+
+    /// So many signatures for the log fail next.
+    pub(crate) fn refuse(&self, count: usize) {
+        self.refuses.store(count, Ordering::SeqCst);
+    }
+
+    /// How many of them are still to fail.
+    pub(crate) fn refuses(&self) -> usize {
+        self.refuses.load(Ordering::SeqCst)
     }
 
     /// The next signature takes so long.
@@ -89,6 +112,15 @@ impl Signer for Slow {
     }
 
     fn sign(&self, key: &KeyId, message: &[u8]) -> Result<Signed, SignerError> {
+        let less = |left: usize| left.checked_sub(1);
+        if key.as_str().starts_with("log-")
+            && self
+                .refuses
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
+                .is_ok()
+        {
+            return Err(SignerError::Failed);
+        }
         self.clock
             .pass(std::mem::take(&mut *self.next.lock().unwrap()));
         self.keys.sign(key, message)
@@ -155,5 +187,80 @@ impl Writer for Disk {
             }
         }
         self.store.commit(unit).await
+    }
+}
+
+/// The store's state, and how often it was read.
+pub(crate) struct Reads {
+    store: Arc<SqliteStore>,
+    stops: AtomicUsize,
+    versions: watch::Sender<usize>,
+}
+
+impl Reads {
+    pub(crate) fn of(store: Arc<SqliteStore>) -> Self {
+        Self {
+            store,
+            stops: AtomicUsize::new(0),
+            versions: watch::Sender::new(0),
+        }
+    }
+
+    /// How often the stops were read.
+    pub(crate) fn stops(&self) -> usize {
+        self.stops.load(Ordering::SeqCst)
+    }
+
+    /// How often the versions were.
+    pub(crate) fn versions(&self) -> usize {
+        *self.versions.borrow()
+    }
+
+    /// Until the authority has looked so often again whether anything moved: once a second, before
+    /// it moves keys.
+    pub(crate) async fn until_looked(&self, times: usize) {
+        let mut versions = self.versions.subscribe();
+        let until = *versions.borrow() + times;
+        versions.wait_for(|seen| *seen >= until).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl StateReader for Reads {
+    async fn versions(&self) -> Result<Versions, StoreError> {
+        self.versions.send_modify(|seen| *seen += 1);
+        self.store.versions().await
+    }
+
+    async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError> {
+        self.stops.fetch_add(1, Ordering::SeqCst);
+        self.store.stops(now).await
+    }
+
+    async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
+        self.store.suspenders(subject).await
+    }
+
+    async fn bundle(
+        &self,
+        version: Option<BundleVersion>,
+    ) -> Result<Option<(BundleVersion, BundleRecord)>, StoreError> {
+        self.store.bundle(version).await
+    }
+
+    async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
+        self.store.task(id).await
+    }
+
+    async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError> {
+        self.store.subtree(id).await
+    }
+
+    async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.store.keys().await
+    }
+
+    async fn gateways(&self) -> Result<Vec<GatewayRecord>, StoreError> {
+        self.store.gateways().await
     }
 }

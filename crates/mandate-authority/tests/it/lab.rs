@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, get, post_form, post_json};
-use crate::fakes::{Crowd, Disk, SaidSo, Slow};
+use crate::fakes::{Crowd, Disk, Reads, SaidSo, Slow};
 
 pub(crate) const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -56,6 +56,7 @@ pub(crate) struct Lab {
     pub(crate) disk: Arc<Disk>,
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) slow: Arc<Slow>,
+    pub(crate) reads: Arc<Reads>,
     said: Arc<SaidSo>,
     stop: CancellationToken,
     served: JoinHandle<()>,
@@ -87,6 +88,7 @@ impl Lab {
         let store = SqliteStore::open(&folder, random.bytes(), clock.now()).unwrap();
         let store = Arc::new(store);
         let disk = Arc::new(Disk::of(store.clone()));
+        let reads = Arc::new(Reads::of(store.clone()));
         let keys = Arc::new(TestKeys::default());
         let said = Arc::new(SaidSo::default());
         let slow = Arc::new(Slow::of(keys.clone(), clock.clone()));
@@ -94,7 +96,7 @@ impl Lab {
         let people = OidcPersonVerifier::new(OidcOptions::default(), clock.clone()).unwrap();
         let ports = Ports {
             writer: disk.clone(),
-            state: store.clone(),
+            state: reads.clone(),
             log: store.clone(),
             checkpoints: store.clone(),
             signer: slow.clone(),
@@ -112,6 +114,7 @@ impl Lab {
             lifetimes: Lifetimes::default(),
             lease: LEASE,
             key_cache: Duration::from_secs(300),
+            connections: 256,
             run: ground.dir.path().to_owned(),
             own_uid: rustix::process::geteuid().as_raw(),
         };
@@ -138,6 +141,7 @@ impl Lab {
             disk,
             crowd,
             slow,
+            reads,
             said,
             stop,
             served,

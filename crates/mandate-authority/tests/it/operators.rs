@@ -333,6 +333,7 @@ async fn whoever_suspended_at_any_time_is_no_second_operator() {
     let body = json!({"subject": agent("backlog"), "reason": "over"});
     let refused = lab.operator("/operator/v1/resume", &body).await;
     assert_eq!(refused.expect(403)["rule"], "resume.second_operator");
+    assert_eq!(lab.refused_rules().await, ["resume.second_operator"]);
     let unknown = json!({"subject": agent("gone"), "reason": "over"});
     lab.suspend(agent("gone")).await;
     lab.operator("/operator/v1/resume", &unknown)

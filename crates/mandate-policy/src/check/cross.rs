@@ -138,6 +138,7 @@ fn shared_users(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
         .values()
         .flat_map(|a| &a.process_rules)
         .collect();
+    lone_units(&rules, names, mistakes);
     for (n, a) in rules.iter().enumerate() {
         for b in rules.iter().skip(n + 1).filter(|b| b.agent != a.agent) {
             let both_say_so = a.weak && b.weak;
@@ -166,6 +167,29 @@ fn are_told_apart(a: &ProcessRule, b: &ProcessRule) -> bool {
             (Some(a), Some(b)) => a != b,
             (Some(_), None) | (None, Some(_)) | (None, None) => true,
         },
+    }
+}
+
+/// Where one type is known by its unit alone and another by its user alone, only a process shows
+/// whether they share a user.
+fn lone_units(rules: &[&ProcessRule], names: &Names, mistakes: &mut Mistakes) {
+    let unit_alone = |rule: &&&ProcessRule| rule.unit.is_some() && rule.user.is_none();
+    for lone in rules.iter().filter(unit_alone) {
+        let meets = |other: &&&ProcessRule| {
+            let user_alone = other.unit.is_none() && other.user.is_some();
+            user_alone && other.agent != lone.agent && !(lone.weak && other.weak)
+        };
+        let Some(other) = rules.iter().find(meets) else {
+            continue;
+        };
+        let agent = lone.agent.as_str();
+        let at = names.places.field("AgentType", agent, "attestation");
+        let message = format!(
+            "`{agent}` is known by its unit alone: if that runs as the user of `{}` or of another agent type, its processes are refused (C5)",
+            other.agent
+        );
+        let mend = "say the unit's `user` too, one that no other agent type has";
+        mistakes.warn(at, message, mend);
     }
 }
 

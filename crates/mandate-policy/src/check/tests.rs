@@ -248,6 +248,17 @@ fn an_agent_that_nobody_knows_how_to_stop_does_not_load() {
 }
 
 #[test]
+fn an_agent_that_is_known_by_its_unit_alone_is_warned_about_once() {
+    let lone = EXAMPLE.replace(", user: retriever}", "}");
+    let warned = load_text(&lone).unwrap().warnings;
+    let [warning] = warned.as_slice() else {
+        panic!("{warned:#?}")
+    };
+    let message = "`retriever` is known by its unit alone";
+    assert!(warning.message.contains(message), "{warned:#?}");
+}
+
+#[test]
 fn agents_that_share_a_user_must_say_so() {
     let found = mistakes("user: executor", "user: backlog");
     assert!(found[0].message.contains("share a user"), "{found:#?}");

@@ -17,6 +17,7 @@ mod live;
 mod moment;
 pub(crate) mod plan;
 pub(crate) mod resume;
+pub(crate) mod revoke;
 pub(crate) mod runbook;
 pub(crate) mod schema;
 pub(crate) mod status;

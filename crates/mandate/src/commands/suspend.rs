@@ -145,6 +145,13 @@ pub(crate) fn sentence(proof: &Value) -> String {
             "\n{unknown} {accesses} had been forwarded and not answered: what came of it upstream is not known"
         ));
     }
+    let untold = proof.number("untold");
+    if untold > 0 {
+        let gateways = if untold == 1 { "gateway" } else { "gateways" };
+        text.push_str(&format!(
+            "\n{untold} {gateways} acknowledged and did not say yet what they cut: the figures are without that"
+        ));
+    }
     text.extend(going_on(proof));
     if let Some(until) = proof.at("valid_elsewhere_until").as_u64() {
         let until = moment(Timestamp::from_millis(until), SystemClock.now());
@@ -197,6 +204,11 @@ mod tests {
         let bounded = json!({"after_ms": 15150, "gateways": 1, "lease_bounded": 1, "cut": 1});
         assert!(sentence(&bounded).contains("\n1 gateway did not answer; its lease has run out"));
         assert!(sentence(&bounded).contains("0 of 1 gateway acknowledged, 1 connection cut"));
+        let untold = json!({"gateways": 1, "acknowledged": 1, "cut": 0, "untold": 1});
+        assert!(
+            sentence(&untold)
+                .contains("\n1 gateway acknowledged and did not say yet what they cut")
+        );
         let nobody = sentence(&json!({"effective": true, "after_ms": 2, "gateways": 0}));
         assert!(nobody.contains("no gateway could admit anything"));
         let not = sentence(&json!({"effective": false, "after_ms": 9, "unknown": 2}));

@@ -17,10 +17,11 @@ pub(crate) fn harden() -> std::io::Result<()> {
     Ok(())
 }
 
-/// How many connections the gateway's door may take: callers who are nobody must never use up the
-/// descriptors that operators, the control stream and the records need.
+/// How many connections each of three doors may take, the gateway's, the token endpoint's and the
+/// agents' socket: callers who are nobody must never use up the descriptors that operators, the
+/// control stream and the records need.
 ///
-/// Raises this process's limit as far as it may. An access needs two descriptors.
+/// Raises this process's limit as far as it may. An access needs two descriptors, an exchange one.
 pub(crate) fn connections() -> usize {
     let limits = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -39,7 +40,7 @@ fn share(descriptors: usize) -> usize {
     (descriptors.saturating_sub(RESERVED) / 4).clamp(16, MOST_CONNECTIONS)
 }
 
-/// For operators, gateways, the authority's doors, the store, the spool and the log.
+/// For operators, gateways, metrics, the store, the spool and the log.
 const RESERVED: usize = 512;
 const MOST_CONNECTIONS: usize = 10_000;
 
@@ -51,7 +52,7 @@ mod tests {
     fn callers_get_a_share_of_the_descriptors_and_never_all() {
         for descriptors in [1024, 4096, 1 << 20] {
             let connections = share(descriptors);
-            assert!(connections * 2 + RESERVED <= descriptors, "{descriptors}");
+            assert!(connections * 4 + RESERVED <= descriptors, "{descriptors}");
         }
         assert_eq!(share(0), 16);
         assert_eq!(share(usize::MAX), MOST_CONNECTIONS);

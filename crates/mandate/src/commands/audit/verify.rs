@@ -128,16 +128,23 @@ fn value(found: &Verification) -> Value {
         "faults": faults.chain(spools).collect::<Vec<_>>(),
         "more_faults": found.report.more,
         "withheld": withheld,
+        "suspended_keys": found.suspended,
     })
 }
 
 fn fault(fault: &Fault) -> Value {
     let (first, last) = match fault {
-        Fault::Changed { index } | Fault::NotCanonical { index } => (Some(*index), Some(*index)),
+        Fault::Changed { index } | Fault::NotCanonical { index } | Fault::Index { index } => {
+            (Some(*index), Some(*index))
+        }
         Fault::Missing { first, last }
         | Fault::Subtree { first, last }
         | Fault::Root { first, last } => (Some(*first), Some(*last)),
-        Fault::StoredNode(_) | Fault::Checkpoint(_) => (None, None),
+        Fault::StoredNode(_)
+        | Fault::Head
+        | Fault::Beyond { .. }
+        | Fault::Rows { .. }
+        | Fault::Checkpoint(_) => (None, None),
     };
     json!({ "first": first, "last": last, "message": fault.to_string() })
 }
@@ -179,6 +186,12 @@ fn text(found: &Verification, paint: Paint) -> String {
             "{} {}",
             paint.yellow("announced and not shipped:"),
             withheld_text(announced)
+        ));
+    }
+    for key in &found.suspended {
+        lines.push(format!(
+            "{} `{key}` is suspended: whoever took it signs what it likes, so go by a checkpoint that was kept elsewhere before (--since)",
+            paint.yellow("a key of this log is not to be trusted:")
         ));
     }
     lines.join("\n")
