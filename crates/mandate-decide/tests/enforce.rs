@@ -13,8 +13,8 @@ mod lab;
 use lab::{JWT, Lab, TXN};
 use mandate_audit::Decision;
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable, Verdict,
-    admission_record, classify, decide, recorded_before,
+    Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
+    Verdict, admission_record, classify, decide, deciding_entry, headers_as_sent, recorded_before,
 };
 use mandate_model::mandate::Uncovered;
 use mandate_model::stop::{Stopped, Subject};
@@ -330,5 +330,205 @@ fn observing_waives_policy_and_mandate_and_nothing_else() {
     assert_eq!(
         s.get("/customers/globex").unwrap_err().rule(),
         "mandate.unfit"
+    );
+}
+
+#[test]
+fn a_parameter_that_some_server_takes_for_a_declared_one_is_refused() {
+    let s = setting("executor", REFUND);
+    let mail = s.lab.bundle.server(&ServerName::parse("mail").unwrap());
+    let post = |target: &str| {
+        let head = RequestHead {
+            method: "POST",
+            path_and_query: target,
+            headers: &http::HeaderMap::new(),
+        };
+        classify(mail.unwrap(), &head).map(drop)
+    };
+    for good in [
+        "/send?to=x",
+        "/send?to=x&to=y&total=1",
+        "/send?to=x&method=y",
+    ] {
+        assert_eq!(post(good), Ok(()), "{good}");
+    }
+    for twin in [
+        "/send?to=x&+to=y",
+        "/send?to=x&TO=y",
+        "/send?to=x&to[]=y",
+        "/send?to=x&t_o=y",
+    ] {
+        let refused = post(twin);
+        assert!(
+            matches!(refused, Err(Unclassifiable::QueryTwin(_))),
+            "{twin}"
+        );
+    }
+    for overriding in ["/send?to=x&_method=GET", "/send?_METHOD=GET"] {
+        let refused = post(overriding);
+        assert_eq!(refused, Err(Unclassifiable::Ambiguous(Ambiguous::Method)));
+    }
+}
+
+#[test]
+fn nothing_in_the_query_may_pass_for_the_credential_of_the_upstream() {
+    let (before, after) = lab::BUNDLE
+        .split_once("https://mail.acme.example\n")
+        .unwrap();
+    let keyed = after.replacen(
+        "credential: none",
+        "credential: {query: {name: key, value: \"${secret:mail}\"}}",
+        1,
+    );
+    let lab = Lab::with_bundle(&format!("{before}https://mail.acme.example\n{keyed}"));
+    let mail = lab
+        .bundle
+        .server(&ServerName::parse("mail").unwrap())
+        .unwrap();
+    let post = |target: &str| {
+        let head = RequestHead {
+            method: "POST",
+            path_and_query: target,
+            headers: &http::HeaderMap::new(),
+        };
+        classify(mail, &head).map(drop)
+    };
+    assert_eq!(post("/send?to=x&keys=1"), Ok(()));
+    for twin in [
+        "/send?to=x;key=mine",
+        "/send?KEY=mine",
+        "/send?key[]=mine",
+        "/send?x=%4",
+    ] {
+        let refused = post(twin);
+        assert_eq!(
+            refused,
+            Err(Unclassifiable::Ambiguous(Ambiguous::Query)),
+            "{twin}"
+        );
+    }
+}
+
+/// The fields of `names` that `mail` would get if its declaration said `http` and `credential`.
+fn sent(names: &[(&'static str, &'static str)], http: &str, credential: &str) -> Vec<String> {
+    let (before, after) = lab::BUNDLE
+        .split_once("https://mail.acme.example\n")
+        .unwrap();
+    let said = format!("credential: {credential}\n  http: {http}");
+    let after = after.replacen("credential: none", &said, 1);
+    let lab = Lab::with_bundle(&format!("{before}https://mail.acme.example\n{after}"));
+    let mail = lab.bundle.server(&ServerName::parse("mail").unwrap());
+    let fields = names.iter().map(|(name, value)| {
+        let name = http::HeaderName::from_static(name);
+        (name, value.parse().unwrap())
+    });
+    let sent = headers_as_sent(&fields.collect(), mail.unwrap());
+    let mut left: Vec<_> = sent.keys().map(ToString::to_string).collect();
+    left.sort_unstable();
+    left
+}
+
+#[test]
+fn inbound_identity_headers_are_stripped() {
+    let fields = [
+        ("accept", "*/*"),
+        ("idempotency-key", "4711"),
+        ("cookie", "a=b"),
+        ("x-method-override", "DELETE"),
+        ("x-original-uri", "/admin"),
+        ("x-original-method", "DELETE"),
+        ("x-original-host", "evil"),
+        ("x-rewrite-url", "/admin"),
+        ("impersonate-user", "root"),
+        ("x-webauth-user", "root"),
+        ("x-user-id", "0"),
+        ("x-consumer-username", "root"),
+        ("cf-connecting-ip", "1.1.1.1"),
+        ("cf-access-authenticated-user-email", "root@acme.example"),
+        ("cf-access-jwt-assertion", "x"),
+        ("remote-user", "root"),
+        ("remote-groups", "admins"),
+        ("remote-email", "root@acme.example"),
+        ("ssl-client-cert", "x"),
+        ("ssl-client-verify", "SUCCESS"),
+        ("ssl-client-subject-dn", "CN=root"),
+        ("x-user", "root"),
+        ("x-username", "root"),
+        ("x-userid", "0"),
+        ("tailscale-user-login", "root@acme.example"),
+        ("l5d-client-id", "root.acme"),
+        ("x-pomerium-jwt-assertion", "x"),
+        ("x-api-key", "x"),
+        ("private-token", "x"),
+        ("true-client-ip", "1.1.1.1"),
+        ("x-b3-traceid", "1"),
+        ("trailer", "x-user"),
+        ("authorization", "Bearer x"),
+        ("x-forwarded-for", "1.1.1.1"),
+        ("x_forwarded_host", "evil"),
+        ("x_customer", "globex"),
+        ("x-remote-user", "root"),
+        ("forwarded", "for=1"),
+        ("proxy-authorization", "x"),
+        ("txn-token", "x"),
+        ("x-mandate-task", "x"),
+        ("x-http-method-override", "DELETE"),
+        ("connection", "close, x-hop"),
+        ("x-hop", "1"),
+        ("te", "trailers"),
+        ("x-tenant", "acme"),
+        ("traceparent", "00-1-1-01"),
+    ];
+    let left = sent(&fields, "{stripHeaders: [X-Tenant]}", "none");
+    assert_eq!(left, ["accept", "idempotency-key"]);
+}
+
+#[test]
+fn trace_context_passes_where_it_is_declared() {
+    let fields = [("traceparent", "00-1-1-01"), ("baggage", "a=b")];
+    assert_eq!(sent(&fields, "{traceparent: true}", "none").len(), 2);
+    assert_eq!(sent(&fields, "{traceparent: false}", "none").len(), 0);
+}
+
+#[test]
+fn what_the_gateway_sets_itself_is_not_passed_on_from_the_agent() {
+    let fields = [
+        ("x-key", "1"),
+        ("x-task", "2"),
+        ("accept-encoding", "gzip"),
+        ("range", "bytes=0-1"),
+    ];
+    let passes = |http, credential| sent(&fields, http, credential);
+    assert_eq!(passes("{traceparent: false}", "none").len(), 4);
+    let http = "{passTaskId: X-Task}";
+    let keyed = "{header: X-Key, value: \"${secret:mail}\"}";
+    assert_eq!(passes(http, "none"), ["accept-encoding", "range", "x-key"]);
+    assert!(passes(http, keyed).is_empty());
+}
+
+#[test]
+fn the_entry_that_decides_is_the_one_that_policy_permits_by() {
+    // Both cover a refund of 50 for acme; the first does not pin the customer, as policy asks.
+    let wide = r#"{"type":"mandate_access","server":"records","actions":["refund"],"constraints":{"customer":{"in":["acme","globex"]},"amount_cents":{"max":100}}}"#;
+    let pinned = &REFUND[1..REFUND.len() - 1];
+    let s = setting("executor", &format!("[{wide},{pinned}]"));
+    let of = |cents: u64| {
+        let body = format!(r#"{{"amount_cents":{cents}}}"#);
+        let classified = s
+            .classify("POST", "/customers/acme/refunds", &body)
+            .unwrap();
+        let entry = deciding_entry(&s.facts(), &classified);
+        let customer = entry.map(|entry| entry.constraints["customer"].single_value().is_some());
+        (decide(&s.facts(), &classified).is_ok(), customer)
+    };
+    assert_eq!(of(50), (true, Some(true)));
+    assert_eq!(of(6000), (false, None));
+    let s = setting("executor", &format!("[{wide}]"));
+    let classified = s.classify("POST", "/customers/acme/refunds", r#"{"amount_cents":50}"#);
+    let classified = classified.unwrap();
+    assert!(decide(&s.facts(), &classified).is_err());
+    assert!(
+        deciding_entry(&s.facts(), &classified).is_some(),
+        "the first that covers"
     );
 }

@@ -10,6 +10,8 @@
 )]
 
 mod lab;
+#[path = "exchange/limits.rs"]
+mod limits;
 
 use std::time::Duration;
 
@@ -183,6 +185,23 @@ fn an_exchange_without_a_client_is_refused() {
 }
 
 #[test]
+fn a_client_id_is_that_of_the_assertion_or_refused() {
+    let mut s = scene();
+    let mut with = |id: &str| {
+        let form = [
+            ("client_id", id),
+            ("subject_token", s.child.as_str()),
+            ("subject_token_type", TXN),
+            ("resource", "https://records.acme.example"),
+        ];
+        s.lab.exchange(&s.retriever, &form).map(|(token, _)| token)
+    };
+    assert!(with("spiffe://acme.example/agent/retriever").is_ok());
+    let refused = exchange_error(with("spiffe://acme.example/agent/executor"));
+    assert_eq!(refused, ExchangeError::Client(ClientError::OtherId));
+}
+
+#[test]
 fn delegated_token_cannot_shed_its_actor() {
     let mut s = scene();
     let again = s.lab.renew(&s.retriever, &s.child).unwrap();
@@ -278,6 +297,26 @@ fn one_may_delegate_what_one_may_not_exercise_but_not_what_the_child_could_never
         word: "records:refund".into(),
     };
     assert_eq!(exchange_error(refused), ExchangeError::Grant(why));
+}
+
+#[test]
+fn what_a_child_could_hand_on_counts_only_within_its_own_may_spawn() {
+    let relay = |hands_on: &str| {
+        let agent = format!(
+            "---\nkind: AgentType\nmetadata: {{name: relay}}\nspec:\n  attestation: [{{process: {{user: relay}}}}]\n  maySpawn: [{hands_on}]\n  breakGlass: {{contact: \"#a\", impact: Nothing is passed on.}}\n"
+        );
+        let from = "maySpawn: [orchestrator, retriever, executor, pinned, helper]";
+        let with = lab::BUNDLE.replacen(from, "maySpawn: [relay, retriever, executor]", 1);
+        assert_ne!(with, lab::BUNDLE);
+        format!("{with}{agent}")
+    };
+    let mut lab = Lab::with_bundle(&relay("executor"));
+    let svid = lab.svid("orchestrator", "o-1");
+    let root = lab.open(&svid, REFUND, MORNING).unwrap();
+    assert!(lab.delegate(&svid, &root, "relay", REFUND).is_ok());
+    lab.apply(&relay("{agent: executor, servers: {mail: [send]}}"));
+    let refused = exchange_error(lab.delegate(&svid, &root, "relay", REFUND));
+    assert_eq!(refused.rule(), "mandate.never_exercised", "{refused}");
 }
 
 #[test]
@@ -412,8 +451,8 @@ fn a_step_that_the_bundle_does_not_allow_any_more_stops_all_below_it() {
     let mut s = scene();
     assert!(s.lab.renew(&s.retriever, &s.child).is_ok());
     let without = lab::BUNDLE.replace(
-        "maySpawn: [orchestrator, retriever, executor, pinned]",
-        "maySpawn: [orchestrator, executor, pinned]",
+        "maySpawn: [orchestrator, retriever, executor, pinned, helper]",
+        "maySpawn: [orchestrator, executor, pinned, helper]",
     );
     assert_ne!(without, lab::BUNDLE);
     s.lab.apply(&without);

@@ -22,17 +22,29 @@ use mandate_model::task::Task;
 use mandate_model::{TaskId, Timestamp};
 use mandate_token::{AccessToken, Kind, TaskToken};
 use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
 
-const AGENTS: [&str; 6] = [
+const AGENTS: [&str; 7] = [
     "backlog",
     "orchestrator",
     "retriever",
     "executor",
     "pinned",
     "summarizer",
+    "helper",
 ];
 
-const SPAWNED: [&str; 4] = ["orchestrator", "retriever", "executor", "pinned"];
+const SPAWNED: [&str; 5] = ["orchestrator", "retriever", "executor", "pinned", "helper"];
+
+/// What `request_details` ask for.
+#[derive(Debug, Clone)]
+struct Limits {
+    budget: Option<(u64, u64)>,
+    minutes: u64,
+    /// From how many minutes on.
+    begins: Option<u64>,
+    depth: Option<u8>,
+}
 
 /// One move of an adversary who holds every token that was ever issued and can be any agent.
 #[derive(Debug, Clone)]
@@ -40,16 +52,14 @@ enum Move {
     Open {
         agent: usize,
         entries: usize,
-        budget: Option<(u64, u64)>,
-        minutes: u64,
+        limits: Limits,
     },
     Delegate {
         agent: usize,
         token: usize,
         child: usize,
         entries: usize,
-        budget: Option<(u64, u64)>,
-        minutes: u64,
+        limits: Limits,
     },
     Renew {
         agent: usize,
@@ -87,12 +97,22 @@ fn any_move() -> impl Strategy<Value = Move> {
     // Beyond the list: whoever may act with the token that is used.
     let agent = || 0..AGENTS.len() * 4;
     let entries = || 0..ENTRIES.len();
-    let budget = || prop::option::weighted(0.4, (0..4u64, 0..3u64));
+    let limits = || {
+        let budget = prop::option::weighted(0.4, (0..4u64, 0..3u64));
+        let begins = prop::option::weighted(0.1, 0..8u64);
+        let depth = prop::option::weighted(0.3, 0..9u8);
+        (budget, 1..90u64, begins, depth).prop_map(|(budget, minutes, begins, depth)| Limits {
+            budget,
+            minutes,
+            begins,
+            depth,
+        })
+    };
     prop_oneof![
-        2 => (0..2usize, entries(), budget(), 1..90u64)
-            .prop_map(|(agent, entries, budget, minutes)| Move::Open { agent, entries, budget, minutes }),
-        6 => (agent(), 0..40usize, 0..AGENTS.len() * 3, 0..ENTRIES.len() * 3, budget(), 1..90u64)
-            .prop_map(|(agent, token, child, entries, budget, minutes)| Move::Delegate { agent, token, child, entries, budget, minutes }),
+        2 => (0..2usize, entries(), limits())
+            .prop_map(|(agent, entries, limits)| Move::Open { agent, entries, limits }),
+        6 => (agent(), 0..40usize, 0..AGENTS.len() * 3, 0..ENTRIES.len() * 3, limits())
+            .prop_map(|(agent, token, child, entries, limits)| Move::Delegate { agent, token, child, entries, limits }),
         2 => (agent(), 0..40usize, prop::option::of(entries()))
             .prop_map(|(agent, token, entries)| Move::Renew { agent, token, entries }),
         1 => (agent(), 0..40usize, 0..40usize)
@@ -112,8 +132,43 @@ struct Game {
 
 impl Game {
     fn svid(&mut self, agent: usize) -> String {
-        let name = AGENTS[agent];
-        self.lab.svid(name, &format!("{name}-1"))
+        match AGENTS[agent] {
+            "helper" => self.hosted_svid("helper"),
+            name => self.lab.svid(name, &format!("{name}-1")),
+        }
+    }
+
+    /// A hosted agent has no evidence of its own: its host vouches (A6).
+    fn hosted_svid(&mut self, hosted: &str) -> String {
+        let host = self.lab.svid("orchestrator", "orchestrator-1");
+        let hosted = format!("spiffe://acme.example/agent/{hosted}");
+        let form = [
+            ("subject_token", host.as_str()),
+            ("subject_token_type", JWT),
+            ("requested_actor", hosted.as_str()),
+        ];
+        self.lab.exchange(&host, &form).unwrap().0
+    }
+
+    fn details(&self, limits: &Limits, purpose: Option<&str>) -> String {
+        let mut details = serde_json::json!({"expires_in": limits.minutes * 60});
+        if let Some((accesses, children)) = limits.budget {
+            details["budget"] =
+                serde_json::json!({"max_accesses": accesses, "max_children": children});
+        }
+        if let Some(minutes) = limits.begins {
+            let from = self.lab.now.plus(Duration::from_secs(minutes * 60));
+            details["not_before"] = from.as_millis().into();
+        }
+        if let Some(depth) = limits.depth {
+            details["max_depth"] = depth.into();
+        }
+        if let Some(purpose) = purpose {
+            details["purpose"] = purpose.into();
+            details["trigger"] =
+                serde_json::json!({"kind": "schedule", "name": purpose, "item": "4711"});
+        }
+        details.to_string()
     }
 
     /// The agent that plays: mostly the one that may act in the task, sometimes any.
@@ -143,12 +198,11 @@ impl Game {
             Move::Open {
                 agent,
                 entries,
-                budget,
-                minutes,
+                limits,
             } => {
                 let svid = self.svid(*agent);
                 let purpose = ["nightly", "morning"][*agent];
-                let details = details(*budget, *minutes, Some(purpose));
+                let details = self.details(limits, Some(purpose));
                 let form = [
                     ("subject_token", svid.as_str()),
                     ("subject_token_type", JWT),
@@ -165,8 +219,7 @@ impl Game {
                 token,
                 child,
                 entries,
-                budget,
-                minutes,
+                limits,
             } => {
                 let token = self.token(*token)?;
                 let (_, svid) = self.player(*agent, &token);
@@ -177,7 +230,7 @@ impl Game {
                 let entries = ENTRIES
                     .get(*entries)
                     .map_or_else(whole, |text| (*text).to_owned());
-                let details = details(*budget, *minutes, None);
+                let details = self.details(limits, None);
                 // Beyond the list: somebody who may be spawned, and all that the parent has.
                 let child = AGENTS
                     .get(*child)
@@ -286,15 +339,39 @@ impl Game {
             );
             assert!(claims.mandate.expires_at <= mandate.expires_at, "outlives");
             assert!(claims.mandate.max_depth <= mandate.max_depth, "deeper");
+            assert!(claims.mandate.not_before >= mandate.not_before, "earlier");
             assert_eq!(claims.principal, task.principal);
             assert_eq!(claims.trigger, task.trigger);
         }
         assert_eq!(claims.act.levels().len(), line.len() - 1, "`act` was shed");
+        assert!(
+            line.len() <= usize::from(claims.mandate.max_depth),
+            "too deep"
+        );
+        self.check_children(&line);
         assert!(claims.expires_at <= claims.mandate.expires_at);
         if let Some(parent) = parent {
             let parent = self.task_claims(parent);
             assert!(claims.mandate.entries.are_within(&parent.mandate.entries));
             assert_eq!(claims.path.parent(), Some(parent.path.leaf()), "spliced");
+        }
+    }
+
+    /// No task has more tasks below it, at any depth, than it was given.
+    fn check_children(&self, line: &[&Task]) {
+        for task in line {
+            let Some(most) = task.record.mandate.budget.max_children else {
+                continue;
+            };
+            let id = task.record.id;
+            let below = self.lab.tasks.values().filter(|other| {
+                other.record.id != id && other.path.iter().any(|on_path| on_path == id)
+            });
+            let below = u64::try_from(below.count()).unwrap();
+            assert!(
+                below <= most,
+                "{below} tasks below one that may have {most}"
+            );
         }
     }
 
@@ -321,6 +398,12 @@ impl Game {
         for task in &line {
             assert!(claims.entries.are_within(&task.record.mandate.entries));
             assert!(claims.expires_at <= task.record.mandate.expires_at);
+            assert!(
+                task.record
+                    .mandate
+                    .not_before
+                    .is_none_or(|from| from <= self.lab.now)
+            );
             assert_eq!(claims.principal, task.principal);
         }
         let leaf = line[line.len() - 1];
@@ -375,19 +458,6 @@ fn access_audience(token: &str) -> String {
         .to_owned()
 }
 
-fn details(budget: Option<(u64, u64)>, minutes: u64, purpose: Option<&str>) -> String {
-    let mut details = serde_json::json!({"expires_in": minutes * 60});
-    if let Some((accesses, children)) = budget {
-        details["budget"] = serde_json::json!({"max_accesses": accesses, "max_children": children});
-    }
-    if let Some(purpose) = purpose {
-        details["purpose"] = purpose.into();
-        details["trigger"] =
-            serde_json::json!({"kind": "schedule", "name": purpose, "item": "4711"});
-    }
-    details.to_string()
-}
-
 /// Counts what the sequences reach, so that the property is not true for want of successes.
 fn play(moves: &[Move]) -> (usize, Game) {
     let mut game = Game {
@@ -403,7 +473,7 @@ fn play(moves: &[Move]) -> (usize, Game) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))), ..ProptestConfig::default() })]
 
     #[test]
     fn no_sequence_of_exchanges_gives_more_than_the_root_allowed(
@@ -417,13 +487,15 @@ proptest! {
 fn the_sequences_reach_deep_trees_and_accesses() {
     use proptest::strategy::ValueTree;
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let (mut deepest, mut granted, mut accesses) = (0, 0, 0);
+    let (mut deepest, mut granted, mut accesses, mut hosted) = (0, 0, 0, 0);
     for _ in 0..40 {
         let moves = prop::collection::vec(any_move(), 60)
             .new_tree(&mut runner)
             .unwrap()
             .current();
         let (count, game) = play(&moves);
+        let by_hosted = |t: &&Task| t.record.may_act.path() == "/agent/helper";
+        hosted += game.lab.tasks.values().filter(by_hosted).count();
         granted += count;
         accesses += game.accesses.values().sum::<u64>();
         deepest = deepest.max(
@@ -436,7 +508,7 @@ fn the_sequences_reach_deep_trees_and_accesses() {
         );
     }
     assert!(
-        deepest >= 3 && granted > 200 && accesses > 0,
-        "{deepest} {granted} {accesses}"
+        deepest >= 3 && granted > 200 && accesses > 0 && hosted > 0,
+        "{deepest} {granted} {accesses} {hosted}"
     );
 }

@@ -24,8 +24,8 @@ use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable, classify,
-    decide, recorded_before,
+    Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
+    classify, decide, headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::BootTime;
 use mandate_policy::Bundle;
@@ -82,8 +82,8 @@ async fn pass(
 
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
-    let sent = headers::as_sent(&head.headers, server);
-    let target = inject::target_as_sent(routed.target, server)?;
+    let sent = headers_as_sent(&head.headers, server);
+    let target = target_as_sent(routed.target, server).map_err(two_readings)?;
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.
@@ -359,6 +359,14 @@ fn request_head<'a>(head: &'a Parts, target: &'a str, sent: &'a HeaderMap) -> Re
         method: head.method.as_str(),
         path_and_query: target,
         headers: sent,
+    }
+}
+
+fn two_readings(_: Ambiguous) -> Refusal {
+    Refusal::Request {
+        status: StatusCode::BAD_REQUEST,
+        rule: "request.target",
+        detail: "a query with `;` can be read in two ways; write it as `%3B`",
     }
 }
 

@@ -110,7 +110,7 @@ impl fmt::Display for AttributeValue {
 ///
 /// A request can yield several values for one name (a repeated query parameter, an array in the
 /// body); a constraint holds only if *all* of them fit (A7).
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(transparent)]
 pub struct RequestAttributes(BTreeMap<AttributeName, Vec<AttributeValue>>);
 

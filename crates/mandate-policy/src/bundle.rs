@@ -300,6 +300,20 @@ impl Bundle {
         self.engine.has_cell(agent, server, action)
     }
 
+    /// Whether some access policy names this agent type, or one that it could hand this action on
+    /// to, over any number of steps.
+    pub fn could_come_about(
+        &self,
+        agent: &AgentTypeName,
+        server: &ServerName,
+        action: &ActionName,
+    ) -> bool {
+        let reach = self.declared.reach(agent, server, action);
+        reach
+            .iter()
+            .any(|agent| self.could_exercise(agent, server, action))
+    }
+
     /// Whether each entry names a declared action, declared attributes, and constraints that fit
     /// their types (A7).
     pub fn check_entries(&self, entries: &Entries) -> Result<(), crate::UndeclaredEntry> {

@@ -5,6 +5,8 @@ mod describe;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use mandate_model::PolicyName;
+
 use crate::Bundle;
 use crate::table::{AccessRow, Way, key};
 
@@ -52,7 +54,11 @@ pub struct ConditionChange {
     /// The ways to it as they are.
     pub before: Vec<Way>,
     /// The guardrails about it as they are.
-    pub guardrails_before: Vec<mandate_model::PolicyName>,
+    pub guardrails_before: Vec<PolicyName>,
+    /// The task policies under whose tasks it can come about as they are.
+    pub tasks_before: Vec<PolicyName>,
+    /// Those among them that anybody at a trust provider can begin.
+    pub any_user_before: Vec<PolicyName>,
 }
 
 impl Plan {
@@ -93,6 +99,8 @@ pub fn plan(old: Option<&Bundle>, new: &Bundle) -> Plan {
                 row: row.clone(),
                 before: was.ways.clone(),
                 guardrails_before: was.guardrails.clone(),
+                tasks_before: was.tasks.clone(),
+                any_user_before: was.any_user.clone(),
             }),
         }
     }
@@ -111,6 +119,7 @@ pub fn plan(old: Option<&Bundle>, new: &Bundle) -> Plan {
 
 fn is_the_same_access(a: &AccessRow, b: &AccessRow) -> bool {
     (&a.ways, &a.guardrails, &a.effect) == (&b.ways, &b.guardrails, &b.effect)
+        && (&a.tasks, &a.any_user) == (&b.tasks, &b.any_user)
 }
 
 fn redirects(change: &Change) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName};
+use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName, Timestamp};
 
 use crate::Bundle;
 use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TriggerRule};
@@ -30,8 +30,11 @@ pub struct AccessRow {
     pub tasks: Vec<PolicyName>,
     /// Those among them that anybody at a trust provider can begin.
     pub any_user: Vec<PolicyName>,
-    /// Audiences outside of the trust domain that the agent type's JWT-SVIDs may be minted for.
+    /// Audiences outside of the trust domain that the agent type's JWT-SVIDs may be minted for, and
+    /// those of the hosted type.
     pub federation: Vec<String>,
+    /// Until when the server workload is observed only: what is denied here passes until then.
+    pub observed_until: Option<Timestamp>,
     /// Whether a gateway goes on with the server workload without a lease: a suspension may then not be
     /// effective at once (B3).
     pub without_lease: bool,
@@ -69,6 +72,9 @@ impl fmt::Display for AccessRow {
         }
         if !self.federation.is_empty() {
             write!(f, " known elsewhere: {}", self.federation.join(", "))?;
+        }
+        if let Some(until) = self.observed_until {
+            write!(f, " observed only until {until}")?;
         }
         if self.without_lease {
             f.write_str(" goes on without a lease")?;
@@ -124,7 +130,8 @@ impl Bundle {
                     guardrails: self.guardrails_about(&acting.name, server),
                     any_user: self.open_to_anybody(&tasks),
                     tasks,
-                    federation: agent.federation.iter().cloned().collect(),
+                    federation: known_to(agent, acting),
+                    observed_until: self.server(server)?.observe_until,
                     without_lease: self
                         .server(server)
                         .is_some_and(|s| s.lease_loss == LeaseLoss::Continue),
@@ -195,6 +202,12 @@ pub(crate) fn key(row: &AccessRow) -> RowKey<'_> {
     (&row.agent, row.as_hosted.as_ref(), &row.server, &row.action)
 }
 
+/// Whoever takes over the host can have an SVID of either type.
+fn known_to(agent: &AgentType, acting: &AgentType) -> Vec<String> {
+    let both = agent.federation.union(&acting.federation);
+    both.cloned().collect()
+}
+
 fn conditions(policy: &AccessPolicy) -> Vec<String> {
     let fixed = policy.task_must_fix.iter();
     let fixed = fixed.map(|name| format!("the task pins `{name}`"));
@@ -209,15 +222,24 @@ fn conditions(policy: &AccessPolicy) -> Vec<String> {
     fixed.chain(limits).chain(when).chain(lifetime).collect()
 }
 
+/// Text so that where it ends cannot be mistaken: two different texts are never shown alike.
+pub(crate) fn quoted(text: &str) -> String {
+    if text.contains('`') {
+        format!("{text:?}")
+    } else {
+        format!("`{text}`")
+    }
+}
+
 /// A constraint in words.
 pub(crate) fn in_words(constraint: &mandate_model::mandate::Constraint) -> String {
     use mandate_model::mandate::Constraint;
     match constraint {
         Constraint::In(values) => {
-            let list: Vec<String> = values.iter().map(|v| format!("`{v}`")).collect();
+            let list: Vec<String> = values.iter().map(|v| quoted(v)).collect();
             format!("is {}", list.join(" or "))
         }
-        Constraint::Prefix(text) => format!("begins with `{text}`"),
+        Constraint::Prefix(text) => format!("begins with {}", quoted(text)),
         Constraint::Max(max) => format!("is at most {max}"),
     }
 }
@@ -231,5 +253,51 @@ mod tests {
         let rows = example().access_table();
         let lines: Vec<String> = rows.iter().map(|row| row.to_string()).collect();
         insta::assert_snapshot!("example_access_table", lines.join("\n"));
+    }
+
+    #[test]
+    fn a_host_is_known_wherever_its_hosted_types_are() {
+        let mut text = crate::fixtures::EXAMPLE.to_owned();
+        for agent in ["executor", "orchestrator"] {
+            let rule = format!("attestation: [{{process: {{user: {agent}}}}}]\n");
+            assert!(text.contains(&rule));
+            let federation = format!("{rule}  federation: [\"https://{agent}.example\"]\n");
+            text = text.replacen(&rule, &federation, 1);
+        }
+        let rows = crate::fixtures::load_text(&text)
+            .unwrap()
+            .bundle
+            .access_table();
+        let known = |agent: &str, hosted: Option<&str>| {
+            let is = |row: &&crate::AccessRow| {
+                row.agent.as_str() == agent && row.as_hosted.as_ref().map(|a| a.as_str()) == hosted
+            };
+            rows.iter().find(is).unwrap().federation.clone()
+        };
+        assert_eq!(known("executor", None), ["https://executor.example"]);
+        assert_eq!(
+            known("orchestrator", Some("executor")),
+            ["https://executor.example", "https://orchestrator.example"]
+        );
+        assert!(known("retriever", None).is_empty());
+    }
+
+    #[test]
+    fn an_observed_server_workload_is_marked_in_each_row() {
+        let observed = "internal: true\n  observe: {until: 2026-12-01}";
+        let bundle = crate::fixtures::example_with("internal: true", observed);
+        let rows = bundle.unwrap().bundle.access_table();
+        assert!(rows.iter().all(|row| row.observed_until.is_some()));
+        assert!(
+            rows[0]
+                .to_string()
+                .contains("observed only until 2026-12-01")
+        );
+        assert!(
+            example()
+                .access_table()
+                .iter()
+                .all(|row| row.observed_until.is_none())
+        );
     }
 }

@@ -51,7 +51,7 @@ pub use keys::{KeySet, KeySetError, KeyUse};
 pub use kind::{Expect, FUTURE_LEEWAY, Kind, SignedClaims, Verified};
 pub use names::{Audience, Issuer, MalformedUri};
 pub use scope::{MalformedScope, Scope, parse_scope, scope_of};
-pub use strict::JsonProblem;
+pub use strict::{JsonProblem, check_json};
 pub use svid::JwtSvid;
 pub use task_token::{MayAct, TaskToken};
 pub use upstream_token::UpstreamToken;

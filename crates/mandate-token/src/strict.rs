@@ -30,11 +30,13 @@ pub enum JsonProblem {
 
 /// Reads `bytes` as a `T`, refusing repeated members at every level.
 pub(crate) fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonProblem> {
-    check(bytes)?;
+    check_json(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| JsonProblem::Shape(shape_text(&error)))
 }
 
-fn check(bytes: &[u8]) -> Result<(), JsonProblem> {
+/// Checks that `bytes` are one JSON document in which no member stands twice, at most 32 levels
+/// deep. Who reads it afterwards, by whatever parser, reads the same document.
+pub fn check_json(bytes: &[u8]) -> Result<(), JsonProblem> {
     let found = RefCell::new(None);
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let walk = Walk {

@@ -92,6 +92,9 @@ impl Chain<'_> {
         }
         let assertion = parsed.client_assertion.as_deref();
         let (client, mut caller) = authenticate(step, assertion, &self.view(), self.world)?;
+        if let Err(why) = client.check_id(parsed.client_id.as_deref()) {
+            return Err(caller.refused(why.into()));
+        }
         match self.step(&client, &parsed.step, &mut caller).await {
             Ok(grant) => Ok((grant, caller)),
             Err(why) => Err(caller.refused(why)),

@@ -3,106 +3,31 @@
 //! A body in which a member stands twice means one thing to a parser that keeps the first and
 //! another to one that keeps the last, so it has no meaning here.
 
-use std::fmt;
-
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use mandate_policy::fold;
+use mandate_token::JsonProblem;
+use serde_json::Value;
 
 /// Why a body yields no attributes. The request is denied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not JSON with one meaning: {0}")]
-pub struct UnreadableBody(String);
+pub struct UnreadableBody(&'static str);
 
 /// Reads `bytes` as JSON without duplicate members and at most 32 levels deep.
 pub fn strict_json(bytes: &[u8]) -> Result<Value, UnreadableBody> {
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: 0 }
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value))
-        .map_err(|why| UnreadableBody(describe(&why)))?;
-    Ok(value)
+    mandate_token::check_json(bytes).map_err(|why| UnreadableBody(describe(&why)))?;
+    serde_json::from_slice(bytes).map_err(|_| UnreadableBody(MALFORMED))
 }
 
-/// Where and of what kind, never the content.
-fn describe(why: &serde_json::Error) -> String {
-    let text = why.to_string();
-    match text.strip_prefix("duplicate member") {
-        Some(_) => format!(
-            "a member stands twice, at line {} column {}",
-            why.line(),
-            why.column()
-        ),
-        None => format!("malformed at line {} column {}", why.line(), why.column()),
+/// Of what kind, never the content.
+fn describe(why: &JsonProblem) -> &'static str {
+    match why {
+        JsonProblem::Duplicate(_) => "a member stands twice",
+        JsonProblem::TooDeep => "it is nested too deep",
+        JsonProblem::Syntax | JsonProblem::Shape(_) => MALFORMED,
     }
 }
 
-#[derive(Clone, Copy)]
-struct Strict {
-    depth: u8,
-}
-
-impl Strict {
-    fn deeper<E: de::Error>(self) -> Result<Self, E> {
-        if self.depth >= MAX_DEPTH {
-            return Err(E::custom("too deep"));
-        }
-        Ok(Self {
-            depth: self.depth + 1,
-        })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-        Ok(Value::Bool(v))
-    }
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-        Ok(Value::Number(v.into()))
-    }
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        Ok(Value::Number(v.into()))
-    }
-    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(v).map_or(Value::Null, Value::Number))
-    }
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(Value::String(v.to_owned()))
-    }
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element_seed(inner)? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
-        let mut members = Map::new();
-        while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(inner)?;
-            if members.insert(name, value).is_some() {
-                return Err(de::Error::custom("duplicate member"));
-            }
-        }
-        Ok(Value::Object(members))
-    }
-}
+const MALFORMED: &str = "it is malformed";
 
 /// One value found in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,11 +59,6 @@ pub(super) fn has_case_twin(body: &Value, pointer: &str) -> bool {
     false
 }
 
-/// Letter case taken away as generously as any upstream does: `ſ` and `K` (the Kelvin sign) too.
-fn fold(text: &str) -> String {
-    text.to_uppercase().to_lowercase()
-}
-
 /// The scalars at `pointer`: one, or each item of an array. `None` if there is anything else there,
 /// which is not the same as nothing there.
 pub fn scalars_at(body: &Value, pointer: &str) -> Option<Vec<Scalar>> {
@@ -158,8 +78,6 @@ fn scalar(value: &Value) -> Option<Scalar> {
         }
     }
 }
-
-const MAX_DEPTH: u8 = 32;
 
 #[cfg(test)]
 mod tests {

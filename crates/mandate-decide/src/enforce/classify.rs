@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use mandate_model::{
     ActionName, AttributeName, AttributeType, Effect, RequestAttributes, UnfitAttribute,
 };
-use mandate_policy::decl::{Action, Attribute, AttributeSource, ServerWorkload};
+use mandate_policy::decl::{Action, Attribute, AttributeSource, Credential, ServerWorkload};
 
 use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_json};
+use super::parameter::is_twin;
 use super::target::{Ambiguous, Target};
 
 /// What of a request's head is looked at.
@@ -45,9 +46,9 @@ pub enum Unclassifiable {
     HeaderList(AttributeName),
     /// A parameter that some servers would take for a declared one.
     #[error(
-        "attribute `{0}`: a query parameter differs from the declared one in letter case or brackets only"
+        "attribute `{0}`: some servers would take another query parameter for the declared one"
     )]
-    QueryCase(AttributeName),
+    QueryTwin(AttributeName),
     /// The body is needed and is not plain JSON.
     #[error("the body must be `application/json`, in UTF-8 and without a content encoding")]
     ContentType,
@@ -157,6 +158,7 @@ pub fn classify<'a>(
     head: &RequestHead<'_>,
 ) -> Result<Pending<'a>, Unclassifiable> {
     let target = Target::parse(head.path_and_query)?;
+    check_credential(server, &target)?;
     let (action, shape, path) = find(server, head.method, &target)?;
     let mut attributes = RequestAttributes::new();
     let mut from_body = Vec::new();
@@ -192,6 +194,20 @@ pub fn classify<'a>(
         classified,
         from_body,
     })
+}
+
+/// Where the upstream's credential is a query parameter, no other parameter may pass for it: some
+/// servers would prefer that one.
+fn check_credential(server: &ServerWorkload, target: &Target<'_>) -> Result<(), Ambiguous> {
+    let Credential::Query { name, .. } = &server.credential else {
+        return Ok(());
+    };
+    let pairs = target.query_pairs()?;
+    let mut others = pairs.iter().filter(|(found, _)| found != name);
+    match others.any(|(found, _)| is_twin(found, name)) {
+        true => Err(Ambiguous::Query),
+        false => Ok(()),
+    }
 }
 
 type Found<'a> = (&'a Action, String, BTreeMap<String, String>);
@@ -261,19 +277,10 @@ fn query_values(
         if found == parameter {
             values.push(value);
         } else if is_twin(&found, parameter) {
-            return Err(Unclassifiable::QueryCase(name.clone()));
+            return Err(Unclassifiable::QueryTwin(name.clone()));
         }
     }
     Ok(values)
-}
-
-/// Whether some servers would take `found` for `parameter`: letter case aside, or as a part of it
-/// (`customer[]`, `customer.id`).
-fn is_twin(found: &str, parameter: &str) -> bool {
-    let (found, parameter) = (found.to_lowercase(), parameter.to_lowercase());
-    found
-        .strip_prefix(&parameter)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['[', '.']))
 }
 
 fn header_values<'h>(

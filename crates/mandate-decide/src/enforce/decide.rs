@@ -115,7 +115,7 @@ pub fn decide(facts: &Facts<'_>, classified: &Classified) -> Verdict {
     }
     check_stops(facts)?;
     let (policies, would_deny) = match permitted(facts, classified) {
-        Ok(policies) => (policies, None),
+        Ok((_, policies)) => (policies, None),
         Err(denial) if facts.server.is_observed(facts.now) => (Vec::new(), Some(denial)),
         Err(denial) => return Err(denial),
     };
@@ -139,7 +139,24 @@ pub fn recheck(facts: &Facts<'_>, classified: &Classified) -> Result<(), Denial>
     decide(facts, classified).map(drop)
 }
 
-fn permitted(facts: &Facts<'_>, classified: &Classified) -> Result<Vec<PolicyName>, Denial> {
+/// The mandate's entry that [`decide`] would let the access pass by; where it passes by none, the first
+/// that covers it. What explains a decision is asked with this entry.
+pub fn deciding_entry<'a>(facts: &Facts<'a>, classified: &Classified) -> Option<&'a Entry> {
+    let token = facts.token.claims();
+    match permitted(facts, classified) {
+        Ok((entry, _)) => Some(entry),
+        Err(_) => {
+            let (server, action) = (&facts.server.name, classified.action());
+            let covering = token.entries.cover(server, action, classified.attributes());
+            covering.ok()
+        }
+    }
+}
+
+fn permitted<'a>(
+    facts: &Facts<'a>,
+    classified: &Classified,
+) -> Result<(&'a Entry, Vec<PolicyName>), Denial> {
     let token = facts.token.claims();
     let (server, action) = (&facts.server.name, classified.action());
     let mut uncovered = None;
@@ -149,7 +166,7 @@ fn permitted(facts: &Facts<'_>, classified: &Classified) -> Result<Vec<PolicyNam
         match entry.check(classified.attributes()) {
             Err(why) => uncovered = uncovered.or(Some(why)),
             Ok(()) => match ask_policy(facts, classified, entry) {
-                Ok(policies) => return Ok(policies),
+                Ok(policies) => return Ok((entry, policies)),
                 Err(why) => denied = denied.or(Some(why)),
             },
         }
@@ -211,7 +228,7 @@ impl Denial {
                 Unclassifiable::NoAction => "request.no_action",
                 Unclassifiable::Unfit { .. }
                 | Unclassifiable::HeaderList(_)
-                | Unclassifiable::QueryCase(_)
+                | Unclassifiable::QueryTwin(_)
                 | Unclassifiable::ContentType
                 | Unclassifiable::Body(_)
                 | Unclassifiable::BodyCase(_)

@@ -6,12 +6,17 @@ mod body;
 mod classify;
 mod decide;
 mod durability;
+mod parameter;
 mod right;
+mod sent;
 mod target;
 
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify};
-pub use decide::{Admission, Denial, Facts, Spend, Verdict, admission_record, decide, recheck};
+pub use decide::{
+    Admission, Denial, Facts, Spend, Verdict, admission_record, decide, deciding_entry, recheck,
+};
 pub use durability::{RecordedBefore, recorded_before};
 pub use right::{LeaseState, Right, right_to_admit};
+pub use sent::{headers_as_sent, named_by_connection, target_as_sent};
 pub use target::{Ambiguous, Target};

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+use super::parameter::overrides_method;
+
 /// Why a request target is refused. The request is denied, whatever policy says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Ambiguous {
@@ -44,6 +46,9 @@ pub enum Ambiguous {
     /// A query with `;` or malformed encoding, where a query attribute depends on how it is read.
     #[error("the query can be read in more than one way")]
     Query,
+    /// `_method` and the like: some servers would take the request for one of another method.
+    #[error("the query has a parameter by which some servers replace the method")]
+    Method,
 }
 
 /// A target that has one reading.
@@ -66,6 +71,9 @@ impl<'a> Target<'a> {
         let rest = path.strip_prefix('/').ok_or(Ambiguous::Form)?;
         if query.is_some_and(|q| !q.bytes().all(is_query_byte)) {
             return Err(Ambiguous::Character);
+        }
+        if query.is_some_and(has_method_override) {
+            return Err(Ambiguous::Method);
         }
         let segments = if rest.is_empty() {
             Vec::new()
@@ -92,6 +100,14 @@ impl<'a> Target<'a> {
             .map(decode_pair)
             .collect()
     }
+}
+
+/// Looks at every name that some server could find in the query, well-formed or not.
+fn has_method_override(query: &str) -> bool {
+    query.split(['&', ';']).any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
+        overrides_method(&percent_decode_str(&name).decode_utf8_lossy())
+    })
 }
 
 fn decode_segments(rest: &str) -> Result<Vec<Cow<'_, str>>, Ambiguous> {
@@ -252,6 +268,8 @@ mod tests {
             ("/customers/\u{e9}", Character),
             ("/customers/acme#x", Character),
             ("/a?b c", Character),
+            ("/a?x=1&_method=DELETE", Method),
+            ("/a?x=%4;%5FMethod=DELETE", Method),
         ];
         for (text, why) in cases {
             assert_eq!(Target::parse(text), Err(why), "{text}");

@@ -10,7 +10,7 @@ use mandate_policy::decl::{AccessPolicy, ServerWorkload};
 use mandate_token::{AccessToken, ActingChain, Audience, scope_of};
 
 use super::error::{ExchangeError, GrantError};
-use super::grant::Claims;
+use super::grant::{Claims, check_size};
 use super::open::check_declared;
 use super::renew::{pin, template, with_scope};
 use super::subject::VerifiedSubject;
@@ -141,6 +141,7 @@ fn token(
         not_before: mandate.not_before,
         expires_at: world.now.plus(lifetime).min(mandate.expires_at),
     };
+    check_size(&claims)?;
     let mut effects: Vec<Effect> = pin(client, task, world)?.into_iter().collect();
     if counted {
         effects.push(Effect::ReserveAccesses {

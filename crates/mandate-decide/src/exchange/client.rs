@@ -20,6 +20,16 @@ pub struct AuthenticatedClient {
 }
 
 impl AuthenticatedClient {
+    /// Checks that `client_id`, where it was sent, names this client (RFC 7521 §4.2).
+    pub fn check_id(&self, client_id: Option<&str>) -> Result<(), ExchangeError> {
+        match client_id {
+            Some(id) if id != self.actor.sub.as_str() => {
+                Err(ExchangeError::Client(ClientError::OtherId))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The agent, as it will stand in `act`.
     pub fn actor(&self) -> &ActorLevel {
         &self.actor

@@ -1,7 +1,5 @@
 //! A part of a task's mandate, for a sub-agent and its task alone.
 
-use std::collections::BTreeSet;
-
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entries, MandateRequest, narrow};
 use mandate_model::stop::{Stopped, Subject};
@@ -12,7 +10,7 @@ use mandate_policy::decl::AgentType;
 use super::attest::declared_agent;
 use super::error::{ExchangeError, GrantError};
 use super::grant::record;
-use super::open::{check_declared, mandate_request};
+use super::open::{check_beginning, check_declared, mandate_request};
 use super::parse::Delegate;
 use super::renew::{pin, task_grant, template, with_scope};
 use super::subject::VerifiedSubject;
@@ -32,6 +30,7 @@ pub fn delegate(
 ) -> Result<Grant, ExchangeError> {
     subject.check_actor(client)?;
     subject.check_begun(world)?;
+    check_beginning(&asked.details, world)?;
     check_declared(&asked.entries, world)?;
     let request = MandateRequest {
         entries: Some(asked.entries.clone()),
@@ -80,13 +79,10 @@ pub(super) fn check_child<'a>(
     if world.stops.suspension(&subject).is_some() {
         return Err(ExchangeError::Stopped(Stopped::Suspended(subject)));
     }
-    let reach = reachable(child, world);
     let unusable = entries.iter().find(|entry| {
-        !reach.iter().any(|agent| {
-            world
-                .bundle
-                .could_exercise(agent, &entry.server, &entry.action)
-        })
+        !world
+            .bundle
+            .could_come_about(&child.name, &entry.server, &entry.action)
     });
     match unusable {
         None => Ok(child),
@@ -95,24 +91,6 @@ pub(super) fn check_child<'a>(
             word: format!("{}:{}", entry.server, entry.action),
         })),
     }
-}
-
-/// The child's type and every type that it could hand on to: who could ever use its mandate.
-fn reachable(child: &AgentType, world: &World<'_>) -> BTreeSet<AgentTypeName> {
-    let mut reach = BTreeSet::from([child.name.clone()]);
-    let mut open = vec![child];
-    while let Some(agent) = open.pop() {
-        for name in agent.may_spawn.keys() {
-            if let Some(next) = world
-                .bundle
-                .agent(name)
-                .filter(|_| reach.insert(name.clone()))
-            {
-                open.push(next);
-            }
-        }
-    }
-    reach
 }
 
 fn child_task(

@@ -3,6 +3,7 @@
 use mandate_model::mandate::{MalformedEntry, Widening};
 use mandate_model::stop::Stopped;
 use mandate_model::{SpiffeId, TaskId, Timestamp};
+use mandate_token::Limit;
 
 /// A broken rule of the token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +92,11 @@ pub enum ClientError {
     /// The assertion does not verify.
     #[error("the client assertion is not valid: {0}")]
     Invalid(String),
+    /// `client_id` is another client's.
+    #[error(
+        "`client_id` is not the SPIFFE ID of the client assertion (RFC 7521 §4.2); leave it out"
+    )]
+    OtherId,
     /// The bundle does not know the agent type any more.
     #[error("agent type `{0}` is not declared")]
     Undeclared(SpiffeId),
@@ -202,6 +208,14 @@ pub enum GrantError {
     /// Nothing would be granted.
     #[error("the mandate that was asked for is empty")]
     Empty,
+    /// It would be over before it begins.
+    #[error(
+        "the task would be over before it begins: `expires_in` is at least 1 second, and `not_before` lies before its end"
+    )]
+    NoLife,
+    /// The token would pass a limit (FAILURES 10).
+    #[error("no token can carry this: {0}; ask for fewer entries or values")]
+    TooLarge(Limit),
 }
 
 /// How the token endpoint says it (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 9396 §5).
@@ -222,6 +236,7 @@ impl ExchangeError {
                 ClientError::None => "client.none",
                 ClientError::Audience { .. } => "client.audience",
                 ClientError::Invalid(_) => "client.invalid",
+                ClientError::OtherId => "client.other_id",
                 ClientError::Undeclared(_) => "client.undeclared",
             },
             ExchangeError::Subject(e) => match e {
@@ -289,6 +304,8 @@ impl GrantError {
             GrantError::Host(_) => "hosted_by",
             GrantError::ScopeMismatch => "scope.mismatch",
             GrantError::Empty => "mandate.empty",
+            GrantError::NoLife => "mandate.no_life",
+            GrantError::TooLarge(_) => "mandate.too_large",
         }
     }
 
@@ -298,8 +315,10 @@ impl GrantError {
             | GrantError::Undeclared(_)
             | GrantError::Spawn(_)
             | GrantError::NeverExercised { .. }
+            | GrantError::TooLarge(_)
             | GrantError::Empty => "invalid_authorization_details",
-            GrantError::Open(_)
+            GrantError::NoLife
+            | GrantError::Open(_)
             | GrantError::Operator(_)
             | GrantError::Depth(_)
             | GrantError::Host(_) => "invalid_request",

@@ -5,8 +5,11 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::task::Task;
 use mandate_model::{BundleVersion, InstanceId, KeyId, StopVersion, TaskId, Timestamp, TokenId};
 use mandate_token::{
-    AccessToken, BuildError, CheckError, CheckedToken, JwtSvid, KeySet, Kind, TaskToken,
+    AccessToken, BuildError, CheckError, CheckedToken, JwtSvid, KeySet, Kind, Limit, TaskToken,
+    TokenError,
 };
+
+use super::error::{ExchangeError, GrantError};
 
 /// What must be stored together with the records of a grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,6 +274,35 @@ impl std::fmt::Debug for Sealed {
         f.write_str("Sealed(…)")
     }
 }
+
+/// Checks that the claims of a task token make one: what somebody asked for and nobody could use is
+/// their mistake, said and recorded as such.
+pub(super) fn check_grantable(claims: &TaskToken) -> Result<(), ExchangeError> {
+    let mandate = &claims.mandate;
+    let begins = mandate.not_before.unwrap_or(claims.issued_at);
+    if mandate.expires_at <= begins.max(claims.issued_at) {
+        return Err(ExchangeError::Grant(GrantError::NoLife));
+    }
+    if claims.path.depth() > mandate.max_depth {
+        return Err(ExchangeError::Grant(GrantError::Depth(mandate.max_depth)));
+    }
+    check_size(claims)
+}
+
+/// Checks that a token with these claims passes no limit, whatever key signs it (FAILURES 10).
+pub(super) fn check_size<T: Kind>(claims: &T) -> Result<(), ExchangeError> {
+    let too_large = |limit| ExchangeError::Grant(GrantError::TooLarge(limit));
+    let longest = "k".repeat(LONGEST_KEY_ID);
+    let key = KeyId::parse(&longest).map_err(|_| too_large(Limit::HeaderBytes))?;
+    match claims.clone().unsigned(&key) {
+        Err(BuildError::Refused(TokenError::TooLarge(limit))) => Err(too_large(limit)),
+        // Anything else is no mistake of the caller's; sealing finds it again.
+        Ok(_) | Err(BuildError::Refused(_) | BuildError::Encoding) => Ok(()),
+    }
+}
+
+/// A [`KeyId`] has at most 200 bytes.
+const LONGEST_KEY_ID: usize = 200;
 
 /// A record of `what` at `now`, with the versions that decided.
 pub(super) fn record(

@@ -79,6 +79,7 @@ pub fn open(
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
     let purpose = purpose(&open.details)?;
+    check_beginning(&open.details, world)?;
     let evidence = match (&open.subject, person) {
         (OpenSubject::IdToken(_), Some(person)) => by_person(person, world)?,
         (OpenSubject::OwnSvid(token), None) => by_itself(client, token, &open.details)?,
@@ -244,6 +245,21 @@ pub(super) fn mandate_request(
         expires_at: wanted,
         budget: details.budget,
         max_depth: details.max_depth,
+    }
+}
+
+/// A beginning that has passed is a mistake, most likely in the unit: it is in milliseconds.
+pub(super) fn check_beginning(
+    details: &RequestDetails,
+    world: &World<'_>,
+) -> Result<(), ExchangeError> {
+    match details.not_before {
+        Some(from) if from < world.now.floor_to_secs() => {
+            let why = "`not_before` has passed; it is in milliseconds since the epoch".to_owned();
+            let parameter = "request_details";
+            Err(ExchangeError::Form(FormError::Malformed { parameter, why }))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -8,7 +8,7 @@ use mandate_policy::{OpenRequest, TriggerEvidence};
 
 use super::attest::declared_agent;
 use super::error::{ExchangeError, GrantError};
-use super::open::{purpose, root_grant, root_mandate, root_task};
+use super::open::{check_beginning, purpose, root_grant, root_mandate, root_task};
 use super::parse::RequestDetails;
 use super::renew::check_opens;
 use super::{Fresh, Grant, World};
@@ -37,6 +37,7 @@ pub fn open_by_operator(
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
     let purpose = purpose(&asked.details)?;
+    check_beginning(&asked.details, world)?;
     check_opens(operator, world)?;
     let agent = declared_agent(&asked.agent, world)?;
     let request = OpenRequest {

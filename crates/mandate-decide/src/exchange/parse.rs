@@ -11,6 +11,8 @@ use super::error::{ExchangeError, FormError};
 pub struct ParsedExchange {
     /// The client's assertion; absent only where evidence itself authenticates (attest).
     pub client_assertion: Option<String>,
+    /// `client_id`, if it was sent: it must name the client that the assertion proves.
+    pub client_id: Option<String>,
     /// Which exchange.
     pub step: Step,
 }
@@ -169,6 +171,7 @@ fn parse_form(
         return Err(FormError::GrantType);
     }
     let client_assertion = form.client_assertion()?;
+    let client_id = form.take("client_id");
     form.check_actor(client_assertion.as_deref())?;
     let subject_token_type = form.need("subject_token_type")?;
     let requested = form.take("requested_token_type");
@@ -192,10 +195,23 @@ fn parse_form(
         }
     };
     form.end()?;
+    if matches!(step, Step::Attest { .. }) {
+        only_evidence(client_assertion.as_deref(), client_id.as_deref())?;
+    }
     Ok(ParsedExchange {
         client_assertion,
+        client_id,
         step,
     })
+}
+
+/// Where evidence authenticates, nothing else does: whoever sends it means something by it.
+fn only_evidence(assertion: Option<&str>, id: Option<&str>) -> Result<(), FormError> {
+    match (assertion, id) {
+        (None, None) => Ok(()),
+        (Some(_), _) => Err(FormError::Unexpected("client_assertion")),
+        (None, Some(_)) => Err(FormError::Unexpected("client_id")),
+    }
 }
 
 struct Form(Vec<(String, String)>);
@@ -306,6 +322,13 @@ impl Form {
                 by_parent: false,
             }));
         }
+        if is_person && details.task.is_some() {
+            return Err(FormError::Unexpected("request_details.task"));
+        }
+        if is_person && details.trigger.is_some() {
+            // The person is the trigger.
+            return Err(FormError::Unexpected("request_details.trigger"));
+        }
         let entries = self.entries()?;
         let scope = self.scope();
         let subject = if is_person {
@@ -403,9 +426,9 @@ impl Form {
         let Some(text) = self.take("request_details") else {
             return Ok(RequestDetails::default());
         };
-        serde_json::from_str(&text).map_err(|why| FormError::Malformed {
+        strict(&text).map_err(|why| FormError::Malformed {
             parameter: "request_details",
-            why: why.to_string(),
+            why,
         })
     }
 
@@ -413,8 +436,7 @@ impl Form {
         let Some(text) = self.take("authorization_details") else {
             return Ok(None);
         };
-        let raw: Vec<RawEntry> =
-            serde_json::from_str(&text).map_err(|why| FormError::DetailsJson(why.to_string()))?;
+        let raw: Vec<RawEntry> = strict(&text).map_err(FormError::DetailsJson)?;
         parse_entries(raw).map(Some).map_err(FormError::Details)
     }
 
@@ -429,6 +451,12 @@ impl Form {
             None => Ok(()),
         }
     }
+}
+
+/// JSON of the caller's own: what is wrong with it may be said in full.
+fn strict<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    mandate_token::check_json(text.as_bytes()).map_err(|why| why.to_string())?;
+    serde_json::from_str(text).map_err(|why| why.to_string())
 }
 
 const MAX_PARAMETERS: usize = 24;

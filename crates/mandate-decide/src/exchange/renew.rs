@@ -4,12 +4,13 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entries, Mandate, MandateRequest, narrow};
 use mandate_model::task::{Delegator, Task};
 use mandate_model::{ActionName, ActorLevel, AgentTypeName, OperatorName, ServerName};
+use mandate_policy::StandingTask;
 use mandate_policy::decl::{Right, TaskPolicy};
 use mandate_token::{Audience, MayAct, TaskToken, parse_scope, scope_of};
 
 use super::delegate::check_child;
 use super::error::{ActorError, ExchangeError, GrantError, SubjectError};
-use super::grant::{Claims, record};
+use super::grant::{Claims, check_grantable, record};
 use super::open::check_declared;
 use super::subject::{VerifiedSubject, check_task_stops};
 use super::{AuthenticatedClient, Effect, Fresh, Grant, World};
@@ -28,13 +29,10 @@ pub fn renew(
     if let Some(entries) = entries {
         check_declared(entries, world)?;
     }
+    let whole = parent.to_request();
     let request = MandateRequest {
-        entries: entries.cloned(),
-        ..parent.to_request()
-    };
-    let request = MandateRequest {
-        entries: entries.cloned().or(request.entries),
-        ..request
+        entries: entries.cloned().or(whole.entries.clone()),
+        ..whole
     };
     let mandate = narrow(parent, &request)
         .map_err(GrantError::Widening)
@@ -138,7 +136,7 @@ pub(super) fn check_still_allowed(
         check_opens(&opened.operator, world)?;
     }
     let opener = record.may_act.agent_type().ok_or_else(disagrees)?;
-    still_opens(&opener, task, mandate, world)
+    still_opens(&opener, task, world)
 }
 
 /// The operator who opened a root task must still be one who opens tasks.
@@ -150,21 +148,23 @@ pub(super) fn check_opens(operator: &OperatorName, world: &World<'_>) -> Result<
     Err(ExchangeError::Grant(gone))
 }
 
-/// A root task needs a task policy whose ceiling still covers it.
+/// A root task needs a task policy that still covers all that it was opened with.
 fn still_opens(
     opener: &AgentTypeName,
     task: &Task,
-    mandate: &Mandate,
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
-    let covers = |policy: &TaskPolicy| {
-        policy.trigger.is_for(&task.trigger) && mandate.entries.are_within(&policy.ceiling)
+    let standing = StandingTask {
+        opener,
+        purpose: &task.purpose,
+        trigger: &task.trigger,
+        opened_at: task.created_at,
+        mandate: &task.record.mandate,
     };
-    if policies_for(opener, &task.purpose, world).any(covers) {
-        return Ok(());
-    }
-    let why = format!("no task policy lets `{opener}` go on with a task of this mandate");
-    Err(ExchangeError::Grant(GrantError::Open(why)))
+    world
+        .bundle
+        .still_opens(&standing)
+        .map_err(|why| ExchangeError::Grant(GrantError::Open(why.to_string())))
 }
 
 /// The task policies by which `opener` opens tasks of `purpose`.
@@ -230,6 +230,7 @@ pub(super) fn task_grant(
             .min(mandate.expires_at),
         mandate,
     };
+    check_grantable(&claims)?;
     Ok(Grant {
         claims: Claims::Task(Box::new(claims)),
         effects: Vec::new(),
@@ -240,11 +241,16 @@ pub(super) fn task_grant(
     })
 }
 
-/// A record with everything that an exchange of `asker` about `task` knows.
+/// A record with everything that an exchange of `asker` about `task` knows: who asks, then who
+/// delegated. Who delegates asks and stands in `act` already, so the outermost level is not told
+/// twice; every other one is, though an agent may have delegated to its own type.
 pub(super) fn template(asker: Option<&ActorLevel>, task: &Task, world: &World<'_>) -> Event {
     let (bundle, stops) = (world.bundle_version, world.stops.version());
-    let delegators = task.act.levels().iter();
-    let delegators = delegators.filter(|level| Some(*level) != asker);
+    let levels = task.act.levels();
+    let delegators = match levels.split_first() {
+        Some((outermost, others)) if Some(outermost) == asker => others,
+        Some(_) | None => levels,
+    };
     let actors = asker.into_iter().chain(delegators).cloned().collect();
     Event {
         actors,

@@ -58,6 +58,8 @@ pub struct Lab {
     pub now: Timestamp,
     pub tasks: BTreeMap<TaskId, Task>,
     pub used: BTreeSet<(String, String)>,
+    /// What was recorded, the earliest first.
+    pub events: Vec<mandate_audit::Event>,
     pub issuer: Issuer,
     pub domain: TrustDomain,
     lifetimes: Lifetimes,
@@ -97,6 +99,7 @@ impl Lab {
             now,
             tasks: BTreeMap::new(),
             used: BTreeSet::new(),
+            events: Vec::new(),
             issuer,
             domain,
             lifetimes: Lifetimes::default(),
@@ -191,6 +194,7 @@ impl Lab {
         let fresh = self.fresh();
         let world = self.world();
         let client = authenticate(parsed.client_assertion.as_deref(), &world)?;
+        client.check_id(parsed.client_id.as_deref())?;
         let grant = self.grant(&client, parsed.step, &fresh)?;
         self.commit(grant)
     }
@@ -292,6 +296,7 @@ impl Lab {
             self.tasks = before;
             return Err(Refused::Conflict);
         }
+        self.events.extend(parts.events);
         let response = sealed.response(self.now);
         let token = response["access_token"].as_str().unwrap().to_owned();
         Ok((token, response))

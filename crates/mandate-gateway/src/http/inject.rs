@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use mandate_model::Secret;
 use mandate_policy::decl::{Credential, SecretTemplate, ServerWorkload, Upstream};
 use mandate_ports::{Credentials, Origin};
@@ -159,46 +159,6 @@ fn unusable() -> Refusal {
     }
 }
 
-/// The target as it goes out, but for the credential: where that is a parameter, an agent's own of
-/// that name is taken out, so that no upstream can prefer it and no decision is made on it. Some servers
-/// end a parameter at `;` too, where others read on: nobody can tell then which parameters there are.
-pub(super) fn target_as_sent(target: String, server: &ServerWorkload) -> Result<String, Refusal> {
-    match &server.credential {
-        Credential::Query { name, .. } => {
-            let query = target.split_once('?').map_or("", |(_, query)| query);
-            if query.contains(';') {
-                return Err(Refusal::Request {
-                    status: StatusCode::BAD_REQUEST,
-                    rule: "request.target",
-                    detail: "a query with `;` can be read in two ways; write it as `%3B`",
-                });
-            }
-            Ok(without_parameter(&target, name))
-        }
-        Credential::Header { .. }
-        | Credential::Basic { .. }
-        | Credential::MandateToken
-        | Credential::None => Ok(target),
-    }
-}
-
-fn without_parameter(target: &str, name: &str) -> String {
-    let Some((path, query)) = target.split_once('?') else {
-        return target.to_owned();
-    };
-    let is_another = |pair: &&str| {
-        let key = pair.split('=').next().unwrap_or_default().replace('+', " ");
-        let key = percent_encoding::percent_decode_str(&key).decode_utf8_lossy();
-        !pair.is_empty() && !key.eq_ignore_ascii_case(name)
-    };
-    let pairs: Vec<&str> = query.split('&').filter(is_another).collect();
-    if pairs.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}?{}", pairs.join("&"))
-    }
-}
-
 fn with_parameter(target: &str, name: &str, value: &str) -> String {
     let before = if target.contains('?') { '&' } else { '?' };
     format!(
@@ -261,13 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn a_query_credential_replaces_the_agents_own_parameter() {
-        let others = without_parameter("/a?x=1&KEY=mine&%6bey=2&k=3", "key");
-        assert_eq!(others, "/a?x=1&k=3");
-        assert_eq!(without_parameter("/a?key=1", "key"), "/a");
-        assert_eq!(without_parameter("/a", "key"), "/a");
+    fn a_query_credential_is_put_after_the_agents_parameters() {
         assert_eq!(
-            with_parameter(&others, "key", "s%2F"),
+            with_parameter("/a?x=1&k=3", "key", "s%2F"),
             "/a?x=1&k=3&key=s%2F"
         );
         assert_eq!(with_parameter("/a", "key", "s"), "/a?key=s");

@@ -4,23 +4,20 @@ use std::collections::BTreeSet;
 
 use super::read::duration;
 use crate::decl::HttpSettings;
+use crate::headers;
 use crate::mistake::Mistakes;
 use crate::source::Node;
 
 pub(super) fn http(node: &Node, mistakes: &mut Mistakes) -> HttpSettings {
     let default = HttpSettings::default();
-    let number = |field| node.get(field).and_then(Node::integer);
     let headers = node.get("stripHeaders").map_or(&[] as &[Node], Node::items);
     HttpSettings {
         hosts: hosts(node, mistakes),
         connect_timeout: duration(node, "connectTimeout").unwrap_or(default.connect_timeout),
         response_timeout: duration(node, "responseTimeout").unwrap_or(default.response_timeout),
         idle_timeout: duration(node, "idleTimeout").unwrap_or(default.idle_timeout),
-        max_body_bytes: number("maxBodyBytes")
-            .and_then(|n| u64::try_from(n).ok())
-            .unwrap_or(default.max_body_bytes),
-        max_header_bytes: number("maxHeaderBytes")
-            .and_then(|n| u32::try_from(n).ok())
+        max_body_bytes: number(node, "maxBodyBytes", mistakes).unwrap_or(default.max_body_bytes),
+        max_header_bytes: number(node, "maxHeaderBytes", mistakes)
             .unwrap_or(default.max_header_bytes),
         pass_task_id: node
             .get("passTaskId")
@@ -31,6 +28,18 @@ pub(super) fn http(node: &Node, mistakes: &mut Mistakes) -> HttpSettings {
             .filter_map(|n| header_name(n, mistakes))
             .collect(),
     }
+}
+
+/// A number of bytes. One below zero is no number of this shape, and said so where the shape is read.
+fn number<T: TryFrom<i64>>(node: &Node, field: &str, mistakes: &mut Mistakes) -> Option<T> {
+    let node = node.get(field)?;
+    let said = node.integer().filter(|n| *n >= 0)?;
+    let number = T::try_from(said);
+    if number.is_err() {
+        let message = format!("`{field}` is too large");
+        mistakes.error(node.at, message, "say a smaller number of bytes");
+    }
+    number.ok()
 }
 
 fn hosts(node: &Node, mistakes: &mut Mistakes) -> BTreeSet<String> {
@@ -71,10 +80,7 @@ pub(super) fn header_name(node: &Node, mistakes: &mut Mistakes) -> Option<String
 /// A header that an attribute may be read from: one that reaches the upstream as it came.
 pub(super) fn attribute_header(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
     let name = header_name(node, mistakes)?;
-    let stripped = name.contains('_')
-        || OWN.contains(&name.as_str())
-        || OWN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-    if stripped {
+    if headers::never_passes(&name) {
         let message =
             format!("header `{name}` is taken out by the gateway and reaches no upstream");
         mistakes.error(node.at, message, "read the attribute from another header");
@@ -82,16 +88,6 @@ pub(super) fn attribute_header(node: &Node, mistakes: &mut Mistakes) -> Option<S
     }
     Some(name)
 }
-
-/// Headers that say who asks: the gateway strips what agents bring of them.
-const OWN: &[&str] = &["authorization", "cookie", "dpop", "forwarded", "txn-token"];
-const OWN_PREFIXES: &[&str] = &[
-    "proxy-",
-    "x-forwarded-",
-    "x-mandate-",
-    "x-remote-",
-    "x-auth-",
-];
 
 const FRAMING: &[&str] = &[
     "connection",

@@ -7,7 +7,8 @@ use mandate_model::{SecretName, ServerName, Timestamp};
 use super::read::{parsed, text};
 use super::{action, http, moment, place_of, url};
 use crate::decl::{
-    Credential, Durability, HttpSettings, LeaseLoss, SecretTemplate, ServerWorkload,
+    AttributeSource, Credential, Durability, HttpSettings, LeaseLoss, SecretTemplate,
+    ServerWorkload,
 };
 use crate::mistake::Mistakes;
 use crate::source::Node;
@@ -31,7 +32,7 @@ pub(super) fn server(
     let observe_until = observe(spec, now, mistakes);
     let lease_loss = lease_loss(spec, credential.as_ref(), mistakes);
     let durability = durability(spec, lease_loss, mistakes);
-    Some(ServerWorkload {
+    let server = ServerWorkload {
         name,
         resource: resource?,
         upstream: upstream?,
@@ -45,7 +46,39 @@ pub(super) fn server(
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
         matcher,
-    })
+    };
+    attributes_arrive(&server, spec, mistakes);
+    Some(server)
+}
+
+/// An attribute that is read from a header must reach the upstream with it: what is decided on and
+/// not sent would let an agent say one thing here and another thing there.
+fn attributes_arrive(server: &ServerWorkload, spec: &Node, mistakes: &mut Mistakes) {
+    for action in server.actions() {
+        for (attribute, declared) in &action.attributes {
+            let AttributeSource::Header(header) = &declared.source else {
+                continue;
+            };
+            if server.passes(header) {
+                continue;
+            }
+            let way = [
+                "actions",
+                action.name.as_str(),
+                "attributes",
+                attribute.as_str(),
+            ];
+            let node = way.iter().try_fold(spec, |node, field| node.get(field));
+            let message = format!(
+                "header `{header}` is not passed on to this server workload, so no attribute can be read from it"
+            );
+            mistakes.error(
+                node.map_or(spec.at, |node| place_of(node, "header")),
+                message,
+                "read the attribute from another header, or let this one pass",
+            );
+        }
+    }
 }
 
 /// Two of the gateway's own fields with one name: the later would take the place of the credential.

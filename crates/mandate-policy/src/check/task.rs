@@ -183,7 +183,15 @@ fn person(node: &Node, names: &Names, mistakes: &mut Mistakes) -> Option<PersonR
                 "keep one of them",
             );
         }
-        Some(_) | None => {}
+        None => {
+            let at = node.get("anyUser").map_or(node.at, |any| any.at);
+            mistakes.warn(
+                at,
+                "everybody at the trust provider gets the whole ceiling of this task policy",
+                "bind a claim, as in `bind: {customer: claims.tenant}`, unless that is meant",
+            );
+        }
+        Some(_) => {}
     }
     Some(PersonRule {
         provider: provider?,

@@ -464,6 +464,11 @@ fn a_user_trigger_binds_a_claim_or_says_that_anybody_may() {
     let bind = ", bind: {customer: claims.tenant}";
     one_error(bind, "", "no claim of the user is bound", "{");
     let loaded = example_with(bind, ", anyUser: true").unwrap();
+    let [warning] = &loaded.warnings[..] else {
+        panic!("{:#?}", loaded.warnings)
+    };
+    assert!(warning.message.contains("everybody at"), "{warning:#?}");
+    assert_eq!(warning.severity, Severity::Warning);
     let rows = loaded.bundle.access_table();
     assert!(rows.iter().any(|row| {
         row.any_user[..]
@@ -642,5 +647,51 @@ fn line_ends_and_byte_order_marks_change_nothing() {
     assert_eq!(
         (found[0].line, found[0].column, found[0].length),
         (10, 3, 8)
+    );
+}
+
+#[test]
+fn an_attribute_is_read_only_from_a_header_that_reaches_the_upstream() {
+    let attributes = "attributes: {amount_cents: {body: /amount_cents, type: integer}}";
+    let from = |header: &str| {
+        format!(
+            "{}, note: {{header: {header}}}}}",
+            &attributes[..attributes.len() - 1]
+        )
+    };
+    assert!(example_with(attributes, &from("X-Amount")).is_ok());
+    for header in [
+        "X-User-Id",
+        "X-Amount_Cents",
+        "Via",
+        "Expect",
+        "CF-Connecting-IP",
+    ] {
+        one_error(attributes, &from(header), "reaches no upstream", header);
+    }
+    // The gateway's own, or stripped by declaration.
+    for header in ["Range", "Baggage"] {
+        one_error(attributes, &from(header), "is not passed on", header);
+    }
+    let stripped = EXAMPLE.replacen(attributes, &from("X-Amount"), 1).replacen(
+        "internal: true",
+        "internal: true\n  http: {stripHeaders: [x-amount]}",
+        1,
+    );
+    let found = load_text(&stripped).map(|l| l.warnings).unwrap_err();
+    assert!(found[0].message.contains("is not passed on"), "{found:#?}");
+}
+
+#[test]
+fn a_limit_that_is_too_large_is_refused_and_not_replaced() {
+    let http = |bytes: &str| format!("internal: true\n  http: {{maxHeaderBytes: {bytes}}}");
+    let internal = "internal: true";
+    assert!(example_with(internal, &http("4294967295")).is_ok());
+    let text = http("4294967296");
+    one_error(
+        internal,
+        &text,
+        "`maxHeaderBytes` is too large",
+        "4294967296",
     );
 }

@@ -120,12 +120,7 @@ impl Engine {
         let id = text::permit_id(&policy.name, &head);
         let parts = condition::parts(policy);
         let permit = text::permit(&id, &head, &parts)?;
-        let guardrails: Vec<_> = self
-            .guardrails
-            .iter()
-            .filter(|(g, _)| is_about(g, agent, &policy.server))
-            .cloned()
-            .collect();
+        let guardrails = self.guardrails_about(agent, &policy.server);
         let cells = &mut self.agents.get_mut(agent)?.cells;
         let cell = cells
             .entry(policy.server.clone())
@@ -133,6 +128,20 @@ impl Engine {
             .entry(action.clone())
             .or_insert_with(|| Cell::with(&guardrails));
         cell.add(policy, id, permit, parts, &head)
+    }
+
+    fn guardrails_about(
+        &self,
+        agent: &AgentTypeName,
+        server: &ServerName,
+    ) -> Vec<(Guardrail, Policy)> {
+        let about = |(guardrail, _): &&(Guardrail, _)| is_about(guardrail, agent, server);
+        self.guardrails.iter().filter(about).cloned().collect()
+    }
+
+    /// What is asked where no access policy permits: the guardrails alone. Only ever to explain.
+    pub(crate) fn without_permits(&self, agent: &AgentTypeName, server: &ServerName) -> Cell {
+        Cell::with(&self.guardrails_about(agent, server))
     }
 
     /// The policies that are about this; `None` means default deny.

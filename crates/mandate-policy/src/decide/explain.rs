@@ -1,6 +1,6 @@
 //! Which policy applied, and why each other did not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use cedar_policy::{Context, PolicyId};
@@ -36,6 +36,16 @@ pub enum Why {
     OtherActions,
     /// An access policy with parts that do not hold.
     Unmet(Vec<String>),
+    /// An access policy that permits some of the combinations of values that the request has, and
+    /// leaves the others to other policies.
+    PermitsSome {
+        /// How many it permits.
+        permitted: usize,
+        /// How many there are.
+        of: usize,
+        /// What does not hold for the others.
+        unmet: Vec<String>,
+    },
     /// A guardrail whose condition does not hold.
     DoesNotForbid,
     /// It could not be evaluated, so that nothing is permitted.
@@ -55,6 +65,15 @@ impl fmt::Display for Why {
                 "does not permit, as {} does not hold",
                 parts.join(" and ")
             ),
+            Why::PermitsSome {
+                permitted,
+                of,
+                unmet,
+            } => write!(
+                f,
+                "permits {permitted} of {of} combinations of values; for the others {} does not hold",
+                unmet.join(" and ")
+            ),
             Why::DoesNotForbid => f.write_str("does not forbid"),
             Why::Erred => f.write_str("could not be evaluated, so nothing is permitted"),
         }
@@ -64,9 +83,12 @@ impl fmt::Display for Why {
 /// What Cedar said of each policy of a cell, over all combinations of values.
 #[derive(Default)]
 struct Findings {
+    combinations: usize,
     erred: BTreeSet<PolicyName>,
     forbade: BTreeSet<PolicyName>,
     unmet: BTreeSet<PolicyId>,
+    /// For how many combinations each access policy permits.
+    permitted: BTreeMap<PolicyName, usize>,
 }
 
 impl Bundle {
@@ -76,14 +98,18 @@ impl Bundle {
     /// An error if the request names an agent type, action or attribute that the bundle lacks.
     pub fn explain(&self, request: &PolicyRequest<'_>) -> Result<Vec<Explanation>, PolicyDenial> {
         let question = Question::of(self, request)?;
-        let cell = self
-            .engine
-            .cell(&question.agent, request.server, request.action);
+        let (agent, server) = (&question.agent, request.server);
+        let alone;
+        let cell = match self.engine.cell(agent, server, request.action) {
+            Some(cell) => cell,
+            None => {
+                alone = self.engine.without_permits(agent, server);
+                &alone
+            }
+        };
         let mut findings = Findings::default();
         for context in question.contexts(request)? {
-            if let Some(cell) = cell {
-                findings.note(&question, context, cell)?;
-            }
+            findings.note(&question, context, cell)?;
         }
         let access = self.declared.access.values().map(|policy| Explanation {
             policy: policy.name.clone(),
@@ -119,12 +145,15 @@ impl Findings {
         self.forbade.extend(forbade);
         let parts = ask(&question.head, context, &cell.parts)?;
         let held: BTreeSet<&PolicyId> = parts.diagnostics().reason().collect();
-        let all = cell.permits.iter().flat_map(|permit| &permit.parts);
-        self.unmet.extend(
-            all.map(|(id, _)| id)
-                .filter(|id| !held.contains(id))
-                .cloned(),
-        );
+        self.combinations += 1;
+        for permit in &cell.permits {
+            let ids = permit.parts.iter().map(|(id, _)| id);
+            let unmet: Vec<&PolicyId> = ids.filter(|id| !held.contains(id)).collect();
+            if unmet.is_empty() {
+                *self.permitted.entry(permit.policy.clone()).or_default() += 1;
+            }
+            self.unmet.extend(unmet.into_iter().cloned());
+        }
         Ok(())
     }
 }
@@ -133,7 +162,7 @@ fn why_access(
     policy: &AccessPolicy,
     agent: &AgentTypeName,
     request: &PolicyRequest<'_>,
-    cell: Option<&Cell>,
+    cell: &Cell,
     findings: &Findings,
 ) -> Why {
     if !policy.agents.contains(agent) {
@@ -143,7 +172,7 @@ fn why_access(
         return Why::OtherServer;
     }
     let of_policy = |permit: &&Permit| permit.policy == policy.name;
-    let Some(permit) = cell.and_then(|cell| cell.permits.iter().find(of_policy)) else {
+    let Some(permit) = cell.permits.iter().find(of_policy) else {
         return Why::OtherActions;
     };
     if findings.erred.contains(&policy.name) {
@@ -155,10 +184,14 @@ fn why_access(
         .filter(|(id, _)| findings.unmet.contains(id))
         .map(|(_, part)| part.kind.to_string())
         .collect();
-    if unmet.is_empty() {
-        Why::Permits
-    } else {
-        Why::Unmet(unmet)
+    match findings.permitted.get(&policy.name) {
+        _ if unmet.is_empty() => Why::Permits,
+        None => Why::Unmet(unmet),
+        Some(permitted) => Why::PermitsSome {
+            permitted: *permitted,
+            of: findings.combinations,
+            unmet,
+        },
     }
 }
 

@@ -329,6 +329,67 @@ fn explains_each_policy() {
     );
 }
 
+fn explained(bundle: &Bundle, case: &Case) -> Vec<String> {
+    let all = bundle.explain(&case.request()).unwrap();
+    let said = all.into_iter().map(|e| format!("{}: {}", e.policy, e.why));
+    said.collect()
+}
+
+#[test]
+fn a_guardrail_is_asked_where_no_access_policy_permits_too() {
+    let bundle = example();
+    let mut case = refund(1);
+    case.actor = level("backlog");
+    assert!(matches!(
+        case.denial(&bundle),
+        PolicyDenial::NoPolicy { .. }
+    ));
+    let said = explained(&bundle, &case);
+    assert!(
+        said.contains(&"no-hosted-writes: does not forbid".to_owned()),
+        "{said:?}"
+    );
+    case.actor.att = AttestationKind::Hosted;
+    let said = explained(&bundle, &case);
+    assert!(
+        said.contains(&"no-hosted-writes: forbids".to_owned()),
+        "{said:?}"
+    );
+    assert!(
+        said.contains(&"refunding: is about other agent types".to_owned()),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn policies_that_permit_only_together_are_explained_so() {
+    let of = |name: &str, customer: &str| {
+        format!(
+            "---\nkind: AccessPolicy\nmetadata: {{name: {name}}}\nspec: {{agents: [backlog], server: records, actions: [refund], limits: {{customer: {{in: [{customer}]}}}}}}\n"
+        )
+    };
+    let bundle = format!(
+        "{EXAMPLE}\n{}{}",
+        of("acme", "acme"),
+        of("globex", "globex")
+    );
+    let bundle = load_text(&bundle).unwrap().bundle;
+    let mut case = refund(1).with("customer", self::text("globex"));
+    case.actor = level("backlog");
+    let verdict = case.verdict(&bundle);
+    assert!(
+        matches!(&verdict, PolicyVerdict::Permitted { policies, .. } if *policies == [name("acme"), name("globex")]),
+        "{verdict:?}"
+    );
+    let said = explained(&bundle, &case);
+    for policy in ["acme", "globex"] {
+        let line = format!(
+            "{policy}: permits 1 of 2 combinations of values; for the others `limits` on `customer` does not hold"
+        );
+        assert!(said.contains(&line), "{said:?}");
+    }
+}
+
 /// Conditions of all sorts; the third errs for large amounts, the fourth for hosted agents too.
 const CONDITIONS: &[&str] = &[
     "true",

@@ -10,6 +10,7 @@ use mandate_model::{
 };
 
 use super::{Credential, Matched, Matcher, Route};
+use crate::headers;
 
 /// Something that agents access through a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,20 @@ impl ServerWorkload {
             route,
             path_vars,
         })
+    }
+
+    /// Whether an agent's field `name`, in lower case, reaches the upstream as it came. What the gateway
+    /// sets itself does not, and neither does what would keep it from finding an echo of the credential
+    /// in the answer (C4).
+    pub fn passes(&self, name: &str) -> bool {
+        let http = &self.http;
+        let own = [self.credential.header(), http.pass_task_id.as_deref()];
+        let cuts_answer = matches!(name, "range" | "if-range" | "accept-encoding");
+        !headers::never_passes(name)
+            && !http.strip_headers.contains(name)
+            && !own.contains(&Some(name))
+            && (http.traceparent || !headers::is_trace(name))
+            && (self.credential == Credential::None || !cuts_answer)
     }
 
     /// Whether it is observed only at `now`.

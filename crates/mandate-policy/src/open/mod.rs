@@ -1,6 +1,7 @@
 //! Opening a root task: which task policy, and the ceiling that follows from it and the trigger.
 
 mod bind;
+mod standing;
 
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::Bundle;
 use crate::decl::{OccurrenceRule, PersonRule, TaskPolicy, TriggerRule};
+pub use standing::StandingTask;
 
 /// What is known about the trigger of a root task. Everything in it is verified, except where a
 /// schedule or event is only claimed.
@@ -178,6 +180,14 @@ pub enum OpenDenial {
     /// The item id is empty, too long or has control characters.
     #[error("an item id has 1 to 200 bytes and no control characters")]
     MalformedItem,
+    /// A task that is open has more than its policy gives by now.
+    #[error("the task goes beyond `{what}` of task policy `{policy}`, as it is by now")]
+    Beyond {
+        /// The task policy.
+        policy: PolicyName,
+        /// The field of the policy.
+        what: &'static str,
+    },
     /// Only the agent says so, and the policy does not let that suffice.
     #[error("task policy `{policy}` does not let an unverified trigger open a task")]
     Unverified {
@@ -192,7 +202,8 @@ impl Bundle {
     /// A person's login scopes play no part: the ceiling is the task policy's, narrowed by the
     /// claims that it binds.
     pub fn open_task(&self, request: &OpenRequest<'_>) -> Result<Ceiling, OpenDenial> {
-        let policy = self.opening(request)?;
+        let cause = (request.trigger.kind(), request.trigger.provider());
+        let policy = self.opening(request.opener, request.purpose, cause)?;
         let (entries, trigger, principal) = match (&policy.trigger, request.trigger) {
             (TriggerRule::User(rule), evidence @ TriggerEvidence::User { .. }) => {
                 self.open_for_user(policy, rule, evidence, request.now)?
@@ -240,23 +251,26 @@ impl Bundle {
 
     /// The one policy for this opener, purpose, kind of trigger and, for people, trust provider:
     /// `load` refuses two. Without one for the provider it is another's, which refuses.
-    fn opening(&self, request: &OpenRequest<'_>) -> Result<&TaskPolicy, OpenDenial> {
-        if self.agent(request.opener).is_none() {
-            return Err(OpenDenial::UnknownAgent(request.opener.clone()));
+    fn opening(
+        &self,
+        opener: &AgentTypeName,
+        purpose: &str,
+        (given, vouched): (&'static str, Option<&ProviderName>),
+    ) -> Result<&TaskPolicy, OpenDenial> {
+        if self.agent(opener).is_none() {
+            return Err(OpenDenial::UnknownAgent(opener.clone()));
         }
         let mut policies = self
             .task_policies()
-            .filter(|p| p.opener == *request.opener && p.purpose == request.purpose)
+            .filter(|p| p.opener == *opener && p.purpose == purpose)
             .peekable();
         if policies.peek().is_none() {
             return Err(OpenDenial::NoPolicy {
-                opener: request.opener.clone(),
+                opener: opener.clone(),
             });
         }
-        let given = request.trigger.kind();
         let mut of_kind = policies.filter(|p| p.trigger.kind() == given).peekable();
         let other = of_kind.peek().copied();
-        let vouched = request.trigger.provider();
         of_kind
             .find(|p| p.trigger.provider() == vouched)
             .or(other)
@@ -306,16 +320,7 @@ impl Bundle {
         (name, item): (&str, Option<&str>),
         request: &OpenRequest<'_>,
     ) -> Result<(Entries, Trigger, Principal), OpenDenial> {
-        let named = || policy.name.clone();
-        if name != rule.name {
-            return Err(OpenDenial::Name { policy: named() });
-        }
-        if !rule.unverified_allowed {
-            return Err(OpenDenial::Unverified { policy: named() });
-        }
-        if rule.item_required && item.is_none() {
-            return Err(OpenDenial::NoItem { policy: named() });
-        }
+        standing::check_occurrence(policy, rule, name, item)?;
         let plain = |t: &str| (1..=200).contains(&t.len()) && !t.chars().any(char::is_control);
         if !item.is_none_or(plain) {
             return Err(OpenDenial::MalformedItem);

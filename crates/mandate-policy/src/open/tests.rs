@@ -1,3 +1,4 @@
+use mandate_model::mandate::Mandate;
 use serde_json::json;
 
 use super::*;
@@ -188,6 +189,64 @@ fn a_claimed_schedule_names_its_item_and_is_recorded_as_claimed() {
         nightly("hourly", Some("1")),
         Err(OpenDenial::Name { .. })
     ));
+}
+
+#[test]
+fn a_persons_task_goes_on_while_provider_and_bound_attributes_are_as_the_policy_says() {
+    let (bundle, opener) = (example(), agent("orchestrator"));
+    let ceiling = open(good()).unwrap();
+    let mandate = Mandate {
+        entries: ceiling.entries.clone(),
+        not_before: None,
+        expires_at: NOW.plus(ceiling.max_duration),
+        budget: ceiling.budget,
+        max_depth: ceiling.max_depth,
+    };
+    let standing = StandingTask {
+        opener: &opener,
+        purpose: "support-case",
+        trigger: &ceiling.trigger,
+        opened_at: NOW,
+        mandate: &mandate,
+    };
+    assert_eq!(bundle.still_opens(&standing), Ok(()));
+    let elsewhere = Trigger {
+        provider: Some(ProviderName::parse("partners").unwrap()),
+        ..ceiling.trigger.clone()
+    };
+    let task = StandingTask {
+        trigger: &elsewhere,
+        ..standing
+    };
+    assert!(bundle.still_opens(&task).is_err());
+    // As it was opened under a policy that bound nothing.
+    let unbound = Mandate {
+        entries: bundle
+            .task_policies()
+            .find(|p| p.purpose == "support-case")
+            .unwrap()
+            .ceiling
+            .clone(),
+        ..mandate.clone()
+    };
+    assert!(unbound.entries.iter().all(|e| e.constraints.is_empty()));
+    let task = StandingTask {
+        mandate: &unbound,
+        ..standing
+    };
+    let beyond = bundle.still_opens(&task).unwrap_err();
+    assert!(
+        matches!(
+            beyond,
+            OpenDenial::Beyond {
+                what: "ceiling",
+                ..
+            }
+        ),
+        "{beyond}"
+    );
+    let anybody = example_with(", bind: {customer: claims.tenant}", ", anyUser: true").unwrap();
+    assert_eq!(anybody.bundle.still_opens(&task), Ok(()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::decl::{
     OccurrenceRule, Operator, PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate,
     ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, TrustProvider, UserRule,
 };
-use crate::table::in_words;
+use crate::table::{in_words, quoted};
 
 /// Kind, name and field to what it says.
 pub(super) type Fields = BTreeMap<(&'static str, String, String), String>;
@@ -118,8 +118,8 @@ fn rule(rule: &ProcessRule) -> String {
     } = rule;
     let parts = [
         user.as_ref().map(self::user),
-        unit.as_ref().map(|unit| format!("unit {unit}")),
-        path.as_ref().map(|path| format!("path {path}")),
+        unit.as_ref().map(|unit| format!("unit {}", quoted(unit))),
+        path.as_ref().map(|path| format!("path {}", quoted(path))),
         sha256.as_ref().map(|sha256| format!("sha256 {sha256}")),
         weak.then(|| "without isolation".to_owned()),
     ];
@@ -129,7 +129,7 @@ fn rule(rule: &ProcessRule) -> String {
 
 fn user(rule: &UserRule) -> String {
     match rule {
-        UserRule::Name(name) => format!("user {name}"),
+        UserRule::Name(name) => format!("user {}", quoted(name)),
         UserRule::Uid(uid) => format!("uid {uid}"),
     }
 }
@@ -218,9 +218,15 @@ fn credential(credential: &Credential) -> String {
     match credential {
         Credential::None => "none".to_owned(),
         Credential::MandateToken => "mandateToken".to_owned(),
-        Credential::Header { name, value } => format!("header `{name}: {}`", shape(value)),
-        Credential::Query { name, value } => format!("query `{name}={}`", shape(value)),
-        Credential::Basic { user, secret } => format!("basic `{user}` with `${{secret:{secret}}}`"),
+        Credential::Header { name, value } => {
+            format!("header {}", quoted(&format!("{name}: {}", shape(value))))
+        }
+        Credential::Query { name, value } => {
+            format!("query {} as {}", quoted(name), quoted(&shape(value)))
+        }
+        Credential::Basic { user, secret } => {
+            format!("basic {} with `${{secret:{secret}}}`", quoted(user))
+        }
     }
 }
 
@@ -343,10 +349,12 @@ fn trigger(trigger: &TriggerRule) -> String {
             bind,
             any_user,
         }) => {
-            let claims = claims.iter().map(|(k, v)| format!(" with {k} `{v}`"));
+            let claims = claims
+                .iter()
+                .map(|(k, v)| format!(" with {} {}", quoted(k), quoted(v)));
             let bind = bind
                 .iter()
-                .map(|(k, v)| format!(" binding {k} to claims.{v}"));
+                .map(|(k, v)| format!(" binding {k} to claims.{}", quoted(v)));
             let anybody = any_user.then(|| ", anybody".to_owned());
             let more: String = claims.chain(bind).chain(anybody).collect();
             format!("user of {provider}{more}")
@@ -364,7 +372,7 @@ fn occurrence(rule: &OccurrenceRule) -> String {
     } else {
         ""
     };
-    format!("{}{item}{word}", rule.name)
+    format!("{}{item}{word}", quoted(&rule.name))
 }
 
 fn operator(operator: &Operator, into: &mut Fields) {

@@ -64,6 +64,44 @@ fn shows_a_changed_condition_as_such() {
 }
 
 #[test]
+fn access_that_anybody_can_begin_or_nobody_any_more_is_a_changed_condition() {
+    let plan = after(", bind: {customer: claims.tenant}", ", anyUser: true");
+    let change = &plan.conditions[0];
+    assert!(change.any_user_before.is_empty());
+    assert_eq!(change.row.any_user[0].as_str(), "support-case");
+    let plan = after(
+        "ceiling: [{server: records, actions: [read, refund]}]",
+        "ceiling: [{server: records, actions: [refund]}]",
+    );
+    assert_eq!(plan.conditions.len(), 1);
+    let change = &plan.conditions[0];
+    assert_eq!(change.row.agent.as_str(), "retriever");
+    assert_eq!(change.tasks_before[0].as_str(), "support-case");
+    assert!(change.row.tasks.is_empty());
+}
+
+#[test]
+fn declarations_that_differ_are_never_told_in_the_same_words() {
+    let query = |name: &str, value: &str| {
+        let credential = format!("credential: {{query: {{name: \"{name}\", value: \"{value}\"}}}}");
+        let header = "credential: {header: Authorization, value: \"Bearer ${secret:records-key}\"}";
+        example_with(header, &credential).unwrap().bundle
+    };
+    let changed = plan(
+        Some(&query("a", "b=${secret:k}")),
+        &query("a=b", "${secret:k}"),
+    );
+    assert!(changed.touches_upstreams());
+    let customers = |list: &str| {
+        let limit = format!("limits: {{customer: {{in: [{list}]}}, amount_cents: {{max: 10000}}}}");
+        let bundle = example_with("limits: {amount_cents: {max: 10000}}", &limit);
+        bundle.unwrap().bundle
+    };
+    let changed = plan(Some(&customers("a, b")), &customers("\"a` or `b\""));
+    assert!(!changed.conditions.is_empty());
+}
+
+#[test]
 fn shows_apart_what_goes_on_without_a_lease() {
     let goes_on = "internal: true\n  leaseLoss: continue";
     let plan = after("internal: true", goes_on);

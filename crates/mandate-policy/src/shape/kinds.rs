@@ -84,7 +84,7 @@ static TRUST_PROVIDER: &[Field] = &[
             required(
                 "audience",
                 Text,
-                "The client id that `aud` or `azp` of its tokens must be.",
+                "The client id that `aud` of its tokens must be, alone, and `azp` where it is there.",
             ),
             optional(
                 "jwksUri",

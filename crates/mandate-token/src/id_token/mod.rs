@@ -64,7 +64,10 @@ pub enum IdTokenError {
     /// `aud` does not name us.
     #[error("the ID token is for another audience")]
     Audience,
-    /// `azp` is not us, or is missing though there are several audiences.
+    /// `aud` names several.
+    #[error("the ID token is for several audiences; ask the provider for one with a single `aud`")]
+    SeveralAudiences,
+    /// `azp` is not us.
     #[error("the ID token was issued to another party: `azp` must be the declared audience")]
     AuthorizedParty,
     /// `exp` has passed.
@@ -206,21 +209,25 @@ impl<'a> UnverifiedIdToken<'a> {
     }
 }
 
-/// `aud` names us; where it names others too, or `azp` is there, `azp` must be us
-/// (OpenID Connect Core §3.1.3.7).
+/// `aud` is us and nobody else: a token for several audiences is good at each of them, whatever `azp`
+/// says (A4). Where `azp` is there, it must be us (OpenID Connect Core §3.1.3.7).
 fn check_audience(claims: &Map<String, Value>, ours: &str) -> Result<(), IdTokenError> {
-    let (named, several) = match claims.get("aud") {
-        Some(Value::String(one)) => (one == ours, false),
-        Some(Value::Array(list)) => (list.iter().any(|aud| aud == ours), list.len() > 1),
+    let only = match claims.get("aud") {
+        Some(Value::String(one)) => one == ours,
+        Some(Value::Array(list)) => match list.as_slice() {
+            [one] => one == ours,
+            [] => false,
+            [_, _, ..] => return Err(IdTokenError::SeveralAudiences),
+        },
         Some(_) | None => return Err(IdTokenError::Claim("aud")),
     };
-    if !named {
+    if !only {
         return Err(IdTokenError::Audience);
     }
     match claims.get("azp") {
+        None => Ok(()),
         Some(azp) if azp == ours => Ok(()),
-        None if !several => Ok(()),
-        Some(_) | None => Err(IdTokenError::AuthorizedParty),
+        Some(_) => Err(IdTokenError::AuthorizedParty),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use mandate_model::{AgentTypeName, Effect, ServerName};
+use mandate_model::{AgentTypeName, Effect, PolicyName, ServerName};
+use mandate_policy::decl::AgentType;
 use mandate_policy::{AccessRow, Bundle, Way};
 use serde_json::{Value, json};
 
@@ -41,8 +42,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
                 .as_ref()
                 .is_none_or(|server| *server == row.server)
     });
-    let result = json!({ "access": rows.iter().map(value).collect::<Vec<_>>() });
-    context.out.result(&result, |_| text(&rows));
+    let elsewhere: Vec<&AgentType> = bundle
+        .agents()
+        .filter(|agent| !agent.federation.is_empty())
+        .filter(|agent| args.agent.as_ref().is_none_or(|only| *only == agent.name))
+        .collect();
+    let result = json!({
+        "access": rows.iter().map(value).collect::<Vec<_>>(),
+        "elsewhere": elsewhere.iter().map(known_to).collect::<Vec<_>>(),
+    });
+    context.out.result(&result, |_| text(&rows, &elsewhere));
     Ok(Exit::Ok)
 }
 
@@ -75,6 +84,7 @@ pub(crate) fn value(row: &AccessRow) -> Value {
         "tasks": row.tasks,
         "any_user": row.any_user,
         "federation": row.federation,
+        "observed_until": row.observed_until.map(|until| until.to_string()),
         "without_lease": row.without_lease,
     })
 }
@@ -90,16 +100,34 @@ fn effect(effect: Effect) -> &'static str {
     }
 }
 
-fn text(rows: &[AccessRow]) -> String {
-    if rows.is_empty() {
-        return "nobody may do anything here".to_owned();
+/// An agent type with `federation` is somebody elsewhere, whether or not it has access here.
+fn known_to(agent: &&AgentType) -> Value {
+    json!({ "agent": agent.name, "audiences": agent.federation })
+}
+
+fn text(rows: &[AccessRow], elsewhere: &[&AgentType]) -> String {
+    let has_row = |agent: &AgentType| rows.iter().any(|row| row.agent == agent.name);
+    let mut text = if rows.is_empty() {
+        "nobody may do anything here".to_owned()
+    } else {
+        let header = ["agent", "may", "if", "in tasks for"];
+        table::render(header, rows.iter().map(cells))
+    };
+    for agent in elsewhere.iter().filter(|agent| !has_row(agent)) {
+        let audiences: Vec<&str> = agent.federation.iter().map(String::as_str).collect();
+        let line = format!("{} is known to {}", agent.name, audiences.join(", "));
+        text = format!("{}\n{line}", text.trim_end_matches('\n'));
     }
-    let header = ["agent", "may", "if", "in tasks for"];
-    table::render(header, rows.iter().map(cells))
+    text
 }
 
 fn cells(row: &AccessRow) -> [String; 4] {
-    [who(row), what(row), conditions(row), tasks(row)]
+    [
+        who(row),
+        what(row),
+        observed(row) + &conditions(&row.ways, &row.guardrails),
+        tasks(&row.tasks, &row.any_user),
+    ]
 }
 
 /// What weakens break-glass is said where the access is.
@@ -110,6 +138,14 @@ fn what(row: &AccessRow) -> String {
     } else {
         what
     }
+}
+
+/// What `observe` waives is said before what it waives.
+fn observed(row: &AccessRow) -> String {
+    let until = row.observed_until;
+    until.map_or(String::new(), |until| {
+        format!("OBSERVED ONLY until {until}\n")
+    })
 }
 
 fn who(row: &AccessRow) -> String {
@@ -124,9 +160,8 @@ fn who(row: &AccessRow) -> String {
 }
 
 /// Each way on a line of its own, and what may stand in all of them.
-pub(crate) fn conditions(row: &AccessRow) -> String {
-    let mut lines: Vec<String> = row
-        .ways
+pub(crate) fn conditions(ways: &[Way], guardrails: &[PolicyName]) -> String {
+    let mut lines: Vec<String> = ways
         .iter()
         .map(|way| {
             let conditions = if way.conditions.is_empty() {
@@ -137,24 +172,21 @@ pub(crate) fn conditions(row: &AccessRow) -> String {
             format!("{conditions} [{}]", way.policy)
         })
         .collect();
-    lines.extend(
-        row.guardrails
-            .iter()
-            .map(|g| format!("unless guardrail {g}")),
-    );
+    lines.extend(guardrails.iter().map(|g| format!("unless guardrail {g}")));
     lines.join("\n")
 }
 
-fn tasks(row: &AccessRow) -> String {
-    let name = |task: &mandate_model::PolicyName| {
-        if row.any_user.contains(task) {
+/// The task policies, and which of them anybody can begin.
+pub(crate) fn tasks(tasks: &[PolicyName], any_user: &[PolicyName]) -> String {
+    let name = |task: &PolicyName| {
+        if any_user.contains(task) {
             format!("{task} (ANY USER)")
         } else {
             task.to_string()
         }
     };
-    if row.tasks.is_empty() {
+    if tasks.is_empty() {
         return "no task policy reaches it".to_owned();
     }
-    row.tasks.iter().map(name).collect::<Vec<_>>().join(", ")
+    tasks.iter().map(name).collect::<Vec<_>>().join(", ")
 }

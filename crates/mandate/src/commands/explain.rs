@@ -5,14 +5,14 @@ mod hypothesis;
 use std::path::PathBuf;
 
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Right, Verdict, classify, decide,
+    Classified, Denial, Facts, RequestHead, Right, Verdict, classify, decide, deciding_entry,
+    headers_as_sent, target_as_sent,
 };
 use mandate_model::mandate::Entries;
 use mandate_model::stop::{StopSet, Suspension};
-use mandate_model::{AgentTypeName, BundleVersion, GatewayId, ServerName, StopVersion};
+use mandate_model::{AgentTypeName, BundleVersion, GatewayId, ServerName, StopVersion, Timestamp};
 use mandate_policy::decl::ServerWorkload;
 use mandate_policy::{Bundle, PolicyRequest};
-use mandate_token::AccessToken;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ use hypothesis::Hypothesis;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Decides by the live bundle and the live suspensions, or by the bundle in a folder and none. Exits with 1 if
-the request would be denied.
+a rule denies the request, whether or not `observe` lets it through.
 
 Examples:
   mandate explain retriever records 'GET /customers/acme' --mandate 'records:read customer=acme'
@@ -123,10 +123,15 @@ fn classified(args: &Args, server: &ServerWorkload) -> Result<Result<Classified,
             "for example: 'GET /customers/acme'",
         )
     })?;
-    let headers = headers(args)?;
+    // What would not be sent decides nothing.
+    let headers = headers_as_sent(&headers(args)?, server);
+    let target = match target_as_sent(path.trim().to_owned(), server) {
+        Ok(target) => target,
+        Err(why) => return Ok(Err(Denial::Unclassifiable(why.into()))),
+    };
     let head = RequestHead {
         method,
-        path_and_query: path.trim(),
+        path_and_query: &target,
         headers: &headers,
     };
     let pending = match classify(server, &head) {
@@ -209,6 +214,8 @@ fn entries(details: Value) -> Result<Entries, Failure> {
 struct Explained {
     classified: Option<Value>,
     verdict: Verdict,
+    /// Until when denials of policy and mandate are waived.
+    observed_until: Option<Timestamp>,
     policies: Vec<(String, String)>,
 }
 
@@ -217,6 +224,7 @@ impl Explained {
         Self {
             classified: None,
             verdict: Err(why),
+            observed_until: None,
             policies: Vec::new(),
         }
     }
@@ -241,7 +249,7 @@ fn explain(
         token: hypothesis.token(),
     };
     let verdict = decide(&facts, classified);
-    let request = policy_request(hypothesis.token().claims(), server, classified);
+    let request = policy_request(&facts, classified);
     let policies = match bundle.explain(&request) {
         Ok(all) => all
             .into_iter()
@@ -264,49 +272,38 @@ fn explain(
             "attributes": attributes,
         })),
         verdict,
+        observed_until: server.observe_until,
         policies,
     })
 }
 
-fn policy_request<'a>(
-    token: &'a AccessToken,
-    server: &'a ServerWorkload,
-    classified: &'a Classified,
-) -> PolicyRequest<'a> {
+fn policy_request<'a>(facts: &Facts<'a>, classified: &'a Classified) -> PolicyRequest<'a> {
+    let token = facts.token.claims();
     PolicyRequest {
         actor: token.acting.actor(),
         act: token.acting.levels().get(1..).unwrap_or_default(),
-        server: &server.name,
+        server: &facts.server.name,
         action: classified.action(),
         attributes: classified.attributes(),
-        entry: token
-            .entries
-            .cover(&server.name, classified.action(), classified.attributes())
-            .ok(),
+        entry: deciding_entry(facts, classified),
         principal: &token.principal,
         trigger: &token.trigger,
         purpose: &token.purpose,
-        now: bundle_files::now(),
+        now: facts.now,
     }
 }
 
 fn tell(explained: &Explained, context: &Context) -> Exit {
-    let (allowed, rule, why, policies) = match &explained.verdict {
-        Ok(admission) => {
-            let names: Vec<String> = admission
-                .policies()
-                .iter()
-                .map(ToString::to_string)
-                .collect();
-            (true, None, None, names)
-        }
-        Err(denial) => (
-            false,
-            Some(denial.rule()),
-            Some(denial.to_string()),
-            Vec::new(),
-        ),
+    let (policies, denial) = match &explained.verdict {
+        Ok(admission) => (admission.policies(), admission.would_deny()),
+        Err(denial) => (&[][..], Some(denial)),
     };
+    let allowed = explained.verdict.is_ok();
+    let rule = denial.map(Denial::rule);
+    let why = denial.map(ToString::to_string);
+    // Allowed, and yet denied by a rule: `observe` waives it.
+    let waived = allowed && rule.is_some();
+    let waived_until = explained.observed_until.filter(|_| waived);
     let considered: Vec<Value> = explained
         .policies
         .iter()
@@ -316,12 +313,17 @@ fn tell(explained: &Explained, context: &Context) -> Exit {
         "allowed": allowed,
         "rule": rule,
         "why": why,
+        "waived_until": waived_until.map(|until| until.to_string()),
         "permitted_by": policies,
         "request": explained.classified,
         "policies": considered,
     });
     context.out.result(&result, |paint| text(&result, paint));
-    if allowed { Exit::Ok } else { Exit::Failed }
+    if rule.is_none() {
+        Exit::Ok
+    } else {
+        Exit::Failed
+    }
 }
 
 fn text(result: &Value, paint: Paint) -> String {
@@ -338,16 +340,7 @@ fn text(result: &Value, paint: Paint) -> String {
             attributes.join(" ")
         ));
     }
-    if result.at("allowed") == true {
-        text.push_str(&format!("{}\n", paint.green("allowed")));
-    } else {
-        let rule = paint.yellow(word(result.at("rule")));
-        text.push_str(&format!(
-            "{} {rule}  {}\n",
-            paint.red("denied"),
-            word(result.at("why"))
-        ));
-    }
+    text.push_str(&verdict(result, paint));
     for policy in result.items("policies") {
         text.push_str(&format!(
             "  {:<24} {}\n",
@@ -356,4 +349,25 @@ fn text(result: &Value, paint: Paint) -> String {
         ));
     }
     text
+}
+
+fn verdict(result: &Value, paint: Paint) -> String {
+    let word = |name: &str| result.at(name).as_str().unwrap_or("?").to_owned();
+    if result.at("rule").is_null() {
+        return format!("{}\n", paint.green("allowed"));
+    }
+    let verdict = if result.at("allowed") == true {
+        let until = format!(
+            "would be denied, and is let through by `observe` until {}",
+            word("waived_until")
+        );
+        paint.yellow(until)
+    } else {
+        paint.red("denied".to_owned())
+    };
+    format!(
+        "{verdict} {}  {}\n",
+        paint.yellow(word("rule")),
+        word("why")
+    )
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mandate_model::BundleVersion;
-use mandate_policy::{AccessRow, Bundle, Change, ConditionChange, Plan, SourceFile, Way};
+use mandate_policy::{AccessRow, Bundle, Change, ConditionChange, Plan, SourceFile};
 use serde_json::{Value, json};
 
 use super::live::Live;
@@ -139,7 +139,7 @@ impl Planned {
                 paint.yellow("~ other conditions"),
                 line(&change.row)
             ));
-            text.push_str(&format!("    before: {}\n", ways(&change.before)));
+            text.push_str(&format!("    before: {}\n", before(change)));
         }
         for line in others(&self.plan.others) {
             text.push_str(&format!("{} {line}\n", paint.dim("  also")));
@@ -158,7 +158,7 @@ fn others(changes: &[Change]) -> Vec<String> {
     let mut lines = Vec::new();
     for ((kind, name), changes) in declarations {
         if changes.iter().all(|change| change.before.is_none()) {
-            lines.push(format!("new {kind} `{name}`"));
+            lines.push(format!("new {kind} `{name}`{}", telling(kind, &changes)));
         } else if changes.iter().all(|change| change.after.is_none()) {
             lines.push(format!("no more {kind} `{name}`"));
         } else {
@@ -168,21 +168,39 @@ fn others(changes: &[Change]) -> Vec<String> {
     lines
 }
 
+/// What a new declaration says that gives or waives anything: a name alone would hide it.
+fn telling(kind: &str, changes: &[&Change]) -> String {
+    let tells = |change: &&&Change| match kind {
+        "ServerWorkload" => change.field == "observe.until",
+        "AgentType" => !change.field.starts_with("breakGlass"),
+        _ => true,
+    };
+    let said = changes.iter().filter(tells);
+    let said: Vec<String> = said
+        .filter_map(|change| Some(format!("{} {}", change.field, change.after.as_ref()?)))
+        .collect();
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", said.join("; "))
+    }
+}
+
 fn line(row: &AccessRow) -> String {
     let hosted = row.as_hosted.as_ref();
     let hosted = hosted.map(|name| format!(" as {name}")).unwrap_or_default();
-    let conditions = access::conditions(row).replace('\n', "; ");
+    let conditions = access::conditions(&row.ways, &row.guardrails).replace('\n', "; ");
+    let tasks = access::tasks(&row.tasks, &row.any_user);
     format!(
-        "{}{hosted} {}:{}  {conditions}",
+        "{}{hosted} {}:{}  {conditions}; in tasks for: {tasks}",
         row.agent, row.server, row.action
     )
 }
 
-fn ways(ways: &[Way]) -> String {
-    let ways = ways.iter();
-    ways.map(|way| format!("{} [{}]", way.conditions.join(", "), way.policy))
-        .collect::<Vec<_>>()
-        .join("; ")
+fn before(change: &ConditionChange) -> String {
+    let conditions = access::conditions(&change.before, &change.guardrails_before);
+    let tasks = access::tasks(&change.tasks_before, &change.any_user_before);
+    format!("{}; in tasks for: {tasks}", conditions.replace('\n', "; "))
 }
 
 fn change(change: &Change) -> Value {
@@ -205,5 +223,7 @@ fn condition(change: &ConditionChange) -> Value {
         "row": access::value(&change.row),
         "before": before,
         "guardrails_before": change.guardrails_before,
+        "tasks_before": change.tasks_before,
+        "any_user_before": change.any_user_before,
     })
 }

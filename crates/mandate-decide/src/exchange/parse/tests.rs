@@ -238,3 +238,69 @@ fn a_task_token_is_for_this_trust_domain() {
         );
     }
 }
+
+#[test]
+fn a_member_that_stands_twice_is_refused_in_every_document() {
+    let once = r#"[{"type":"mandate_access","server":"r","actions":["read"],"constraints":{"customer":{"in":["acme"]}}}]"#;
+    let with = |details: &str, request: &str| {
+        let mut pairs = delegate();
+        pairs.retain(|(name, _)| *name != "authorization_details");
+        let mut form = with_client(&pairs);
+        form.push(("authorization_details".to_owned(), details.to_owned()));
+        form.push(("request_details".to_owned(), request.to_owned()));
+        form
+    };
+    assert!(parse(with(once, r#"{"budget":{"max_children":1}}"#)).is_ok());
+    for twice in [
+        once.replace(
+            r#""constraints":{"#,
+            r#""constraints":{"customer":{"in":["globex"]},"#,
+        ),
+        once.replace(r#"{"in""#, r#"{"in":["globex"],"in""#),
+        once.replace(r#"{"type""#, r#"{"server":"s","type""#),
+    ] {
+        let refused = error(with(&twice, "{}"));
+        assert!(matches!(refused, FormError::DetailsJson(_)), "{twice}");
+        assert!(refused.to_string().contains("twice"), "{refused}");
+    }
+    for twice in [
+        r#"{"expires_in":1,"expires_in":9}"#,
+        r#"{"budget":{"max_children":1,"max_children":9}}"#,
+    ] {
+        let refused = error(with(once, twice));
+        let parameter = "request_details";
+        assert!(
+            matches!(&refused, FormError::Malformed { parameter: p, why } if *p == parameter && why.contains("twice")),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn what_an_exchange_has_no_use_for_is_not_ignored() {
+    let person = |details: &'static str| {
+        with_client(&[
+            ("subject_token", "id"),
+            ("subject_token_type", ID_TOKEN),
+            ("requested_token_type", TXN),
+            ("audience", "acme.example"),
+            ("request_details", details),
+        ])
+    };
+    assert!(parse(person(r#"{"purpose":"p"}"#)).is_ok());
+    let trigger = r#"{"purpose":"p","trigger":{"kind":"event","name":"x"}}"#;
+    let unexpected = FormError::Unexpected("request_details.trigger");
+    assert_eq!(error(person(trigger)), unexpected);
+    let task = r#"{"purpose":"p","task":"task-0190a5b4-7e6c-7a11-8a11-0123456789ab"}"#;
+    let unexpected = FormError::Unexpected("request_details.task");
+    assert_eq!(error(person(task)), unexpected);
+    let attest = [("subject_token", "peer"), ("subject_token_type", PROCESS)];
+    assert!(parse(form(&attest)).is_ok());
+    assert_eq!(
+        error(with_client(&attest)),
+        FormError::Unexpected("client_assertion")
+    );
+    let mut named = form(&attest);
+    named.push(("client_id".to_owned(), "x".to_owned()));
+    assert_eq!(error(named), FormError::Unexpected("client_id"));
+}
