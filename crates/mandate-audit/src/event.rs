@@ -179,7 +179,8 @@ pub enum What {
     },
     /// A gateway decided an access. When it is allowed, this record is durable before the effect.
     AccessDecided {
-        /// The method and path shape, never the query: `GET /customers/{customer}`.
+        /// The method and path shape, never the query: `GET /customers/{customer}`. Of a request that
+        /// is no action: method and path as they came, escaped and cut to what a record has room for.
         request: String,
     },
     /// An admitted stream goes on.

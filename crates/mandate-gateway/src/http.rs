@@ -25,6 +25,7 @@ use mandate_decide::enforce::{
     Classified, Denial, Facts, RequestHead, Unclassifiable, classify, decide,
 };
 use mandate_model::{BootTime, Effect};
+use mandate_policy::Bundle;
 use mandate_policy::decl::ServerWorkload;
 use mandate_ports::SpoolError;
 
@@ -40,6 +41,7 @@ use crate::upstream::Lent;
 use outcome::Decided;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
+use route::Routed;
 use standing::Access;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
@@ -69,9 +71,8 @@ async fn pass(
     route::check_form(&request)?;
     let snapshot = front.ready()?;
     let bundle = snapshot.bundle.as_deref().ok_or(NO_BUNDLE)?;
-    let routed = route::route(arrival.routing, bundle, &request)?;
+    let routed = find_server(arrival, bundle, &request)?;
     let server = routed.server;
-    check_size(server, &request)?;
     let (head, body) = request.into_parts();
 
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
@@ -92,8 +93,9 @@ async fn pass(
         server,
         token: &token,
     };
+    let asked = request_head(&head, &target, &head.headers);
     let denied = |refusal, classified: Option<&Classified>| {
-        Refused::after_authentication(front, &facts(front.now()), &head, refusal, classified)
+        Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
     // No longer than a body may stand still, and never beyond the token.
@@ -105,7 +107,7 @@ async fn pass(
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
     let verdict = decide(&facts_now, &classified);
-    let record = decision_record(front, &facts_now, &head, Some(&classified), &verdict);
+    let record = decision_record(front, &facts_now, &asked, Some(&classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {
         // Spent before it is recorded: a token is never used twice because a record failed.
@@ -180,6 +182,16 @@ async fn pass(
         Err(refusal) => Err((None, refusal)),
     };
     finish(front, server, admitted, &decided, released).await
+}
+
+/// The server workload that a request is for, if the request is no larger than it takes.
+fn find_server<'b>(
+    arrival: &Arrival,
+    bundle: &'b Bundle,
+    request: &Request<Incoming>,
+) -> Result<Routed<'b>, Refusal> {
+    let routed = route::route(arrival.routing, bundle, request)?;
+    check_size(routed.server, request).map(|()| routed)
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.

@@ -282,6 +282,39 @@ async fn ambiguous_paths_are_refused() {
 }
 
 #[tokio::test]
+async fn what_a_probing_agent_asked_for_is_in_the_record_without_its_query() {
+    let world = World::new().await;
+    for (target, rule, request) in [
+        (
+            "/records/admin/users?key=hunter2",
+            "request.no_action",
+            "GET /admin/users",
+        ),
+        (
+            "/records/customers/%2E%2E/x",
+            "request.ambiguous",
+            "GET /customers/%2E%2E/x",
+        ),
+        // An action, so its pattern is enough: the value that does not fit may be personal.
+        (
+            "/records/lists/all?CUSTOMER=jane",
+            "request.attribute",
+            "GET /lists/{list}",
+        ),
+    ] {
+        let refused = refusal(send(world.address, get(target, &read_token(&world))).await).await;
+        assert_eq!(refused.1, rule, "{target}");
+        let record = world.record(|r| r.rule.as_deref() == Some(rule)).await;
+        let expected = What::AccessDecided {
+            request: request.to_owned(),
+        };
+        assert_eq!(record.what, expected, "{target}");
+        assert!(!format!("{record:?}").contains("hunter2"));
+    }
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
 async fn upgrades_and_old_protocols_are_refused() {
     let world = World::new().await;
     let mut upgrade = get(READ, &read_token(&world));
