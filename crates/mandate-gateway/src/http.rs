@@ -37,6 +37,7 @@ pub(crate) use upstream_token::UpstreamTokens;
 use crate::admission::{Admission, Admitted};
 use crate::body::{AnyBody, of_request};
 use crate::egress::End;
+use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
 use outcome::Decided;
 use refusal::Refusal;
@@ -71,7 +72,7 @@ async fn pass(
     route::check_form(&request)?;
     let snapshot = front.ready()?;
     let bundle = snapshot.bundle.as_deref().ok_or(NO_BUNDLE)?;
-    let routed = find_server(arrival, bundle, &request)?;
+    let routed = find_server(front, arrival, &snapshot, bundle, &request)?;
     let server = routed.server;
     let (head, body) = request.into_parts();
 
@@ -186,12 +187,20 @@ async fn pass(
 
 /// The server workload that a request is for, if the request is no larger than it takes.
 fn find_server<'b>(
+    front: &Front,
     arrival: &Arrival,
+    snapshot: &Snapshot,
     bundle: &'b Bundle,
     request: &Request<Incoming>,
 ) -> Result<Routed<'b>, Refusal> {
-    let routed = route::route(arrival.routing, bundle, request)?;
-    check_size(routed.server, request).map(|()| routed)
+    match route::route(arrival.routing, bundle, request) {
+        Ok(routed) => check_size(routed.server, request).map(|()| routed),
+        // Who has no token of ours learns nothing of which server workloads there are.
+        Err(unknown) => {
+            authenticate::is_ours(&front.tokens, snapshot, request.headers())?;
+            Err(unknown)
+        }
+    }
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.

@@ -197,6 +197,27 @@ async fn without_a_good_token_there_is_a_challenge_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn without_a_token_of_ours_known_and_unknown_server_workloads_look_the_same() {
+    let world = World::new().await;
+    for token in [
+        None,
+        Some("nonsense"),
+        Some("eyJhbGciOiJFUzI1NiJ9.e30.AAAA"),
+    ] {
+        let mut answers = Vec::new();
+        for target in [READ, "/nosuch/customers/acme/notes"] {
+            let mut request = get(target, token.unwrap_or_default());
+            if token.is_none() {
+                request.headers_mut().remove("authorization");
+            }
+            answers.push(refusal(send(world.address, request).await).await);
+        }
+        assert_eq!(answers[0], answers[1], "{token:?}");
+        assert_eq!(answers[0].0, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
 async fn a_write_is_decided_on_its_body_and_the_very_bytes_are_forwarded() {
     let world = World::new().await;
     world.pass_start().await;
