@@ -3,7 +3,7 @@
 mod authority;
 pub(crate) mod dev_issuer;
 pub(crate) mod endpoints;
-mod folder;
+pub(crate) mod folder;
 mod gateway;
 mod hardening;
 pub(crate) mod identity;
@@ -16,7 +16,7 @@ mod sockets;
 mod tls;
 
 pub(crate) use gateway::GATEWAY;
-pub(crate) use options::Args;
+pub(crate) use options::{Args, DEFAULT_ADDRESSES};
 
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};

@@ -14,6 +14,7 @@
 mod breakglass;
 mod crash;
 mod disks;
+mod doctor;
 mod exchanges;
 mod kinds;
 mod lab;
