@@ -44,7 +44,7 @@ pub use check::{LoadEnv, Loaded, UnfitConstraint, load};
 pub use compile::context_schema;
 pub use decide::{Explanation, PolicyDenial, PolicyRequest, PolicyVerdict, Why};
 pub use entries::UndeclaredEntry;
-pub use mistake::{Mistake, Severity};
+pub use mistake::{Mistake, Severity, did_you_mean};
 pub use open::{Ceiling, OpenDenial, OpenRequest, TriggerEvidence};
 pub use operator::{OperatorDenial, OperatorIdentity, Target};
 pub use plan::{Change, ConditionChange, Plan, plan};

@@ -18,6 +18,7 @@ mod doctor;
 mod exchanges;
 mod kinds;
 mod lab;
+mod names;
 mod operations;
 mod secrecy;
 mod smuggling;
