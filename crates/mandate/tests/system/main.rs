@@ -16,6 +16,7 @@ mod crash;
 mod disks;
 mod doctor;
 mod exchanges;
+mod exec;
 mod kinds;
 mod lab;
 mod names;
