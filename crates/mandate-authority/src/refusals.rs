@@ -90,6 +90,13 @@ impl Refusals {
         let counted = std::mem::take(&mut *self.lock());
         self.quota.retain_recent();
         let record = |door: &str, rule: &str, source: String, count: Count| {
+            tracing::debug!(
+                door,
+                rule,
+                source,
+                count = count.count,
+                "refusals were counted"
+            );
             let what = What::RefusedCount {
                 listener: door.to_owned(),
                 source,

@@ -232,6 +232,9 @@ async fn finish(
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
+    if let Some(Refusal::Credential(why)) = &refusal {
+        tracing::warn!(server = %server.name, %why, "an access lacks its credential");
+    }
     refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
 }
 

@@ -101,6 +101,17 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
     if durable {
         record_effect(authority, &order, &proof).await;
     }
+    tracing::warn!(
+        subject = %order.subject,
+        operator = %order.operator,
+        version = %proof.version,
+        known = proof.known,
+        durable,
+        after_ms = proof.after_ms,
+        acknowledged = proof.acknowledged,
+        lease_bounded = proof.lease_bounded,
+        "a suspension is effective"
+    );
     proof
 }
 

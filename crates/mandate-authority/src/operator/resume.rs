@@ -59,6 +59,7 @@ pub(crate) async fn resume(
         check_second(&at, &asked.subject, &operator).await?;
         authority.commit_held(unit).await?
     };
+    tracing::warn!(subject = %asked.subject, operator = %operator.name(), "a suspension is lifted");
     Ok(body::answer(&serde_json::json!({
         "subject": asked.subject,
         "version": committed.versions().stops,

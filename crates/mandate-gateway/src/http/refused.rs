@@ -87,6 +87,7 @@ impl Refused {
     ) -> Refusal {
         let rule = self.refusal.rule();
         let now = front.now();
+        tracing::debug!(rule, listener = %arrival.listener, "an access is refused");
         match self.telling {
             Telling::Told => return self.refusal,
             Telling::Count => {

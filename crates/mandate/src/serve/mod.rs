@@ -51,6 +51,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 /// Where it listens, and aloud what is not for production.
 fn announce(server: &Server, context: &Context) {
     let endpoints = server.endpoints();
+    tracing::info!(
+        issuer = endpoints.issuer,
+        trust_domain = endpoints.trust_domain,
+        authority = %endpoints.authority,
+        gateway = %endpoints.gateway,
+        metrics = %endpoints.metrics,
+        data = %context.data.path().display(),
+        release = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
     if let Some(dev) = endpoints.dev_issuer {
         tracing::warn!(
             address = %dev,

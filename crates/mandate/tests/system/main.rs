@@ -19,6 +19,7 @@ mod exchanges;
 mod exec;
 mod kinds;
 mod lab;
+mod logs;
 mod names;
 mod operations;
 mod secrecy;
