@@ -12,6 +12,7 @@
 )]
 
 mod breakglass;
+mod command_line;
 mod crash;
 mod disks;
 mod doctor;

@@ -53,7 +53,9 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     let found = found.map_err(store)?;
     if args.checkpoint && found.is_whole() {
         let note = log.checkpoint().await.map_err(store)?;
-        context.out.raw(&note.unwrap_or_default());
+        let note = note.unwrap_or_default();
+        let result = json!({ "checkpoint": note });
+        context.out.result(&result, |_| note.clone());
     } else {
         let result = value(&found);
         context.out.result(&result, |paint| text(&found, paint));
