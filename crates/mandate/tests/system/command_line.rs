@@ -76,6 +76,40 @@ fn a_result_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+fn check_shows_no_line_that_nobody_can_read_and_takes_no_emptiness_for_a_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    let path = file.display().to_string();
+    std::fs::write(&file, format!("kind: {}\n", "x".repeat(1 << 20))).unwrap();
+    let output = run(&["check", &path], Stdio::piped());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.len() < 3 << 20, "{}", output.stdout.len());
+    let text = format!(
+        "# {}\nkind: Operatr\nmetadata: {{name: x}}\nspec: {{}}\n",
+        "x".repeat(1 << 20)
+    );
+    std::fs::write(&file, text).unwrap();
+    let output = run(&["check", &path], Stdio::piped());
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        shown.len() < 10_000 && shown.contains("a.yaml:2:"),
+        "{}",
+        shown.len()
+    );
+    for nothing in ["", "# later\n", "---\n\n---\n"] {
+        std::fs::write(&file, nothing).unwrap();
+        let output = run(&["check", &path, "--output", "json"], Stdio::piped());
+        assert_eq!(output.status.code(), Some(2), "{nothing:?}");
+        assert!(
+            failure(&output)["error"]
+                .as_str()
+                .unwrap()
+                .contains("declares nothing")
+        );
+    }
+}
+
+#[test]
 fn a_checkpoint_is_json_where_json_is_asked_for() {
     let lab = Lab::start();
     token(lab.worker().open());
