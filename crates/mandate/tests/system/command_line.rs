@@ -117,3 +117,90 @@ fn a_checkpoint_is_json_where_json_is_asked_for() {
     let note = ran.value["checkpoint"].as_str().unwrap();
     assert!(note.starts_with("acme.example"), "{note}");
 }
+
+#[test]
+fn a_server_that_cannot_have_its_port_settles_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let shown = data.display().to_string();
+    let serve = [
+        "--data",
+        &shown,
+        "--output",
+        "json",
+        "serve",
+        "--gateway-listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "127.0.0.1:0",
+        "--listen",
+    ];
+    let output = run(&[&serve[..], &[&address]].concat(), Stdio::piped());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!data.exists(), "neither trust domain nor issuer is fixed");
+}
+
+#[test]
+fn a_trust_domain_that_contradicts_the_folder_is_refused_with_the_mend() {
+    let mut lab = Lab::start();
+    lab.server.stop();
+    let ran = lab.run(&[
+        "serve",
+        "--trust-domain",
+        "other.example",
+        "--listen",
+        "127.0.0.1:0",
+        "--gateway-listen",
+        "127.0.0.1:0",
+        "--metrics-listen",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(ran.code, 2, "{}", ran.value);
+    assert!(
+        ran.value["mend"].as_str().unwrap().contains("--data DIR"),
+        "{}",
+        ran.value
+    );
+}
+
+#[test]
+fn a_delegated_token_is_said_to_be_the_childs() {
+    let lab = Lab::start();
+    let clerks = lab
+        .bundle()
+        .replace("opener: worker", "opener: clerk")
+        .replace("  federation:", "  maySpawn: [worker]\n  federation:");
+    assert_eq!(lab.apply(&clerks).code, 0);
+    let child = lab.data().join("child").display().to_string();
+    let data = lab.data().display().to_string();
+    let worker = crate::lab::agent::spiffe_id("worker");
+    // A task belongs to the instance that opened it: both are done within one `exec`.
+    let exec = [
+        "exec",
+        "--purpose",
+        "nightly",
+        "--schedule",
+        "nightly",
+        "--item",
+        "i-1",
+        "--",
+    ];
+    let delegate = [
+        PROGRAM,
+        "--data",
+        &data,
+        "--output",
+        "json",
+        "task",
+        "delegate",
+        &worker,
+        "--access",
+        "records:read",
+        "--to",
+        &child,
+    ];
+    let delegated = lab.run(&[&exec[..], &delegate].concat());
+    assert_eq!(delegated.value["agent"], worker, "{}", delegated.value);
+}
