@@ -7,12 +7,15 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{StatusCode, header};
+use mandate_model::GatewayId;
+use mandate_model::stop::{StopSet, Subject};
 use mandate_ports::{KeyPurpose, KeyState};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
 use crate::Authority;
 use crate::body;
+use crate::gateways::GatewayView;
 use crate::listen::Connection;
 use crate::problem::Problem;
 use crate::world::Live;
@@ -91,6 +94,7 @@ pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
         ));
     }
     findings.extend(authority.beside());
+    findings.extend(suspended(&world.stops, &gateways));
     match &world.live {
         Live::Good(_) => {}
         Live::None => findings.push("no bundle is live".to_owned()),
@@ -101,4 +105,21 @@ pub(crate) async fn findings(authority: &Authority) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Suspensions after which nothing passes here: that is what was ordered, and still it does not work.
+fn suspended(stops: &StopSet, gateways: &[GatewayView]) -> Vec<String> {
+    if stops.suspension(&Subject::Everything).is_some() {
+        return vec!["everything is suspended: nothing is issued, nothing admitted".to_owned()];
+    }
+    let is_suspended = |id: &GatewayId| {
+        let subject = Subject::Gateway { id: id.clone() };
+        stops.suspension(&subject).is_some()
+    };
+    let known = gateways
+        .iter()
+        .filter(|g| g.streaming && is_suspended(&g.id));
+    known
+        .map(|g| format!("gateway `{}` is suspended and admits nothing", g.id))
+        .collect()
 }

@@ -104,6 +104,13 @@ impl Refusals {
         self.quota.retain_recent();
         self.ends.retain_recent();
         let record = |door: &str, rule: &str, source: String, count: Count| {
+            tracing::debug!(
+                door,
+                rule,
+                source,
+                count = count.count,
+                "refusals were counted"
+            );
             let what = What::RefusedCount {
                 listener: door.to_owned(),
                 source,

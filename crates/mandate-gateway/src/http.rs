@@ -77,7 +77,6 @@ async fn pass(
     let snapshot = front.snapshot()?;
     let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
     let server = routed.server;
-    check_size(server, &request)?;
     let (head, body) = request.into_parts();
 
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
@@ -99,8 +98,9 @@ async fn pass(
         server,
         token: &token,
     };
+    let asked = request_head(&head, &target, &head.headers);
     let denied = |refusal, classified: Option<&Classified>| {
-        Refused::after_authentication(front, &facts(front.now()), &head, refusal, classified)
+        Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
     // No longer than a body may stand still, and never beyond the token.
@@ -117,7 +117,7 @@ async fn pass(
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
     let verdict = decide(&facts_now, &classified);
-    let record = decision_record(front, &facts_now, &head, Some(&classified), &verdict);
+    let record = decision_record(front, &facts_now, &asked, Some(&classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {
         // Spent before it is recorded: a token is never used twice because a record failed.
@@ -242,21 +242,31 @@ async fn in_the_log(front: &Front, access: &Admission, record: &SpoolKey) -> Res
     forward::unless_cut(access, shipped).await
 }
 
-/// The server workload that is asked for, and on which ground it may be admitted for.
+/// The server workload that is asked for, if the request is no larger than it takes, and on which ground
+/// it may be admitted for.
 fn find<'s>(
     front: &Front,
     arrival: &Arrival,
     snapshot: &'s Snapshot,
     request: &Request<Incoming>,
 ) -> Result<(Right, &'s Arc<Bundle>, Routed<'s>), Refusal> {
-    let routed = snapshot.bundle.as_ref().ok_or(NO_BUNDLE);
-    let routed = routed.and_then(|bundle| {
-        let routed = route::route(arrival.routing, bundle, request)?;
-        Ok((bundle, routed))
-    });
-    let server = routed.as_ref().ok().map(|(_, routed)| routed.server);
+    let bundle = snapshot.bundle.as_ref();
+    let routed = bundle.map(|bundle| Ok((bundle, route::route(arrival.routing, bundle, request)?)));
+    let server = match &routed {
+        Some(Ok((_, routed))) => Some(routed.server),
+        Some(Err(_)) | None => None,
+    };
     let right = front.right_to_admit(server)?;
-    routed.map(|(bundle, routed)| (right, bundle, routed))
+    match routed.ok_or(NO_BUNDLE)? {
+        Ok((bundle, routed)) => {
+            check_size(routed.server, request).map(|()| (right, bundle, routed))
+        }
+        // Who has no token of ours learns nothing of which server workloads there are.
+        Err(unknown) => {
+            authenticate::is_ours(&front.tokens, snapshot, request.headers())?;
+            Err(unknown)
+        }
+    }
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.
@@ -289,6 +299,9 @@ async fn finish(
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
     front.recorder.note(event).await;
+    if let Some(Refusal::Credential(why)) = &refusal {
+        tracing::warn!(server = %server.name, %why, "an access lacks its credential");
+    }
     refusal.map_or(Ok(()), |refusal| Err(Refused::after_admission(refusal)))
 }
 

@@ -198,6 +198,27 @@ async fn without_a_good_token_there_is_a_challenge_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn without_a_token_of_ours_known_and_unknown_server_workloads_look_the_same() {
+    let world = World::new().await;
+    for token in [
+        None,
+        Some("nonsense"),
+        Some("eyJhbGciOiJFUzI1NiJ9.e30.AAAA"),
+    ] {
+        let mut answers = Vec::new();
+        for target in [READ, "/nosuch/customers/acme/notes"] {
+            let mut request = get(target, token.unwrap_or_default());
+            if token.is_none() {
+                request.headers_mut().remove("authorization");
+            }
+            answers.push(refusal(send(world.address, request).await).await);
+        }
+        assert_eq!(answers[0], answers[1], "{token:?}");
+        assert_eq!(answers[0].0, StatusCode::UNAUTHORIZED);
+    }
+}
+
+#[tokio::test]
 async fn a_write_is_decided_on_its_body_and_the_very_bytes_are_forwarded() {
     let world = World::new().await;
     world.pass_start().await;
@@ -278,6 +299,39 @@ async fn ambiguous_paths_are_refused() {
         let refused = refusal(send(world.address, get(target, &read_token(&world))).await).await;
         assert_eq!(refused.0, StatusCode::FORBIDDEN, "{target}");
         assert_eq!(refused.1, "request.ambiguous", "{target}");
+    }
+    assert!(world.upstream.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_probing_agent_asked_for_is_in_the_record_without_its_query() {
+    let world = World::new().await;
+    for (target, rule, request) in [
+        (
+            "/records/admin/users?key=hunter2",
+            "request.no_action",
+            "GET /admin/users",
+        ),
+        (
+            "/records/customers/%2E%2E/x",
+            "request.ambiguous",
+            "GET /customers/%2E%2E/x",
+        ),
+        // An action, so its pattern is enough: the value that does not fit may be personal.
+        (
+            "/records/lists/all?CUSTOMER=jane",
+            "request.attribute",
+            "GET /lists/{list}",
+        ),
+    ] {
+        let refused = refusal(send(world.address, get(target, &read_token(&world))).await).await;
+        assert_eq!(refused.1, rule, "{target}");
+        let record = world.record(|r| r.rule.as_deref() == Some(rule)).await;
+        let expected = What::AccessDecided {
+            request: request.to_owned(),
+        };
+        assert_eq!(record.what, expected, "{target}");
+        assert!(!format!("{record:?}").contains("hunter2"));
     }
     assert!(world.upstream.arrived().is_empty());
 }

@@ -47,7 +47,7 @@ pub use compile::context_schema;
 pub use decide::{Explanation, PolicyDenial, PolicyRequest, PolicyVerdict, Why};
 pub use entries::UndeclaredEntry;
 pub use fold::fold;
-pub use mistake::{Mistake, Severity};
+pub use mistake::{Mistake, Severity, did_you_mean};
 pub use open::{Ceiling, OpenDenial, OpenRequest, StandingTask, TriggerEvidence};
 pub use operator::{BOOTSTRAP, OperatorDenial, OperatorIdentity, Target};
 pub use plan::{Change, ConditionChange, Plan, plan};

@@ -119,7 +119,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// `name` among `known`, or the nearest of them as a hint: "did you mean `x`?".
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let nearest = known
         .iter()

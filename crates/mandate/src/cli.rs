@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     access, apply, audit, check, completions, doctor, exec, explain, gateway, init, keys, plan,
@@ -12,7 +13,7 @@ use crate::commands::{
 use crate::context::{Context, DataDir};
 use crate::demo;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::output::{ColorWhen, Format, Output};
+use crate::output::{self, ColorWhen, Format, Output};
 use crate::serve;
 
 /// The identity plane for AI agents: what an agent is, what it may do, and why it did it.
@@ -70,6 +71,7 @@ enum Command {
     /// Void one token, by the id that records name it by
     Revoke(revoke::Args),
     /// List the suspensions in force
+    #[command(after_help = "Examples:\n  mandate suspensions\n  mandate suspensions --output json")]
     Suspensions,
     /// Print an agent type's break-glass runbook, from the bundle and the live state
     Runbook(runbook::Args),
@@ -93,6 +95,7 @@ enum Command {
     #[command(subcommand)]
     Gateway(gateway::Command),
     /// Print the JSON Schema of bundles, for editors
+    #[command(after_help = "Example:\n  mandate schema > mandate.schema.json")]
     Schema,
     /// Print a completion script
     Completions(completions::Args),
@@ -109,7 +112,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let global = &cli.global;
     let out = Output::new(global.output, global.color, !global.no_color.is_empty());
-    match start(cli, out) {
+    match start(cli, out).and_then(output::all_written) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             out.failure(&failure);
@@ -118,15 +121,64 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Help and version are no failures; clap says which is which.
+/// Help and version are no failures; clap says which is which. A wrong command line is one as every
+/// other: what broke, and the mend, in the form that it asks for as far as it can be read.
 fn misused(error: &clap::Error) -> ExitCode {
-    // Nobody is left to tell if this cannot be printed.
-    let _ = error.print();
-    if error.use_stderr() {
-        Exit::Usage.into()
-    } else {
-        Exit::Ok.into()
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !error.use_stderr() || is_help {
+        // Nobody is left to tell if this cannot be printed.
+        let _ = error.print();
+        return if is_help { Exit::Usage } else { Exit::Ok }.into();
     }
+    output_of(&words).failure(&usage_failure(&error.render().to_string()));
+    Exit::Usage.into()
+}
+
+/// How the command line wants to be answered that could not be parsed.
+fn output_of(words: &[String]) -> Output {
+    let said = |option: &str| {
+        let assigned = format!("{option}=");
+        let pairs = words.iter().zip(words.iter().skip(1));
+        let apart = pairs
+            .filter(|(word, _)| *word == option)
+            .map(|(_, value)| value.as_str());
+        let together = words.iter().filter_map(|word| word.strip_prefix(&assigned));
+        apart.chain(together).last()
+    };
+    let parsed = |text: Option<&str>| text.and_then(|text| ColorWhen::from_str(text, true).ok());
+    let format = said("--output").and_then(|text| Format::from_str(text, true).ok());
+    Output::new(
+        format.unwrap_or(Format::Text),
+        parsed(said("--color")).unwrap_or(ColorWhen::Auto),
+        no_color(),
+    )
+}
+
+/// As `Global::no_color` reads it, which was not filled in.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line that reads the environment could not be parsed"
+)]
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// clap's own text in two lines: its first paragraph, and its tips with the usage.
+fn usage_failure(text: &str) -> Failure {
+    let joined = |lines: Vec<&str>| lines.join(" ");
+    let all = text.lines().map(str::trim);
+    let broke = joined(all.clone().take_while(|line| !line.is_empty()).collect());
+    let tips = all.clone().filter_map(|line| line.strip_prefix("tip: "));
+    let usage = all.filter(|line| line.starts_with("Usage: "));
+    let mut mend: Vec<&str> = tips.chain(usage).collect();
+    if mend.is_empty() {
+        mend.push("the same command with `--help` says what it takes");
+    }
+    let broke = broke.trim_start_matches("error: ").to_owned();
+    Failure::usage(broke, mend.join("; "))
 }
 
 fn start(cli: Cli, out: Output) -> Outcome {
@@ -203,12 +255,11 @@ mod tests {
     }
 
     #[test]
-    fn every_command_that_takes_something_shows_an_example() {
+    fn every_command_shows_an_example() {
         for command in Cli::command().get_subcommands() {
-            let takes = command.get_arguments().any(|a| a.is_positional());
             let shows = command.get_after_help().is_some();
             assert!(
-                shows || !takes || command.is_hide_set(),
+                shows || command.has_subcommands() || command.is_hide_set(),
                 "{}",
                 command.get_name()
             );
@@ -223,5 +274,29 @@ mod tests {
         };
         assert!(exit(&["mandate", "nonsense"]));
         assert!(!exit(&["mandate", "--help"]));
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_one_line_and_a_mend() {
+        let error = Cli::try_parse_from(["mandate", "suspnd"]).unwrap_err();
+        let failure = usage_failure(&error.render().to_string());
+        assert!(failure.broke.contains("suspnd"), "{failure:?}");
+        assert!(failure.mend.contains("'suspend'"), "{failure:?}");
+        let error = Cli::try_parse_from(["mandate", "suspend", "agent", "x"]).unwrap_err();
+        let failure = usage_failure(&error.render().to_string());
+        assert!(failure.broke.contains("--reason <TEXT>"), "{failure:?}");
+        assert!(failure.mend.contains("Usage: "), "{failure:?}");
+        assert_eq!(failure.broke.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_answered_in_the_form_it_asks_for() {
+        let json = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            output_of(&words).is_json()
+        };
+        assert!(json(&["mandate", "nonsense", "--output", "json"]));
+        assert!(json(&["mandate", "--output=json", "nonsense"]));
+        assert!(!json(&["mandate", "nonsense", "--output", "yaml"]));
     }
 }

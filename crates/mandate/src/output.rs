@@ -1,10 +1,11 @@
 //! The one place that writes to the terminal: results to standard output, all else to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure, Outcome};
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -138,11 +139,30 @@ impl Output {
     }
 }
 
-/// A reader that has gone away is no failure of ours: what it did not want, it does not get.
+/// A reader that has gone away is no failure of ours: what it did not want, it does not get. Anything
+/// else that keeps a result from its place is one, told when the command ends.
 fn write_all(mut stream: impl Write, text: &str) {
-    let _ = stream.write_all(text.as_bytes());
-    let _ = stream.flush();
+    let written = stream
+        .write_all(text.as_bytes())
+        .and_then(|()| stream.flush());
+    if written.is_err_and(|e| e.kind() != ErrorKind::BrokenPipe) {
+        UNWRITTEN.store(true, Ordering::Relaxed);
+    }
 }
+
+/// The end of a command, if all that it had to say was written.
+pub(crate) fn all_written(exit: Exit) -> Outcome {
+    if UNWRITTEN.load(Ordering::Relaxed) {
+        return Err(Failure::failed(
+            "the result could not be written whole",
+            "what was asked for was done; see that standard output has space",
+        ));
+    }
+    Ok(exit)
+}
+
+/// Of this process, which runs one command.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
 
 fn ended(mut text: String) -> String {
     if !text.ends_with('\n') {

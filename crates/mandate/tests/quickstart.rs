@@ -8,8 +8,9 @@
     reason = "tests may panic"
 )]
 
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -226,4 +227,40 @@ fn scene_7_the_log_is_whole_until_a_byte_changes_and_then_the_record_is_named() 
 #[test]
 fn nothing_is_left_behind() {
     assert_eq!(run().result["left_behind"], serde_json::json!([]));
+}
+
+/// The folder that a running quickstart holds its lock on.
+fn folder_of(pid: u32) -> PathBuf {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = open.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+    let is_run = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("mandate-quickstart-")
+    };
+    links.into_iter().find(is_run).unwrap()
+}
+
+#[test]
+fn what_a_killed_run_left_is_gone_after_the_next_one() {
+    let start = || {
+        Command::new(env!("CARGO_BIN_EXE_mandate"))
+            .arg("quickstart")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let mut killed = start();
+    let mut line = String::new();
+    let mut lines = BufReader::new(killed.stdout.take().unwrap());
+    while !line.contains("A Mandate server") {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "it ended");
+    }
+    let folder = folder_of(killed.id());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(folder.exists());
+    let next = start().wait_with_output().unwrap();
+    assert!(next.status.success());
+    assert!(!folder.exists(), "{}", folder.display());
 }

@@ -2,18 +2,19 @@
 
 mod going_on;
 mod impact;
+mod known;
 
 use std::time::Duration;
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::{BootTime, OperatorName, Principal, ServerName, StopVersion, Timestamp};
-use mandate_policy::Bundle;
 use mandate_ports::{Change, Unit};
 
 use crate::Authority;
 use crate::gateways::{Holders, Progress};
 pub(crate) use impact::{Impact, outstanding};
+pub(crate) use known::was_ever_declared;
 
 /// What "effective" means here, in figures.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -99,7 +100,7 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
     let told = impact::of(authority, &order.subject, began_at);
     let proof = Proof {
         subject: order.subject.clone(),
-        known: is_known(authority, &order.subject).await,
+        known: known::is_known(authority, &order.subject).await,
         version,
         effective: going_on.is_none(),
         not_effective_until: going_on.as_ref().and_then(|going_on| going_on.until),
@@ -121,6 +122,17 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
     if durable {
         record_effect(authority, &order, &proof).await;
     }
+    tracing::warn!(
+        subject = %order.subject,
+        operator = %order.operator,
+        version = %proof.version,
+        known = proof.known,
+        durable,
+        after_ms = proof.after_ms,
+        acknowledged = proof.acknowledged,
+        lease_bounded = proof.lease_bounded,
+        "a suspension is effective"
+    );
     proof
 }
 
@@ -131,42 +143,6 @@ async fn record_effect(authority: &Authority, order: &Order, proof: &Proof) {
         Ok(Ok(_receipt)) => {}
         Ok(Err(why)) => tracing::error!(%why, "the effect of a suspension is not recorded"),
         Err(_) => tracing::error!("the effect of a suspension is not recorded: the store hangs"),
-    }
-}
-
-/// Whether the live bundle, the store or the key set has the subject. What cannot be told counts as
-/// known.
-async fn is_known(authority: &Authority, subject: &Subject) -> bool {
-    let world = authority.world();
-    match subject {
-        Subject::Agent { .. } | Subject::Server { .. } | Subject::Provider { .. } => {
-            let live = world.bundle();
-            live.is_none_or(|live| declares(&live.bundle, subject))
-        }
-        Subject::Task { id } => {
-            let task = authority.ports().state.task(*id);
-            let found = tokio::time::timeout(LOG_TIMEOUT, task).await;
-            !matches!(found, Ok(Ok(None)))
-        }
-        Subject::Key { id } => world.keys.all.iter().any(|key| key.id == *id),
-        Subject::Instance { .. }
-        | Subject::Principal { .. }
-        | Subject::Gateway { .. }
-        | Subject::Everything => true,
-    }
-}
-
-fn declares(bundle: &Bundle, subject: &Subject) -> bool {
-    match subject {
-        Subject::Agent { id } => bundle.agent_by_id(id).is_some(),
-        Subject::Server { name } => bundle.server(name).is_some(),
-        Subject::Provider { name } => bundle.provider(name).is_some(),
-        Subject::Instance { .. }
-        | Subject::Task { .. }
-        | Subject::Principal { .. }
-        | Subject::Gateway { .. }
-        | Subject::Key { .. }
-        | Subject::Everything => true,
     }
 }
 

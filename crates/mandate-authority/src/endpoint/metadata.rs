@@ -29,7 +29,8 @@ pub(crate) async fn openid_configuration(at: State<Connection>) -> Response {
 /// What we have, and nothing else. Some members are there because their absence means something:
 /// without `grant_types_supported` a client assumes `authorization_code` and `implicit`, without
 /// `token_endpoint_auth_methods_supported` `client_secret_basic` (RFC 8414 §2); MCP clients refuse a
-/// server without `code_challenge_methods_supported`.
+/// server without `code_challenge_methods_supported`. OpenID Connect Discovery §3 requires subject
+/// types and the algorithms of ID tokens; none are issued, and ES256 signs all that is.
 fn document(config: &Config) -> Value {
     let issuer = config.issuer.as_str();
     let at = |path: &str| format!("{}{path}", issuer.trim_end_matches('/'));
@@ -43,6 +44,8 @@ fn document(config: &Config) -> Value {
         "revocation_endpoint": at("/revoke"),
         "grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange"],
         "response_types_supported": [],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": algorithms,
         "response_modes_supported": [],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": methods,

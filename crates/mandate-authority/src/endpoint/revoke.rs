@@ -62,10 +62,17 @@ async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {
 
 async fn unit(
     at: &Connection,
-    form: Authenticated<LeavingClient>,
+    mut form: Authenticated<LeavingClient>,
     found: &Identified,
 ) -> Result<Unit, Refusal> {
     let (authority, now) = (&at.authority, at.authority.now());
+    if let Some(task) = found.task() {
+        // The record of it reaches its cause (P5), as every other one of the task.
+        let task = authority.ports().state.task(task).await;
+        if let Some(task) = task.map_err(|_| Refusal::Unavailable)? {
+            form.caller.in_task(&task);
+        }
+    }
     let (change, what) = match (found, found.task()) {
         (Identified::Task(_), Some(task)) => {
             let ending = ending(authority, task, TaskState::Cancelled, now).await;

@@ -249,6 +249,8 @@ async fn make_live(
         return Err(Problem::conflict("bundle", detail));
     }
     let committed = authority.commit(unit).await?;
+    let version = committed.versions().bundle;
+    tracing::info!(%version, operator = %operator.name(), "a bundle is live");
     Ok(MadeLive {
         version: committed.versions().bundle,
         digest,

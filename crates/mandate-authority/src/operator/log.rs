@@ -6,7 +6,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mandate_audit::{Hash, NodeId, ProofPlan};
+use mandate_audit::{Decision, Hash, NodeId, ProofPlan, What};
 use mandate_model::Timestamp;
 use mandate_policy::decl::Right;
 use mandate_ports::Search;
@@ -60,8 +60,8 @@ fn what_to_look_for(query: Option<String>) -> Result<Search, Problem> {
         agent: query.parsed("agent")?,
         server: query.parsed("server")?,
         token: query.parsed("token")?,
-        kind: query.text("kind"),
-        decision: query.text("decision"),
+        kind: one_of("kind", query.text("kind"), &What::KINDS)?,
+        decision: one_of("decision", query.text("decision"), &Decision::NAMES)?,
         since: query.number("since")?.map(Timestamp::from_millis),
         until: query.number("until")?.map(Timestamp::from_millis),
         before: query.number("before")?,
@@ -69,6 +69,21 @@ fn what_to_look_for(query: Option<String>) -> Result<Search, Problem> {
     };
     query.end()?;
     Ok(search)
+}
+
+/// A name that no record can have would be answered with nothing found, which reads as if all were well.
+fn one_of(
+    parameter: &str,
+    said: Option<String>,
+    known: &[&str],
+) -> Result<Option<String>, Problem> {
+    match said {
+        Some(said) if !known.contains(&said.as_str()) => Err(Problem::malformed(format!(
+            "`{parameter}` is one of {}",
+            known.join(", ")
+        ))),
+        said => Ok(said),
+    }
 }
 
 fn limit(query: &mut Query) -> Result<usize, Problem> {

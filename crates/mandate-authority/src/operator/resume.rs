@@ -16,7 +16,6 @@ use crate::body;
 use crate::breakglass;
 use crate::listen::Connection;
 use crate::problem::Problem;
-use crate::world::World;
 
 /// Lifts a suspension.
 #[utoipa::path(
@@ -79,6 +78,7 @@ async fn lift(
             .refused(at, "resume", rule, detail.to_owned())
             .await);
     };
+    tracing::warn!(subject = %asked.subject, operator = %operator.name(), "a suspension is lifted");
     Ok(body::answer(&serde_json::json!({
         "subject": asked.subject,
         "version": committed.versions().stops,
@@ -92,18 +92,25 @@ async fn may_lift(
     subject: &Subject,
     operator: &Operator,
 ) -> Result<bool, Problem> {
-    let world = at.authority.refresh().await?;
-    if !needs_second(&world, subject) {
+    if !needs_second(at, subject).await? {
         return Ok(true);
     }
     let suspenders = at.authority.ports().state.suspenders(subject).await?;
     Ok(!suspenders.iter().any(|who| operator.is(at, who)))
 }
 
-fn needs_second(world: &World, subject: &Subject) -> bool {
+/// A name that no bundle ever declared stopped nobody, and lifting it lets nobody go on. One that was
+/// declared once may be again: to take it out of the bundle first must not spare the second operator.
+async fn needs_second(at: &Connection, subject: &Subject) -> Result<bool, Problem> {
     let Subject::Agent { id } = subject else {
-        return false;
+        return Ok(false);
     };
-    let declared = world.bundle().and_then(|live| live.bundle.agent_by_id(id));
-    declared.is_none_or(|agent| agent.break_glass.resume_needs_second_operator)
+    let world = at.authority.refresh().await?;
+    let Some(live) = world.bundle() else {
+        return Ok(true);
+    };
+    match live.bundle.agent_by_id(id) {
+        Some(agent) => Ok(agent.break_glass.resume_needs_second_operator),
+        None => Ok(breakglass::was_ever_declared(&at.authority, id).await?),
+    }
 }

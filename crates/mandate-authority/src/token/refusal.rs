@@ -288,6 +288,7 @@ impl Refused {
                 .count(at.door.as_str(), rule, at.origin.prefix(), now);
             return reply::refused(oauth, &self.why.to_string());
         };
+        tracing::debug!(rule, agent = %caller.agent, step = caller.step, "refused");
         if !authority.refusals().is_recorded(&caller.agent) {
             authority
                 .refusals()

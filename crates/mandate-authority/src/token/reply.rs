@@ -53,6 +53,7 @@ fn printable(text: &str) -> String {
         ' '..='~' => c,
         _ => '?',
     };
+    let text = text.replace('§', "section ");
     text.chars().take(MAX_DESCRIPTION).map(allowed).collect()
 }
 
@@ -66,6 +67,7 @@ mod tests {
     #[test]
     fn a_description_has_only_what_the_standard_allows() {
         assert_eq!(printable("say \"x\" \\ é\n"), "say 'x' ' ??");
+        assert_eq!(printable("RFC 9110 §3.11"), "RFC 9110 section 3.11");
         assert_eq!(printable(&"x".repeat(1000)).len(), MAX_DESCRIPTION);
     }
 }

@@ -240,7 +240,25 @@ async fn no_issuance_follows_a_suspension_in_the_log() {
 #[tokio::test]
 async fn a_name_that_is_wrong_by_a_letter_is_said_to_be_unknown() {
     let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    lab.open(&backlog, "nightly", &[]).await.expect(200);
+    lab.control("/control/v1/lease", &lease("g-1", &versions(&lab).await))
+        .await
+        .expect(200);
+    // Its lease ends; it is known all the same, and nobody waits for it.
+    lab.pass(LEASE * 2);
+    let instance = |id: &str| json!({"kind": "instance", "provider": "process", "id": id});
+    let principal = |id: &str| json!({"kind": "principal", "id": id});
+    let gateway = |id: &str| json!({"kind": "gateway", "id": id});
     for (subject, known) in [
+        (instance("backlog-1"), true),
+        (instance("backlog-l"), false),
+        (principal("user:login:nosuch"), false),
+        (principal("spiffe://acme.example/agent/backlog"), true),
+        (principal("spiffe://acme.example/agent/backlogg"), false),
+        (principal("operator:nosuch"), false),
+        (gateway("g-1"), true),
+        (gateway("g-l"), false),
         (agent("backlog"), true),
         (agent("backlogg"), false),
         (json!({"kind": "server", "name": "records"}), true),

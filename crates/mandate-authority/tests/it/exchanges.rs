@@ -219,6 +219,14 @@ async fn a_revoked_token_is_void_and_a_revoked_task_token_takes_its_subtree_alon
         .expect(200);
     assert!(!lab.access(&retriever, &child).await.status.is_success());
     assert!(!lab.renew(&backlog, &root).await.status.is_success());
+    // Both records reach their cause.
+    let events = lab.events().await;
+    let of = |kind: &str| events.iter().find(|e| e.what.kind() == kind).unwrap();
+    for (event, depth) in [(of("revoked"), 2), (of("task_ended"), 1)] {
+        let path = event.task.as_ref().unwrap();
+        assert_eq!(path.iter().count(), depth, "{event:?}");
+        assert!(event.principal.is_some() && event.trigger.is_some());
+    }
 }
 
 #[tokio::test]
@@ -252,6 +260,13 @@ async fn discovery_says_what_there_is_in_both_places() {
     let one = get(&lab, "/.well-known/oauth-authorization-server").await;
     assert_eq!(one, get(&lab, "/.well-known/openid-configuration").await);
     assert_eq!(one["issuer"], ISSUER);
+    // What OpenID Connect Discovery §3 requires of every provider.
+    for (member, value) in [
+        ("subject_types_supported", json!(["public"])),
+        ("id_token_signing_alg_values_supported", json!(["ES256"])),
+    ] {
+        assert_eq!(one[member], value);
+    }
     assert_eq!(
         one["token_endpoint_auth_methods_supported"],
         json!(["spiffe_jwt"])

@@ -334,9 +334,35 @@ async fn whoever_suspended_at_any_time_is_no_second_operator() {
     let refused = lab.operator("/operator/v1/resume", &body).await;
     assert_eq!(refused.expect(403)["rule"], "resume.second_operator");
     assert_eq!(lab.refused_rules().await, ["resume.second_operator"]);
-    let unknown = json!({"subject": agent("gone"), "reason": "over"});
-    lab.suspend(agent("gone")).await;
-    lab.operator("/operator/v1/resume", &unknown)
+}
+
+#[tokio::test]
+async fn a_name_that_no_bundle_ever_declared_needs_no_second_operator_and_one_that_did_does() {
+    let lab = Lab::new().await;
+    let gone = "\n---\napiVersion: mandate.dev/v1alpha1\nkind: AgentType\nmetadata: {name: gone}\n\
+         spec: {attestation: [{process: {user: gone}}], breakGlass: {contact: x, impact: y}}\n";
+    lab.apply(&format!("{}{gone}", lab.bundle()), 1)
         .await
-        .expect(403);
+        .expect(200);
+    lab.apply(&lab.bundle(), 2).await.expect(200);
+    for (name, status) in [("gone", 403), ("backlogg", 200)] {
+        lab.suspend(agent(name)).await;
+        let body = json!({"subject": agent(name), "reason": "over"});
+        lab.operator("/operator/v1/resume", &body)
+            .await
+            .expect(status);
+    }
+}
+
+#[tokio::test]
+async fn a_search_for_what_no_record_can_be_is_refused() {
+    let lab = Lab::new().await;
+    for (query, status) in [
+        ("decision=denied&kind=refused", 200),
+        ("decision=maybe", 400),
+        ("kind=refuse", 400),
+    ] {
+        let found = lab.look(&format!("/operator/v1/log/search?{query}")).await;
+        assert_eq!(found.status, status, "{query}");
+    }
 }

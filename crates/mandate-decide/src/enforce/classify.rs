@@ -210,6 +210,15 @@ fn check_credential(server: &ServerWorkload, target: &Target<'_>) -> Result<(), 
     }
 }
 
+/// Method and pattern of the action that a request is, if it is one: also where its attributes do not
+/// fit, so that a record can say what was asked for without a value that might be personal.
+pub fn shape_of(server: &ServerWorkload, head: &RequestHead<'_>) -> Option<String> {
+    let target = Target::parse(head.path_and_query).ok()?;
+    find(server, head.method, &target)
+        .ok()
+        .map(|(_, shape, _)| shape)
+}
+
 type Found<'a> = (&'a Action, String, BTreeMap<String, String>);
 
 fn find<'a>(

@@ -12,7 +12,7 @@ mod sent;
 mod target;
 
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
-pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify};
+pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify, shape_of};
 pub use decide::{
     Admission, Denial, Facts, Spend, Verdict, admission_record, decide, deciding_entry, recheck,
 };

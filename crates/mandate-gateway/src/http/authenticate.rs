@@ -75,6 +75,15 @@ pub(super) fn authenticate(
     Ok(verified)
 }
 
+/// That a request has a token that this authority signed, for whatever it is and was.
+pub(super) fn is_ours(
+    cache: &TokenCache,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    cache.signed(bearer(headers)?, snapshot).map(drop)
+}
+
 /// The one bearer token of the one `authorization` field (RFC 6750 §2.1).
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use http::request::Parts;
-use mandate_audit::{Decision, Event};
-use mandate_decide::enforce::{Classified, Denial, Facts, Verdict, admission_record};
+use mandate_audit::{Decision, Event, What};
+use mandate_decide::enforce::{
+    Classified, Denial, Facts, RequestHead, Verdict, admission_record, shape_of,
+};
 use mandate_model::BootTime;
+use mandate_policy::decl::ServerWorkload;
 use mandate_ports::SpoolError;
 
 use super::front::{Arrival, Front};
@@ -56,7 +58,7 @@ impl Refused {
     pub(super) fn after_authentication(
         front: &Front,
         facts: &Facts<'_>,
-        head: &Parts,
+        asked: &RequestHead<'_>,
         refusal: Refusal,
         classified: Option<&Classified>,
     ) -> Self {
@@ -66,7 +68,11 @@ impl Refused {
         } else {
             Denial::Spent
         };
-        let mut record = decision_record(front, facts, head, classified, &Err(denial));
+        let mut record = decision_record(front, facts, asked, classified, &Err(denial));
+        if classified.is_none() {
+            let request = in_words(facts.server, asked);
+            record.what = What::AccessDecided { request };
+        }
         record.rule = Some(refusal.rule());
         record.detail = Some(refusal.to_string());
         Self::denial(refusal, record)
@@ -81,6 +87,7 @@ impl Refused {
     ) -> Refusal {
         let rule = self.refusal.rule();
         let now = front.now();
+        tracing::debug!(rule, listener = %arrival.listener, "an access is refused");
         match self.telling {
             Telling::Told => return self.refusal,
             Telling::Count => {
@@ -130,12 +137,12 @@ pub(super) fn short(record: Event) -> Event {
 pub(super) fn decision_record(
     front: &Front,
     facts: &Facts<'_>,
-    head: &Parts,
+    asked: &RequestHead<'_>,
     classified: Option<&Classified>,
     verdict: &Verdict,
 ) -> Event {
     Event {
-        trace: trace_of(&head.headers),
+        trace: trace_of(asked.headers),
         ..admission_record(facts, classified, verdict, |value| front.hashed(value))
     }
 }
@@ -151,4 +158,54 @@ pub(super) fn count(front: &Front, record: &Event, began: BootTime) {
     let took = front.gate.clock.boot().since(began);
     let rule = record.rule.as_deref().unwrap_or_default();
     front.metrics.decided(result, rule, took);
+}
+
+/// What was asked for: the action's pattern, or where it is no action, method and path as they came.
+fn in_words(server: &ServerWorkload, asked: &RequestHead<'_>) -> String {
+    shape_of(server, asked).unwrap_or_else(|| as_received(asked.method, asked.path_and_query))
+}
+
+/// Never the query, which may hold a secret, and no more than a record has room for. What a path
+/// cannot hold by RFC 3986 §3.3 is escaped, so that nobody takes it for a pattern or for more records.
+fn as_received(method: &str, target: &str) -> String {
+    let path = target.split('?').next().unwrap_or_default();
+    let (method, path) = (bounded(method, METHOD_BYTES), bounded(path, PATH_BYTES));
+    format!("{method} {path}")
+}
+
+fn bounded(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    for byte in text.bytes() {
+        if shown.len() >= most {
+            shown.push('…');
+            break;
+        }
+        let plain = byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+        if plain {
+            shown.push(char::from(byte));
+        } else {
+            shown.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    shown
+}
+
+const METHOD_BYTES: usize = 20;
+const PATH_BYTES: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_no_action_is_recorded_as_it_came_without_its_query() {
+        let asked = as_received("GET", "/admin/%2e%2e/users?key=hunter2");
+        assert_eq!(asked, "GET /admin/%2e%2e/users");
+        assert_eq!(
+            as_received("GET", "/a{b}\n\u{e9}"),
+            "GET /a%7Bb%7D%0A%C3%A9"
+        );
+        let long = as_received(&"M".repeat(500), &"/x".repeat(5_000));
+        assert!(long.len() < 400 && long.ends_with('…'), "{long}");
+    }
 }

@@ -45,16 +45,29 @@ impl From<OperatorError> for Failure {
             OperatorError::Refused { rule, detail, .. } if rule.is_empty() => {
                 Failure::failed(detail, "")
             }
-            OperatorError::Refused { rule, detail, .. } => Failure::failed(
-                format!("{detail} ({rule})"),
-                "`mandate status` shows as whom the server knows you, and what is live",
-            ),
+            OperatorError::Refused { rule, detail, .. } => {
+                Failure::failed(format!("{detail} ({rule})"), mend(&rule))
+            }
             OperatorError::Http(error) => error.into(),
             OperatorError::Answer(why) => Failure::failed(
                 format!("the authority's answer is not understood: {why}"),
                 "use a command of the server's own release",
             ),
         }
+    }
+}
+
+/// What an operator can do about a refusal by `rule`.
+fn mend(rule: &str) -> &'static str {
+    match rule {
+        "operator.none" => {
+            "run this as a user whom the live bundle declares as an `Operator`; the server's own user is one while it declares none"
+        }
+        "operator.no_right" | "operator.gives" => "let an operator do it who has the right",
+        "resume.second_operator" => "let another operator resume it",
+        "bundle" | "versions" => "look again with `mandate plan`, then apply",
+        "not_suspended" => "`mandate suspensions` lists what is",
+        _ => "the refusal says what has to be different; `mandate status` shows what is live",
     }
 }
 

@@ -80,6 +80,7 @@ pub(crate) fn of_entry(entry: &Value) -> String {
     };
     let server = entry.at("server").as_str().unwrap_or("?");
     let mut text = format!("{server}:{}", list(entry.at("actions")));
+    let mut word = "where";
     for (key, constraint) in entry.at("constraints").as_object().into_iter().flatten() {
         for (kind, value) in constraint.as_object().into_iter().flatten() {
             let part = match kind.as_str() {
@@ -87,7 +88,8 @@ pub(crate) fn of_entry(entry: &Value) -> String {
                 "prefix" => format!("{key} begins with {value}"),
                 _ => format!("{key} at most {value}"),
             };
-            text.push_str(&format!(" where {part}"));
+            text.push_str(&format!(" {word} {part}"));
+            word = "and";
         }
     }
     text
@@ -110,6 +112,15 @@ mod tests {
         }]);
         assert_eq!(read, expected);
         assert_eq!(one(&expected.to_string()).unwrap(), expected);
+    }
+
+    #[test]
+    fn constraints_are_joined_as_people_join_them() {
+        let read = one("records:read a=1 b<=2").unwrap();
+        assert_eq!(
+            of_entry(&read[0]),
+            "records:read where a in 1 and b at most 2"
+        );
     }
 
     #[test]

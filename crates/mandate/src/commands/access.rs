@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mandate_model::{AgentTypeName, Effect, PolicyName, ServerName};
 use mandate_policy::decl::AgentType;
-use mandate_policy::{AccessRow, Bundle, Way};
+use mandate_policy::{AccessRow, Bundle, Way, did_you_mean};
 use serde_json::{Value, json};
 
 use super::{bundle_files, live, table};
@@ -34,6 +34,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let bundle = bundle_of(args.bundle.as_ref(), context).await?;
+    check_names(args.agent.as_ref(), args.server.as_ref(), &bundle)?;
     let mut rows = bundle.access_table();
     rows.retain(|row| {
         args.agent.as_ref().is_none_or(|agent| *agent == row.agent)
@@ -53,6 +54,34 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     });
     context.out.result(&result, |_| text(&rows, &elsewhere));
     Ok(Exit::Ok)
+}
+
+/// A misspelt name would be answered with nothing found, which reads as if all were well.
+pub(crate) fn check_names(
+    agent: Option<&AgentTypeName>,
+    server: Option<&ServerName>,
+    bundle: &Bundle,
+) -> Result<(), Failure> {
+    if let Some(agent) = agent
+        && bundle.agent(agent).is_none()
+    {
+        let known = bundle.agents().map(|a| a.name.as_str());
+        return Err(no_such("agent type", agent.as_str(), known));
+    }
+    if let Some(server) = server
+        && bundle.server(server).is_none()
+    {
+        let known = bundle.servers().map(|s| s.name.as_str());
+        return Err(no_such("server workload", server.as_str(), known));
+    }
+    Ok(())
+}
+
+fn no_such<'a>(what: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Failure {
+    Failure::failed(
+        format!("the bundle has no {what} `{name}`"),
+        did_you_mean(name, known),
+    )
 }
 
 /// The bundle in a folder, or the live one.

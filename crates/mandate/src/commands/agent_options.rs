@@ -153,6 +153,12 @@ pub(crate) struct Cause {
 impl Cause {
     /// The request to open a task for `purpose`.
     pub(crate) fn open(&self, purpose: &str, limits: &Limits) -> Result<Open, Failure> {
+        if self.id_token.is_none() && self.trigger().is_none() {
+            return Err(Failure::usage(
+                "a root task needs what began it",
+                "say --id-token FILE for a user, or --schedule NAME or --event NAME (with --item ITEM)",
+            ));
+        }
         let token = |path: &PathBuf| token_file::read(Path::new(path)).map(|t| t.expose().clone());
         Ok(Open {
             purpose: purpose.to_owned(),

@@ -27,10 +27,17 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<SourceFile>, Failure> {
             name: name.to_string_lossy().into_owned(),
             text: std::fs::read_to_string(folder).map_err(failed)?,
         });
-        return Ok(files);
+    } else {
+        collect(folder, "", &mut files)?;
+        files.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    collect(folder, "", &mut files)?;
-    files.sort_by(|a, b| a.name.cmp(&b.name));
+    let says_nothing = |file: &SourceFile| file.text.lines().all(is_blank);
+    if !files.is_empty() && files.iter().all(says_nothing) {
+        return Err(Failure::usage(
+            format!("{} declares nothing", folder.display()),
+            "a bundle that is to permit nothing has at least an `Operator`; begin one with `mandate init FOLDER`",
+        ));
+    }
     if files.is_empty() {
         return Err(Failure::usage(
             format!("{} holds no .yaml file", folder.display()),
@@ -38,6 +45,12 @@ pub(crate) fn read(folder: &Path) -> Result<Vec<SourceFile>, Failure> {
         ));
     }
     Ok(files)
+}
+
+/// Nothing, a comment, or the line between two documents.
+fn is_blank(line: &str) -> bool {
+    let line = line.trim();
+    line.is_empty() || line.starts_with('#') || line == "---"
 }
 
 fn collect(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Result<(), Failure> {
@@ -101,15 +114,27 @@ fn report(mistake: &Mistake, files: &[SourceFile]) -> Report {
         Severity::Error => miette::Severity::Error,
         Severity::Warning => miette::Severity::Warning,
     };
-    let mut diagnostic = MietteDiagnostic::new(&mistake.message)
-        .with_severity(severity)
-        .with_label(LabeledSpan::underline((mistake.offset, mistake.length)));
+    let source = files.iter().find(|file| file.name == mistake.file);
+    let text = source.map(|file| file.text.as_str()).unwrap_or_default();
+    let is_shown = text.lines().all(|line| line.len() <= LONGEST_LINE);
+    let message = if is_shown {
+        mistake.message.clone()
+    } else {
+        let Mistake {
+            file, line, column, ..
+        } = mistake;
+        format!("{file}:{line}:{column}: {}", mistake.message)
+    };
+    let mut diagnostic = MietteDiagnostic::new(message).with_severity(severity);
     if let Some(help) = &mistake.help {
         diagnostic = diagnostic.with_help(help);
     }
-    let source = files.iter().find(|file| file.name == mistake.file);
-    let text = source.map(|file| file.text.clone()).unwrap_or_default();
-    Report::new(diagnostic).with_source_code(NamedSource::new(&mistake.file, text))
+    if !is_shown {
+        return Report::new(diagnostic);
+    }
+    let label = LabeledSpan::underline((mistake.offset, mistake.length));
+    let source = NamedSource::new(&mistake.file, text.to_owned());
+    Report::new(diagnostic.with_label(label)).with_source_code(source)
 }
 
 /// That a bundle does not load, in short.
@@ -139,3 +164,6 @@ pub(crate) fn wire(files: &[SourceFile]) -> Value {
         .map(|file| json!([file.name, file.text]))
         .collect()
 }
+
+/// No person reads a longer one, and no terminal shows it.
+const LONGEST_LINE: usize = 2_000;

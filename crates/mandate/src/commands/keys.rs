@@ -22,6 +22,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Announce a new key; it signs once verifiers can have fetched it, and nothing live is voided
+    #[command(after_help = "Example:\n  mandate keys rotate oauth")]
     Rotate {
         /// What it signs
         purpose: Purpose,

@@ -29,6 +29,8 @@ struct Runbook {
     impact: String,
     /// Agent types that hand tasks to it.
     spawned_by: Vec<AgentTypeName>,
+    /// Agent types in whose process it may run: what stops them stops it too.
+    hosted_by: Vec<AgentTypeName>,
     /// Purposes of the root tasks that it opens.
     opens: Vec<String>,
     /// Server workloads that it accesses.
@@ -81,6 +83,7 @@ fn make(agent: &AgentType, bundle: &Bundle, suspensions: &[Suspension]) -> Runbo
         contact: agent.break_glass.contact.clone(),
         impact: agent.break_glass.impact.clone(),
         spawned_by: spawning.map(|other| other.name.clone()).collect(),
+        hosted_by: agent.hosted_by.iter().cloned().collect(),
         opens: opened.map(|policy| policy.name.to_string()).collect(),
         accesses: reached
             .map(|policy| {
@@ -104,7 +107,9 @@ fn text(runbook: &Runbook, paint: Paint) -> String {
             items.join(", ")
         }
     };
-    let spawned: Vec<String> = runbook.spawned_by.iter().map(ToString::to_string).collect();
+    let names = |all: &[AgentTypeName]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let spawned = names(&runbook.spawned_by);
+    let hosts = names(&runbook.hosted_by);
     let state = match &runbook.suspended {
         Some(s) => paint.red(format!(
             "SUSPENDED since {} by {}: {}",
@@ -115,12 +120,13 @@ fn text(runbook: &Runbook, paint: Paint) -> String {
         None => paint.green("not suspended"),
     };
     let mut text = format!(
-        "{}  {state}\n\nCall          {}\nIf it stops   {}\nOpens         {}\nIs spawned by {}\nAccesses      {}\n\nStop it\n  {}\n",
+        "{}  {state}\n\nCall          {}\nIf it stops   {}\nOpens         {}\nIs spawned by {}\nIs hosted by  {}\nAccesses      {}\n\nStop it\n  {}\n",
         paint.bold(format!("Runbook: {}", runbook.agent)),
         runbook.contact,
         runbook.impact,
         list(&runbook.opens, "nothing"),
         list(&spawned, "nobody"),
+        list(&hosts, "nobody"),
         list(&runbook.accesses, "nothing"),
         paint.bold(&runbook.stop),
     );

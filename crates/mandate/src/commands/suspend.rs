@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use mandate_model::stop::Subject;
 use mandate_model::{Timestamp, TrustDomain};
+use mandate_policy::did_you_mean;
 use mandate_ports::Clock;
 use serde_json::{Value, json};
 
+use super::live;
 use super::moment::{moment, plural};
 use super::subject::SubjectWords;
 use crate::client::members::Members;
@@ -30,7 +33,7 @@ Examples:
 pub(crate) struct Args {
     #[command(flatten)]
     subject: SubjectWords,
-    /// Why, for the record and for whoever is stopped by it
+    /// Why, for the record and for other operators
     #[arg(long, value_name = "TEXT")]
     reason: String,
 }
@@ -45,6 +48,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let effective = proof.at("effective").as_bool() == Some(true);
     let durable = proof.at("durable").as_bool() != Some(false);
     let known = proof.at("known").as_bool() != Some(false);
+    let hint = if known {
+        String::new()
+    } else {
+        hint(&subject, &operator, context).await
+    };
     context.out.result(&proof, |paint| {
         let headline = match (effective, durable) {
             (true, true) => paint.green(format!("{subject} is suspended")),
@@ -62,7 +70,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         let unknown = if known {
             String::new()
         } else {
-            let said = format!("NOTHING is known as `{subject}`: is it spelt as it should be?\n");
+            let said = format!("NOTHING is known as `{subject}`: {hint}\n");
             paint.red(said)
         };
         format!("{unknown}{headline}\n{}", sentence(&proof))
@@ -72,6 +80,32 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     } else {
         Exit::Incomplete
     })
+}
+
+/// The name that was meant, as far as the live bundle tells. Nothing here may fail: it is suspended.
+async fn hint(subject: &Subject, operator: &Operator, context: &Context) -> String {
+    let spelt = "is it spelt as it should be?".to_owned();
+    let Ok(bundle) = live::bundle(operator, context).await else {
+        return spelt;
+    };
+    let (name, known): (&str, Vec<&str>) = match subject {
+        Subject::Agent { id } => (
+            id.as_str().rsplit('/').next().unwrap_or_default(),
+            bundle.agents().map(|a| a.name.as_str()).collect(),
+        ),
+        Subject::Server { name } => (
+            name.as_str(),
+            bundle.servers().map(|s| s.name.as_str()).collect(),
+        ),
+        Subject::Provider { .. }
+        | Subject::Instance { .. }
+        | Subject::Task { .. }
+        | Subject::Principal { .. }
+        | Subject::Gateway { .. }
+        | Subject::Key { .. }
+        | Subject::Everything => return spelt,
+    };
+    did_you_mean(name, known)
 }
 
 /// The name space in which an agent type's name is a SPIFFE ID.

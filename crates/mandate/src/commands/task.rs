@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::agent_options::{AgentOptions, Cause, Limits, TaskFile};
 use super::moment::moment;
 use super::token;
-use crate::client::agent::{Attested, Delegate, Token};
+use crate::client::agent::{Delegate, Token};
 use crate::client::members::Members;
 use crate::client::{token_file, words};
 use crate::context::Context;
@@ -77,6 +77,7 @@ pub(crate) struct DelegateArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  mandate task show --task task.jwt")]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     task: TaskFile,
@@ -128,7 +129,7 @@ async fn open(args: OpenArgs, context: &Context) -> Outcome {
     let open = args.cause.open(&args.purpose, &args.limits)?;
     let agent = args.agent.attest(context).await?;
     let token = agent.open(&open).await?;
-    hand_out(&agent, &token, args.to, context).await
+    hand_out(&agent.id, &token, args.to, context).await
 }
 
 async fn delegate(args: DelegateArgs, context: &Context) -> Outcome {
@@ -147,11 +148,12 @@ async fn delegate(args: DelegateArgs, context: &Context) -> Outcome {
         budget: args.limits.budget(),
     };
     let token = agent.delegate(parent.expose(), &delegate).await?;
-    hand_out(&agent, &token, args.to, context).await
+    hand_out(&delegate.to, &token, args.to, context).await
 }
 
+/// Gives out the task token of `agent`.
 async fn hand_out(
-    agent: &Attested,
+    agent: &SpiffeId,
     token: &Token,
     to: Option<PathBuf>,
     context: &Context,
@@ -163,7 +165,7 @@ async fn hand_out(
     token_file::write(&path, &token.text)?;
     let about = serde_json::json!({
         "file": path,
-        "agent": agent.id,
+        "agent": agent,
         "expires_in": token.lifetime.as_secs(),
         "scope": token.scope,
     });

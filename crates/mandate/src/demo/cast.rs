@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::leftovers;
 use crate::failure::Failure;
 
 /// How the agents are told apart by the kernel.
@@ -23,6 +24,7 @@ pub(super) enum Isolation {
 pub(super) struct Cast {
     pub(super) isolation: Isolation,
     made: Vec<String>,
+    folder: PathBuf,
     bin: PathBuf,
 }
 
@@ -35,6 +37,7 @@ impl Cast {
         Self {
             isolation: Isolation::None,
             made: Vec::new(),
+            folder: folder.to_owned(),
             bin: folder.join("bin"),
         }
     }
@@ -60,6 +63,9 @@ impl Cast {
             }
             // Before it is made: whoever interrupts this finds it on the list.
             self.made.push(name.clone());
+            if leftovers::note_user(&self.folder, &name).is_err() {
+                return false;
+            }
             let options = [
                 "--system",
                 "--no-create-home",
@@ -71,6 +77,11 @@ impl Cast {
             }
         }
         true
+    }
+
+    /// Whether there were none of the users before.
+    pub(super) fn made_all(&self) -> bool {
+        self.made.len() == AGENTS.len()
     }
 
     fn copy_programs(&self) -> Result<(), Failure> {
@@ -134,7 +145,7 @@ impl Cast {
 }
 
 /// A process that was just killed can keep its user for a moment.
-async fn removed(name: &str) -> bool {
+pub(super) async fn removed(name: &str) -> bool {
     for _ in 0..TRIES {
         if ids(name).await.is_none() || succeeds("userdel", [name]).await {
             return true;

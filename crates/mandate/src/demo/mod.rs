@@ -3,6 +3,7 @@
 mod actor;
 mod agent;
 mod cast;
+mod leftovers;
 mod orders;
 mod records;
 mod scenes;
@@ -52,6 +53,11 @@ pub(crate) enum Part {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let mut stage = Stage::new()?;
     let mut story = Story::begin(context.out);
+    for left in leftovers::clear(&std::env::temp_dir()).await {
+        story.says(&format!(
+            "Removed what a run that was killed had left: {left}"
+        ));
+    }
     let played = tokio::select! {
         played = scenes::play(&mut stage, &mut story, args.export.as_deref()) => played,
         interrupted = interrupted() => Err(interrupted),

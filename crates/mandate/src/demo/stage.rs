@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::cast::Cast;
+use super::leftovers;
 use super::server::{Server, Upstream, own_program};
 use crate::context::DataDir;
 use crate::failure::Failure;
@@ -23,6 +24,8 @@ pub(super) struct Stage {
     folder: TempDir,
     /// One run at a time: two would remove each other's users.
     _turn: Option<File>,
+    /// Tells other runs that this one lives.
+    _alive: File,
     /// The server's folder.
     pub(super) data: DataDir,
     /// Users and programs. Here from the start, so that they are removed whenever this ends.
@@ -52,12 +55,14 @@ impl Stage {
         let failed = |e: std::io::Error| Failure::file(&temp, &e);
         let turn = take_turn(&temp)?;
         let folder = tempfile::Builder::new()
-            .prefix("mandate-quickstart-")
+            .prefix(leftovers::PREFIX)
             .tempdir()
             .map_err(failed)?;
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).map_err(failed)?;
+        let alive = leftovers::mark(folder.path()).map_err(failed)?;
         let data = DataDir::resolve(Some(folder.path().join("data")))?;
         Ok(Self {
+            _alive: alive,
             cast: Cast::nobody(folder.path()),
             folder,
             _turn: turn,

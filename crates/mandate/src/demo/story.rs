@@ -38,16 +38,27 @@ impl Story {
     }
 
     /// How the agents are kept apart; said aloud.
-    pub(super) fn isolated(&mut self, isolation: Isolation) {
+    pub(super) fn isolated(&mut self, isolation: Isolation, made: bool) {
         self.isolation = Some(isolation);
         let paint = self.out.paint();
+        let is_root = rustix::process::geteuid().is_root();
         match isolation {
-            Isolation::Users => self.says(
+            Isolation::Users if made => self.says(
                 "Each agent type runs as a user of its own, made for this run and removed at its end.",
             ),
-            Isolation::None => self.says(&paint.yellow(
-                "Not root, so no users can be made: the agents share your user and differ by their program alone.\n   Their identities are stamped `process-weak`. Run this as root to see the real boundary.",
-            )),
+            Isolation::Users => self.says(
+                "Each agent type runs as a user of its own. Those that were there before stay when this ends.",
+            ),
+            Isolation::None => {
+                let (why, mend) = if is_root {
+                    ("`useradd` makes no users here", "Install it (package passwd or shadow)")
+                } else {
+                    ("Not root, so no users can be made", "Run this as root")
+                };
+                self.says(&paint.yellow(format!(
+                    "{why}: the agents share your user and differ by their program alone.\n   Their identities are stamped `process-weak`. {mend} to see the real boundary."
+                )));
+            }
         }
     }
 

@@ -35,10 +35,12 @@ impl Endpoints {
     /// Reads them from the folder of a running server.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read(path).map_err(|e| {
-            Failure::unreachable(
-                format!("{}: {e}", path.display()),
-                "start the server with `mandate serve`, or point --data at a running one",
-            )
+            let mend = if e.kind() == std::io::ErrorKind::PermissionDenied {
+                "run this as a user who can reach the path"
+            } else {
+                "start the server with `mandate serve`, or point --data at a running one"
+            };
+            Failure::unreachable(format!("{}: {e}", path.display()), mend)
         })?;
         serde_json::from_slice(&text).map_err(|e| {
             Failure::failed(

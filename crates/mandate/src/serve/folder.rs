@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use mandate_model::Secret;
@@ -15,9 +15,31 @@ use crate::failure::Failure;
 /// Makes what is missing. Other users may pass through to the sockets and read nothing else.
 pub(super) fn prepare(data: &DataDir) -> Result<(), Failure> {
     make(data.path(), 0o711)?;
+    check_own(data.path())?;
     make(&data.run(), 0o755)?;
+    check_own(&data.run())?;
     let config = data.gateway_config();
     write_new(&config, GATEWAY_YAML.as_bytes())
+}
+
+/// Whoever can write into a folder can replace what is in it, whatever the modes of that: sockets, the
+/// log's public keys, the store.
+pub(crate) fn check_own(folder: &Path) -> Result<(), Failure> {
+    let found = std::fs::metadata(folder).map_err(|e| Failure::file(folder, &e))?;
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Failure::failed(
+        format!(
+            "{} has mode {mode:o}: other users can replace what is in it",
+            folder.display()
+        ),
+        format!(
+            "see that nobody has, then `chmod go-w {}`; or choose another --data",
+            folder.display()
+        ),
+    ))
 }
 
 /// The key of the hashes by which records show personal attributes: the same for the log's life.
@@ -70,9 +92,26 @@ secrets: {}
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
+
+    #[test]
+    fn a_folder_that_others_can_write_is_refused_before_anything_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(folder.path().to_owned())).unwrap();
+        let set = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for mode in [0o777, 0o1777, 0o775, 0o702] {
+            set(data.path(), mode);
+            let refused = prepare(&data).unwrap_err();
+            assert!(refused.mend.contains("chmod go-w"), "{mode:o}: {refused:?}");
+            assert!(!data.gateway_config().exists(), "{mode:o}");
+        }
+        set(data.path(), 0o755);
+        prepare(&data).unwrap();
+        set(&data.run(), 0o777);
+        assert!(prepare(&data).is_err(), "its sockets could be replaced");
+    }
 
     #[test]
     fn others_pass_through_and_secrets_stay() {

@@ -3,7 +3,7 @@
 mod authority;
 pub(crate) mod dev_issuer;
 pub(crate) mod endpoints;
-mod folder;
+pub(crate) mod folder;
 mod gateway;
 mod hardening;
 pub(crate) mod identity;
@@ -16,7 +16,7 @@ mod sockets;
 mod tls;
 
 pub(crate) use gateway::GATEWAY;
-pub(crate) use options::Args;
+pub(crate) use options::{Args, DEFAULT_ADDRESSES};
 
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,6 +51,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 /// Where it listens, and aloud what is not for production.
 fn announce(server: &Server, context: &Context) {
     let endpoints = server.endpoints();
+    tracing::info!(
+        issuer = endpoints.issuer,
+        trust_domain = endpoints.trust_domain,
+        authority = %endpoints.authority,
+        gateway = %endpoints.gateway,
+        metrics = %endpoints.metrics,
+        data = %context.data.path().display(),
+        release = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
     if let Some(dev) = endpoints.dev_issuer {
         tracing::warn!(
             address = %dev,

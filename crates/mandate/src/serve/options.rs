@@ -27,15 +27,15 @@ pub(crate) struct Args {
     #[arg(long, env = "MANDATE_ISSUER", value_name = "URL")]
     pub(super) issuer: Option<String>,
     /// Token endpoint, metadata and keys; port 0 is any free one. Beyond loopback with --listen-cert alone
-    #[arg(long, default_value = "127.0.0.1:7701", value_name = "ADDRESS")]
+    #[arg(long, default_value = LISTEN, value_name = "ADDRESS")]
     pub(super) listen: SocketAddr,
     /// The gateway: http://ADDRESS/SERVER/, for each server workload
-    #[arg(long, default_value = "127.0.0.1:7700", value_name = "ADDRESS")]
+    #[arg(long, default_value = GATEWAY_LISTEN, value_name = "ADDRESS")]
     pub(super) gateway_listen: SocketAddr,
     #[command(flatten)]
     pub(super) tls: super::tls::TlsArgs,
     /// Metrics and health
-    #[arg(long, default_value = "127.0.0.1:7702", value_name = "ADDRESS")]
+    #[arg(long, default_value = METRICS_LISTEN, value_name = "ADDRESS")]
     pub(super) metrics_listen: SocketAddr,
     /// Bring a test issuer for people that believes whoever asks. NOT for production
     #[arg(long)]
@@ -87,6 +87,11 @@ pub(super) fn check_loopback(args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// Where a server listens that is not told otherwise.
+pub(crate) const DEFAULT_ADDRESSES: [&str; 3] = [LISTEN, GATEWAY_LISTEN, METRICS_LISTEN];
+const LISTEN: &str = "127.0.0.1:7701";
+const GATEWAY_LISTEN: &str = "127.0.0.1:7700";
+const METRICS_LISTEN: &str = "127.0.0.1:7702";
 const NO_TLS: &str = "give it a certificate with --listen-cert FILE and --listen-key FILE; or listen on 127.0.0.1, with a proxy with TLS in front";
 const OTHER_DOOR: &str = "listen on 127.0.0.1; agents elsewhere come to --tls-listen, with --tls-cert FILE and --tls-key FILE";
 const PROXY: &str = "listen on 127.0.0.1, with a proxy with TLS in front";

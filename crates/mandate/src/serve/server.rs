@@ -1,5 +1,6 @@
 //! The server as a whole: what is started in which order, and ended in the reverse.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,7 +142,22 @@ fn identity(args: &Args, data: &DataDir, sockets: &Sockets) -> Result<Identity, 
     if sockets.public_tls.is_some() {
         check_https(&identity.issuer)?;
     }
+    if points_elsewhere(&identity.issuer, sockets.public.address) {
+        tracing::warn!(
+            issuer = identity.issuer,
+            listen = %sockets.public.address,
+            "the issuer names another address of this machine than --listen, and never changes: whoever starts at the issuer finds nothing; listen there, or give the server a folder of its own (--data DIR)"
+        );
+    }
     Ok(identity)
+}
+
+/// An issuer that is a name can lead here by a proxy. A loopback address leads to what listens on it.
+fn points_elsewhere(issuer: &str, listens: SocketAddr) -> bool {
+    let authority = issuer.split("://").nth(1);
+    let authority = authority.and_then(|rest| rest.split('/').next());
+    let named: Option<SocketAddr> = authority.and_then(|text| text.parse().ok());
+    named.is_some_and(|named| named.ip().is_loopback() && named != listens)
 }
 
 fn default_issuer(sockets: &Sockets) -> String {
@@ -198,3 +214,16 @@ fn start_dev_issuer(bound: Bound, stop: &CancellationToken) -> Result<(), Failur
 const GRACE: Duration = Duration::from_secs(5);
 const LOOKS: u32 = 500;
 const LOOK: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_at_another_loopback_address_than_the_one_listened_on_is_noticed() {
+        let listens: SocketAddr = "127.0.0.1:7701".parse().unwrap();
+        assert!(points_elsewhere("http://127.0.0.1:7799", listens));
+        assert!(!points_elsewhere("http://127.0.0.1:7701", listens));
+        assert!(!points_elsewhere("https://id.acme.example:7799/x", listens));
+    }
+}

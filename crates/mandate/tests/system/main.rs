@@ -13,13 +13,18 @@
 
 mod accept;
 mod breakglass;
+mod command_line;
 mod commands;
 mod crash;
 mod disks;
+mod doctor;
 mod exchanges;
+mod exec;
 mod going_on;
 mod kinds;
 mod lab;
+mod logs;
+mod names;
 mod openings;
 mod operations;
 mod secrecy;

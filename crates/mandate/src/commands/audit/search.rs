@@ -1,15 +1,16 @@
 //! `mandate audit search`.
 
-use mandate_audit::{Decision, Event};
+use clap::builder::PossibleValuesParser;
+use mandate_audit::{Decision, Event, What};
 use mandate_model::{AgentTypeName, ServerName, TaskId, Timestamp, TokenId};
 use mandate_ports::Clock;
 use serde_json::Value;
 
 use crate::client::log::{self, Record};
 use crate::client::operator::Operator;
-use crate::commands::{moment, suspend};
+use crate::commands::{access, live, moment, suspend};
 use crate::context::Context;
-use crate::failure::{Exit, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
 use crate::progress;
 use crate::serve::machine::SystemClock;
@@ -36,10 +37,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TOKEN")]
     token: Option<TokenId>,
     /// Of this kind: access_decided, issued, refused, suspended…
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = PossibleValuesParser::new(What::KINDS), hide_possible_values = true)]
     kind: Option<String>,
     /// With this decision: allowed, denied, would_deny or noted
-    #[arg(long, value_name = "DECISION")]
+    #[arg(long, value_name = "DECISION", value_parser = PossibleValuesParser::new(Decision::NAMES), hide_possible_values = true)]
     decision: Option<String>,
     /// Not earlier: 2026-11-24T06:25:22Z, 30m for half an hour ago, or milliseconds since the epoch
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -87,9 +88,25 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     let operator = Operator::of(&context.data);
     let found = log::search(&operator, &query);
     let records = progress::waiting(&context.out, "reading the log", found).await?;
+    if records.is_empty() {
+        check_names(&args, &operator, context).await?;
+    }
     let result = serde_json::json!({ "records": records });
     context.out.result(&result, |paint| lines(&records, paint));
     Ok(Exit::Ok)
+}
+
+/// That no record matches is no comfort where the name is wrong. What was declared once and is no more
+/// has records, or none of interest.
+async fn check_names(args: &Args, operator: &Operator, context: &Context) -> Result<(), Failure> {
+    if args.agent.is_none() && args.server.is_none() {
+        return Ok(());
+    }
+    // Who may search need not be one who may read the bundle.
+    let Ok(bundle) = live::bundle(operator, context).await else {
+        return Ok(());
+    };
+    access::check_names(args.agent.as_ref(), args.server.as_ref(), &bundle)
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
@@ -153,6 +170,9 @@ fn about(event: &Event) -> Vec<String> {
     }
     if let Some(path) = &event.task {
         parts.push(path.leaf().to_string());
+    }
+    if let What::Suspended { subject, .. } | What::Resumed { subject, .. } = &event.what {
+        parts.push(subject.to_string());
     }
     parts.extend(particulars(event));
     parts

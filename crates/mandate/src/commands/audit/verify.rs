@@ -58,7 +58,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
                 "`mandate serve` signs one about a second after the first record: try again then",
             )
         })?;
-        context.out.raw(note);
+        let result = json!({ "checkpoint": note });
+        context.out.result(&result, |_| note.to_owned());
         // The note alone goes where it is kept; what is withheld is for whoever keeps it.
         for announced in &found.withheld {
             let range = withheld_text(announced);

@@ -1,16 +1,23 @@
 //! The checks, from the machine up to the live bundle. None changes anything.
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 
 use mandate_ports::Clock;
 use serde_json::Value;
 
+use super::upstreams::{self, Mapped};
 use super::{Finding, State};
-use crate::client::http::{CALL, Door};
+use crate::client::http::{CALL, Door, HttpError};
 use crate::client::members::Members;
-use crate::client::operator::Operator;
+use crate::client::operator::{Operator, OperatorError};
 use crate::context::{Context, DataDir};
+use crate::failure::Failure;
+use crate::serve::DEFAULT_ADDRESSES;
 use crate::serve::endpoints::Endpoints;
+use crate::serve::folder::check_own;
 use crate::serve::machine::SystemClock;
 
 /// Every finding, in the order in which one would mend.
@@ -18,8 +25,9 @@ pub(super) async fn all(context: &Context) -> Vec<Finding> {
     let data = &context.data;
     let mut findings = vec![kernel(), rights(), clock(), folder(data), reachable(data)];
     findings.push(space(data));
-    findings.extend(secrets(data).await);
-    let live = live(context).await;
+    let (mapped, found) = secrets(data).await;
+    findings.extend(found);
+    let live = live(context, &mapped).await;
     findings.push(server(data, &live).await);
     findings.extend(live);
     findings
@@ -84,12 +92,15 @@ fn folder(data: &DataDir) -> Finding {
             format!("{shown} is no folder"),
             "say another --data",
         ),
-        Ok(found) if found.uid() != rustix::process::geteuid().as_raw() => Finding::warning(
-            "data",
-            format!("{shown} is user {}'s", found.uid()),
-            "run the server as that user",
-        ),
-        Ok(_) => Finding::good("data", shown.to_string()),
+        Ok(found) => match check_own(path) {
+            Err(why) => Finding::bad("data", why.broke, why.mend),
+            Ok(()) if found.uid() != rustix::process::geteuid().as_raw() => Finding::warning(
+                "data",
+                format!("{shown} is user {}'s", found.uid()),
+                "run the server as that user",
+            ),
+            Ok(()) => Finding::good("data", shown.to_string()),
+        },
     }
 }
 
@@ -130,37 +141,54 @@ fn space(data: &DataDir) -> Finding {
 }
 
 /// The gateway's local configuration, as the gateway will read it.
-async fn secrets(data: &DataDir) -> Vec<Finding> {
+async fn secrets(data: &DataDir) -> (Mapped, Vec<Finding>) {
     let path = data.gateway_config();
     if !path.exists() {
-        return vec![Finding::good("secrets", "none mapped (no gateway.yaml)")];
+        let none = Finding::good("secrets", "none mapped (no gateway.yaml)");
+        return (Mapped::Nothing, vec![none]);
+    }
+    if is_closed(&path) {
+        return (Mapped::Unknown, vec![closed(data, &path)]);
     }
     match mandate_upstream::FileCredentials::from_process_environment(&path).await {
-        Err(why) => vec![Finding::bad(
-            "secrets",
-            why.to_string(),
-            "mend gateway.yaml",
-        )],
+        Err(why) => {
+            let bad = Finding::bad("secrets", why.to_string(), "mend gateway.yaml");
+            (Mapped::Unknown, vec![bad])
+        }
         Ok(credentials) => {
             let problems = credentials.problems();
-            if problems.is_empty() {
-                return vec![Finding::good(
-                    "secrets",
-                    format!("{} is good", path.display()),
-                )];
-            }
             let bad = |(name, why): (mandate_model::SecretName, String)| {
                 Finding::bad("secrets", format!("{name}: {why}"), "mend its source")
             };
-            problems.into_iter().map(bad).collect()
+            let mut found: Vec<Finding> = problems.into_iter().map(bad).collect();
+            if found.is_empty() {
+                let good = format!("{} is good", path.display());
+                found.push(Finding::good("secrets", good));
+            }
+            (Mapped::These(credentials), found)
         }
     }
+}
+
+fn is_closed(path: &Path) -> bool {
+    let opened = std::fs::File::open(path);
+    opened.is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
+}
+
+/// It is the server's alone, and nothing is wrong with it for that.
+fn closed(data: &DataDir, path: &Path) -> Finding {
+    let owner = std::fs::metadata(data.path()).map_or(0, |found| found.uid());
+    Finding::warning(
+        "secrets",
+        format!("{} is the server's alone to read", path.display()),
+        format!("run `mandate doctor` as root or user {owner} to have them checked"),
+    )
 }
 
 /// `live` is what an operator is told besides; others are told nothing.
 async fn server(data: &DataDir, live: &[Finding]) -> Finding {
     let Ok(endpoints) = Endpoints::read(&data.endpoints()) else {
-        return Finding::warning("server", "does not run here", "mandate serve");
+        return stopped(data);
     };
     let door = Door::Tcp(endpoints.metrics.to_string());
     let Ok(request) = door.get("/readyz") else {
@@ -187,19 +215,57 @@ fn not_ready(pid: u32, live: &[Finding]) -> Finding {
     }
 }
 
+/// No server runs on this folder.
+fn stopped(data: &DataDir) -> Finding {
+    let taken = DEFAULT_ADDRESSES.iter().find(|address| {
+        TcpListener::bind(address).is_err_and(|e| e.kind() == ErrorKind::AddrInUse)
+    });
+    match taken {
+        Some(address) => Finding::bad(
+            "server",
+            format!("does not run here, and something else listens on {address}"),
+            "end that, or say other addresses: `mandate serve --listen`, `--gateway-listen`, `--metrics-listen`",
+        ),
+        None if data.identity().exists() => Finding::bad(
+            "server",
+            "does not run, and has run on this folder before",
+            "start it: mandate serve",
+        ),
+        None => Finding::warning("server", "does not run here", "mandate serve"),
+    }
+}
+
 /// What the server itself finds, and what is live.
-async fn live(context: &Context) -> Vec<Finding> {
+async fn live(context: &Context, mapped: &Mapped) -> Vec<Finding> {
     let operator = Operator::of(&context.data);
-    let Ok(status) = operator.get::<Value>("/status", &[]).await else {
-        return Vec::new();
+    let status = match operator.get::<Value>("/status", &[]).await {
+        Ok(status) => status,
+        // That it does not run has been said.
+        Err(OperatorError::Http(HttpError::Connect { .. }))
+            if !context.data.endpoints().exists() =>
+        {
+            return Vec::new();
+        }
+        Err(why) => {
+            let why = Failure::from(why);
+            return vec![Finding::warning("live state", why.broke, why.mend)];
+        }
     };
     let mut findings: Vec<Finding> = status
         .items("findings")
         .iter()
         // That has a line and a mend of its own.
         .filter(|finding| finding.as_str() != Some("no bundle is live"))
-        .map(|finding| Finding::bad("readiness", text_of(finding), "`mandate status` says more"))
+        .map(|finding| readiness(&text_of(finding)))
         .collect();
+    let suspensions = status.number("suspensions");
+    if suspensions > 0 {
+        findings.push(Finding::warning(
+            "suspensions",
+            format!("{suspensions} in force"),
+            "`mandate suspensions` says of what, by whom and why",
+        ));
+    }
     findings.push(match status.at("bundle").at("version").as_u64() {
         Some(0) | None => Finding::warning(
             "bundle",
@@ -208,6 +274,9 @@ async fn live(context: &Context) -> Vec<Finding> {
         ),
         Some(version) => Finding::good("bundle", format!("version {version} is live")),
     });
+    if status.at("bundle").number("version") > 0 {
+        findings.extend(upstreams::all(&operator, context, mapped).await);
+    }
     for observed in status.items("observe") {
         findings.push(Finding::warning(
             "observe",
@@ -226,6 +295,15 @@ async fn live(context: &Context) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+fn readiness(found: &str) -> Finding {
+    let mend = if found.contains("suspended") {
+        "`mandate suspensions` says by whom and why; `mandate resume` lifts it"
+    } else {
+        "`mandate status` says more"
+    };
+    Finding::bad("readiness", found, mend)
 }
 
 fn text_of(value: &Value) -> String {
@@ -261,5 +339,28 @@ mod tests {
         assert_eq!(not_ready(1, std::slice::from_ref(&good)).state, State::Bad);
         let why = Finding::warning("bundle", "none is live", "mandate apply FOLDER");
         assert_eq!(not_ready(1, &[good, why]).state, State::Warning);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_bad() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(temp.path().to_owned())).unwrap();
+        assert_eq!(folder(&data).state, State::Good);
+        std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let finding = folder(&data);
+        assert_eq!(finding.state, State::Bad);
+        assert!(finding.mend.contains("chmod go-w"), "{}", finding.mend);
+    }
+
+    #[test]
+    fn a_server_that_ran_and_is_stopped_is_bad_and_one_that_never_ran_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let data = DataDir::resolve(Some(temp.path().to_owned())).unwrap();
+        // Something of this machine may listen on the default addresses meanwhile.
+        let says = |part: &str| stopped(&data).found.contains(part);
+        assert!(!says("has run on this folder"));
+        std::fs::write(data.identity(), "{}").unwrap();
+        assert_eq!(stopped(&data).state, State::Bad);
+        assert!(says("has run on this folder") || says("something else listens"));
     }
 }

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mandate_model::Secret;
+use mandate_model::{Secret, TaskId};
 use tempfile::TempDir;
 
 use super::super::agent_options::AgentOptions;
-use crate::client::agent::{Attested, Token};
+use crate::client::agent::{AgentError, Attested, Token};
 use crate::client::members::Members;
 use crate::client::token_file;
 use crate::context::Context;
@@ -22,6 +22,7 @@ pub(super) struct Keeper {
     context: Context,
     agent: Attested,
     task: Option<Token>,
+    task_id: Option<TaskId>,
 }
 
 /// A folder for this user alone.
@@ -48,11 +49,12 @@ impl Keeper {
             context,
             agent,
             task,
+            task_id: None,
         }
     }
 
     /// Writes the files, and names them.
-    pub(super) async fn environment(&self) -> Result<Vec<(&'static str, String)>, Failure> {
+    pub(super) async fn environment(&mut self) -> Result<Vec<(&'static str, String)>, Failure> {
         self.write()?;
         let mut environment = vec![
             ("MANDATE_SPIFFE_ID", self.agent.id.to_string()),
@@ -61,33 +63,76 @@ impl Keeper {
         if let Some(task) = &self.task {
             let about = self.agent.introspect(&task.text).await?;
             let id = about.at("task").at("id").as_str().unwrap_or_default();
+            self.task_id = TaskId::parse(id).ok();
             environment.push(("MANDATE_TASK_ID", id.to_owned()));
             environment.push(("MANDATE_TOKEN_FILE", self.task_file().display().to_string()));
         }
         Ok(environment)
     }
 
-    /// Renews for ever, each time half of the shortest life before its end.
+    /// Renews for ever, each time half of the shortest life before its end. What fails is tried again,
+    /// ever more slowly: each try may be a record in the log. The same trouble is told once.
     pub(super) async fn keep(&mut self) -> Infallible {
-        let mut wait = self.half_life();
+        let (mut wait, mut failures, mut told) = (self.half_life(), 0, String::new());
         loop {
             tokio::time::sleep(wait).await;
             wait = match self.renew().await {
-                Ok(()) => self.half_life(),
+                Ok(()) => {
+                    if failures > 0 {
+                        self.say("identity and task are good again");
+                    }
+                    (failures, told) = (0, String::new());
+                    self.half_life()
+                }
                 Err(error) => {
-                    self.complain(&error);
-                    RETRY
+                    if error.broke != told {
+                        self.complain(&error);
+                        told = error.broke;
+                    }
+                    failures += 1;
+                    pause_after(failures)
                 }
             };
         }
     }
 
+    /// The identity first: it is good without the task. After a suspension all earlier tokens stay
+    /// void, and the task goes on with another one, where this instance may have one.
     async fn renew(&mut self) -> Result<(), Failure> {
         self.agent = self.options.attest(&self.context).await?;
-        if let Some(task) = &mut self.task {
-            *task = self.agent.renew(task.text.expose()).await?;
+        self.write_svid()?;
+        let Some(task) = &self.task else {
+            return Ok(());
+        };
+        let renewed = match self.agent.renew(task.text.expose()).await {
+            Err(refused @ AgentError::Refused { .. }) => self.resume(refused).await?,
+            other => other?,
+        };
+        token_file::write(&self.task_file(), &renewed.text)?;
+        self.task = Some(renewed);
+        Ok(())
+    }
+
+    async fn resume(&self, refused: AgentError) -> Result<Token, Failure> {
+        let lost = |why: AgentError| {
+            let why = Failure::from(why).broke;
+            Failure::failed(
+                format!(
+                    "the task's token cannot be renewed, and the command goes on without it: {why}"
+                ),
+                "start the command again with another task",
+            )
+        };
+        match self.task_id {
+            Some(task) => {
+                let resumed = self.agent.resume(task, None).await;
+                resumed.map_err(|why| match why {
+                    AgentError::Refused { .. } => lost(refused),
+                    AgentError::Http(_) | AgentError::Answer(_) => why.into(),
+                })
+            }
+            None => Err(lost(refused)),
         }
-        self.write()
     }
 
     /// Ends the task, if it can still be ended; otherwise it ends by itself when it expires.
@@ -99,14 +144,20 @@ impl Keeper {
     }
 
     fn complain(&self, failure: &Failure) {
-        self.context
-            .out
-            .note(&format!("mandate exec: {}", failure.broke));
+        self.say(&failure.broke);
+    }
+
+    fn say(&self, what: &str) {
+        self.context.out.note(&format!("mandate exec: {what}"));
+    }
+
+    fn write_svid(&self) -> Result<(), Failure> {
+        let svid = Secret::new(self.agent.svid().to_owned());
+        token_file::write(&self.svid_file(), &svid)
     }
 
     fn write(&self) -> Result<(), Failure> {
-        let svid = Secret::new(self.agent.svid().to_owned());
-        token_file::write(&self.svid_file(), &svid)?;
+        self.write_svid()?;
         match &self.task {
             Some(task) => token_file::write(&self.task_file(), &task.text),
             None => Ok(()),
@@ -128,4 +179,24 @@ impl Keeper {
     }
 }
 
+/// After so many failures in a row.
+fn pause_after(failures: u32) -> Duration {
+    let doubled = RETRY.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+    doubled.min(LONGEST_PAUSE)
+}
+
 const RETRY: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_ever_more_slowly_and_never_given_up() {
+        let pauses: Vec<u64> = [1, 2, 3, 4, 5, 6, 1_000]
+            .map(|n| pause_after(n).as_secs())
+            .into();
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30, 30]);
+    }
+}

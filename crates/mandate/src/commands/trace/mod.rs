@@ -80,12 +80,17 @@ async fn root_of(operator: &Operator, what: &str) -> Result<TaskId, Failure> {
         };
         let query = [(key, Some(what)), ("limit", Some("100"))];
         let found = log::search(operator, &query).await?;
-        found.into_iter().find(|record| record.event.task.is_some())
+        let in_task = found.iter().find(|record| record.event.task.is_some());
+        in_task.or(found.first()).cloned()
     };
     let record = found.ok_or_else(|| unknown(what))?;
     root(&record).ok_or_else(|| {
         Failure::failed(
-            format!("record {} belongs to no task", record.index),
+            format!(
+                "record {} ({}) belongs to no task",
+                record.index,
+                record.event.what.kind()
+            ),
             format!(
                 "`mandate audit search --before {} --limit 1` shows it",
                 record.index + 1
@@ -105,9 +110,31 @@ fn unknown(what: &str) -> Failure {
     )
 }
 
+/// What was said may be a token, which must not be said again.
 fn unreadable(what: &str) -> Failure {
+    if what.len() > LONGEST_ID {
+        return Failure::usage(
+            "what was given is too long for a task id, record index or token id",
+            "a token is named by its id, the `jti` in it: tok-…; the token itself is a secret",
+        );
+    }
     Failure::usage(
         format!("`{what}` is no task id, record index or token id"),
         "`mandate audit search` shows all three of each record",
     )
+}
+
+const LONGEST_ID: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_was_given_for_its_id_is_not_repeated() {
+        let token = format!("eyJhbGciOiJFUzI1NiJ9.{}.c2lnbmF0dXJl", "e".repeat(200));
+        let said = unreadable(&token);
+        assert!(!format!("{said:?}").contains("eyJ"), "{said:?}");
+        assert!(unreadable("tsk-1").broke.contains("`tsk-1`"));
+    }
 }

@@ -109,9 +109,10 @@ fn happened(step: &Step) -> String {
 fn ended(outcome: &Value) -> String {
     let how = outcome.at("outcome").as_str().unwrap_or("?");
     let bytes = outcome.at("bytes_down").as_u64().unwrap_or_default();
+    let by = outcome.text("rule").map(|rule| format!(" by {rule}"));
     match outcome.at("status").as_u64() {
         Some(status) if how == "completed" => format!("{status}, {bytes} bytes"),
-        Some(_) | None => format!("{how} after {bytes} bytes"),
+        Some(_) | None => format!("{how} after {bytes} bytes{}", by.unwrap_or_default()),
     }
 }
 

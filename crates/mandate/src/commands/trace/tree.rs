@@ -269,8 +269,21 @@ fn complete(node: &mut TaskNode, record: &Record, (admitted, spool): (u64, Optio
         })
     });
     if let Some(step) = decided {
-        step.outcome = Some(what(&record.event));
+        step.outcome = Some(outcome(&record.event));
     }
+}
+
+/// How an access ended, and by which rule if not well.
+fn outcome(event: &Event) -> Value {
+    let mut outcome = what(event);
+    if let Some(members) = outcome.as_object_mut() {
+        let why = [("rule", &event.rule), ("detail", &event.detail)];
+        let said = why
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.clone()?)));
+        members.extend(said.map(|(name, text)| (name.to_owned(), text.into())));
+    }
+    outcome
 }
 
 fn agent_of(event: &Event) -> Option<String> {

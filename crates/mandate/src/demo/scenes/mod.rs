@@ -59,7 +59,7 @@ fn introduce(stage: &mut Stage, story: &mut Story) -> Result<(), Failure> {
     ));
     story
         .says("a key, which the gateway has and no agent will get. A bundle says who may do what.");
-    story.isolated(isolation);
+    story.isolated(isolation, stage.cast.made_all());
     Ok(())
 }
 

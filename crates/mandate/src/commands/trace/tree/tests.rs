@@ -137,6 +137,26 @@ fn a_task_that_an_operator_opened_is_its_agents_and_the_operator_is_the_cause() 
 }
 
 #[test]
+fn an_access_that_did_not_end_well_says_by_which_rule() {
+    let mut records = story();
+    records[3].event.rule = Some("upstream.echo".to_owned());
+    records[3].event.what = What::AccessCompleted {
+        admitted: 0,
+        admitted_in: None,
+        outcome: mandate_audit::Outcome::UpstreamFailed,
+        status: Some(200),
+        bytes_up: 0,
+        bytes_down: 0,
+    };
+    let trace = Trace::of(&records, false).unwrap();
+    let outcome = trace.task.children[0].steps[0].outcome.clone().unwrap();
+    assert_eq!(outcome["rule"], "upstream.echo");
+    let text = render(&trace, false, Paint::NONE);
+    let said = "→ upstream_failed after 0 bytes by upstream.echo";
+    assert!(text.contains(said), "{text}");
+}
+
+#[test]
 fn a_completion_of_another_spool_is_nobody_elses() {
     let mut records = story();
     records[3].event.spool.as_mut().unwrap().spool = "t".to_owned();
