@@ -5,6 +5,7 @@ pub(crate) mod form;
 pub(crate) mod http;
 pub(crate) mod log;
 pub(crate) mod members;
+mod mend;
 pub(crate) mod operator;
 pub(crate) mod token_file;
 pub(crate) mod words;
