@@ -1,7 +1,6 @@
 //! The agent's side of the authority: attest, open, delegate, renew, resume, access, close
 //! (`docs/tokens.md`). Tokens are opaque here and live in memory alone.
 
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use mandate_model::{Secret, SpiffeId, TaskId, Timestamp};
@@ -11,7 +10,6 @@ use serde_json::{Value, json};
 use super::http::{Answer, CALL, Door, HttpError};
 use super::lifetime;
 use super::members::Members;
-use crate::failure::Failure;
 
 /// An agent that speaks to the authority through one door.
 #[derive(Debug)]
@@ -88,56 +86,6 @@ pub(crate) enum AgentError {
     /// The answer is none that this release understands.
     #[error("the authority's answer is not understood: {0}")]
     Answer(String),
-}
-
-impl From<AgentError> for Failure {
-    fn from(error: AgentError) -> Failure {
-        match error {
-            AgentError::Refused { error, description } => {
-                Failure::failed(format!("{error}: {description}"), mend(&error))
-            }
-            AgentError::Http(error) => error.into(),
-            AgentError::Answer(why) => Failure::failed(
-                format!("the authority's answer is not understood: {why}"),
-                "use a command of the server's own release",
-            ),
-        }
-    }
-}
-
-/// What an agent, or whoever runs it, can do about an OAuth error. The description names the rule.
-fn mend(error: &str) -> &'static str {
-    match error {
-        "invalid_client" => {
-            "compare this process's user and program with the agent types' attestation rules; a program that its own user can change needs `isolation: none`"
-        }
-        "access_denied" => {
-            "something on the way is stopped: `mandate suspensions` shows an operator what; a task that has ended is opened anew"
-        }
-        "invalid_target" => {
-            "name the server workload by its `resource`; `mandate access` shows an operator what each agent type may use"
-        }
-        "invalid_authorization_details" | "invalid_scope" => {
-            "ask for less: `mandate task show` prints what the task may do"
-        }
-        "invalid_request" => "send it as the rule says; a token that is void or over is got anew",
-        _ => "an operator finds the whole record with `mandate audit search --decision denied`",
-    }
-}
-
-impl From<HttpError> for Failure {
-    fn from(error: HttpError) -> Failure {
-        let mend = match &error {
-            HttpError::Connect { error, .. } if error.kind() == ErrorKind::PermissionDenied => {
-                "the server may well run: run this as a user who can reach the path"
-            }
-            HttpError::Slow(_) => "look at the server's load and its logs",
-            HttpError::Connect { .. } | HttpError::Broken { .. } | HttpError::Request(_) => {
-                "start the server with `mandate serve`, or point --data (agents: --socket) at a running one"
-            }
-        };
-        Failure::unreachable(error.to_string(), mend)
-    }
 }
 
 impl Agent {
@@ -417,34 +365,3 @@ const PROCESS: &str = "urn:mandate:token-type:process";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const TXN_TOKEN: &str = "urn:ietf:params:oauth:token-type:txn_token";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_closed_socket_is_not_mended_by_starting_the_server() {
-        let at = |kind: ErrorKind| {
-            Failure::from(HttpError::Connect {
-                door: Door::Unix("/run/mandate/run/agent.sock".into()),
-                error: kind.into(),
-            })
-        };
-        let closed = at(ErrorKind::PermissionDenied);
-        assert!(!closed.mend.contains("start the server"), "{}", closed.mend);
-        let gone = at(ErrorKind::NotFound);
-        assert!(gone.mend.contains("start the server"), "{}", gone.mend);
-    }
-
-    #[test]
-    fn each_oauth_error_has_a_mend_of_its_own() {
-        let errors = [
-            "invalid_client",
-            "access_denied",
-            "invalid_target",
-            "invalid_request",
-        ];
-        let mends: std::collections::BTreeSet<&str> = errors.map(mend).into();
-        assert_eq!(mends.len(), errors.len());
-    }
-}

@@ -6,6 +6,7 @@ pub(crate) mod http;
 mod lifetime;
 pub(crate) mod log;
 pub(crate) mod members;
+mod mend;
 pub(crate) mod operator;
 pub(crate) mod token_file;
 pub(crate) mod words;

@@ -139,7 +139,8 @@ fn report(mistake: &Mistake, files: &[SourceFile]) -> Report {
 
 /// That a bundle does not load, in short.
 pub(crate) fn refused(mistakes: &[Mistake], folder: &Path) -> Failure {
-    let first = mistakes.first().map(ToString::to_string);
+    let is_error = |mistake: &&Mistake| mistake.severity == Severity::Error;
+    let first = mistakes.iter().find(is_error).map(ToString::to_string);
     Failure::failed(
         format!("the bundle does not load: {}", first.unwrap_or_default()),
         format!("`mandate check {}` shows every mistake", folder.display()),

@@ -204,3 +204,27 @@ fn a_delegated_token_is_said_to_be_the_childs() {
     let delegated = lab.run(&[&exec[..], &delegate].concat());
     assert_eq!(delegated.value["agent"], worker, "{}", delegated.value);
 }
+
+#[test]
+fn apply_names_an_error_and_no_warning_that_stands_before_it() {
+    let lab = Lab::start();
+    let checked = lab.run(&["check", &{
+        let file = lab.data().join("b.yaml");
+        std::fs::write(&file, broken(&lab)).unwrap();
+        file.display().to_string()
+    }]);
+    let first = &checked.value["mistakes"][0];
+    assert_eq!(first["severity"], "warning", "{}", checked.value);
+    let refused = lab.apply(&broken(&lab));
+    let said = refused.value["error"].as_str().unwrap();
+    assert!(said.contains("Operatr"), "{said}");
+}
+
+/// A bundle whose first mistake is a warning.
+fn broken(lab: &Lab) -> String {
+    let operatr =
+        "apiVersion: mandate.dev/v1alpha1\nkind: Operatr\nmetadata: {name: x}\nspec: {}\n";
+    let passed = "credential: none\n  observe: {until: \"2020-01-01T00:00:00Z\"}\n";
+    let bundle = lab.bundle().replace("credential: none\n", passed);
+    format!("{bundle}\n---\n{operatr}")
+}
