@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use mandate_model::{PolicyName, ServerName};
 
 use super::names::Names;
+use super::place_of;
 use super::read::{attribute_name, constraints, duration, known, known_list, text};
+use crate::compile::validate::is_expression;
 use crate::decl::{AccessPolicy, Action, Guardrail, ServerWorkload};
 use crate::mistake::Mistakes;
 use crate::source::Node;
@@ -19,12 +21,16 @@ pub(super) fn access_policy(
 ) -> Option<AccessPolicy> {
     let name = PolicyName::parse(name).ok()?;
     let agents = known_list(spec, "agents", &names.agents, "agent type", mistakes);
-    let server = known(
-        spec.get("server")?,
-        &names.servers,
-        "server workload",
-        mistakes,
-    )?;
+    let server = spec
+        .get("server")
+        .and_then(|node| known(node, &names.servers, "server workload", mistakes));
+    let Some(server) = server else {
+        // Nothing is compiled of it, so that this is seen here or not at all.
+        if let Some(when) = text(spec, "when") {
+            is_expression(&when, place_of(spec, "when"), mistakes);
+        }
+        return None;
+    };
     let declared = names.actions_of(&server);
     let what = format!("action of `{server}`");
     let actions = known_list(spec, "actions", &declared, &what, mistakes);

@@ -28,29 +28,37 @@ pub(super) fn actions(spec: &Node, mistakes: &mut Mistakes) -> BTreeMap<ActionNa
 }
 
 fn action(name: &ActionName, node: &Node, mistakes: &mut Mistakes) -> Option<Action> {
-    let effect = match node.get("effect")?.text()? {
-        "read" => Effect::Read,
-        "write" => Effect::Write,
-        _ => return None,
-    };
     let mut routes = Vec::new();
-    for pattern in node.get("match")?.items() {
-        match Route::parse(pattern.text()?) {
-            Ok(route) => routes.push(route),
-            Err(why) => mistakes.error(
+    for pattern in node.get("match").into_iter().flat_map(Node::items) {
+        match pattern.text().map(Route::parse) {
+            Some(Ok(route)) => routes.push(route),
+            Some(Err(why)) => mistakes.error(
                 pattern.at,
                 why.to_string(),
                 "say it as `GET /customers/{customer}/**`",
             ),
+            None => {}
         }
     }
     let attributes = attributes(node, &routes, mistakes);
+    if routes.is_empty() {
+        return None;
+    }
     Some(Action {
         name: name.clone(),
-        effect,
+        effect: effect(node),
         routes,
         attributes,
     })
+}
+
+/// An effect that is missing or none has been noted as a mistake, and the bundle does not load; what else
+/// is wrong with the action is looked for as if it wrote.
+fn effect(node: &Node) -> Effect {
+    match node.get("effect").and_then(Node::text) {
+        Some("read") => Effect::Read,
+        Some(_) | None => Effect::Write,
+    }
 }
 
 /// The declared attributes, and one for each variable that none of them takes.

@@ -226,6 +226,10 @@ fn needed_rights(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     let Some(first) = declared.operators.values().next() else {
         return;
     };
+    // Who was to have which rights is not known while one of them is declared with a mistake.
+    if declared.operators.values().any(|o| o.rights.is_empty()) {
+        return;
+    }
     for right in [Right::Suspend, Right::Resume, Right::Apply] {
         if !declared
             .operators

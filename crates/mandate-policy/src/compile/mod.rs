@@ -4,7 +4,7 @@ mod condition;
 mod rights;
 mod schema;
 pub(crate) mod text;
-mod validate;
+pub(crate) mod validate;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -196,7 +196,9 @@ fn operators(
         let at = places.field("Operator", operator.name.as_str(), "when");
         let when = operator.when.as_deref();
         let mut set = PolicySet::new();
-        if when.is_none_or(|when| validate::is_expression(when, at, mistakes)) {
+        let is_sound = when.is_none_or(|when| validate::is_expression(when, at, mistakes));
+        // Without a right there is a mistake already, and nothing to say of a policy made of it.
+        if is_sound && !operator.rights.is_empty() {
             validate::add(&mut set, operator_policy(operator), at, mistakes);
         }
         validate::validate(&set, OPERATOR_SCHEMA, &|_| at, true, mistakes);

@@ -1,5 +1,6 @@
 //! Strict validation of conditions, with Cedar's findings turned into mistakes.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use cedar_policy::{
@@ -40,7 +41,11 @@ pub(super) fn check(declared: &Declared, places: &Places, is_whole: bool, mistak
     let mut forbids = PolicySet::new();
     for guardrail in declared.guardrails.values() {
         let at = places.field("Guardrail", guardrail.name.as_str(), "forbid");
-        if is_expression(&guardrail.forbid, at, mistakes) {
+        let about = [
+            guardrail.agents.as_ref().map(BTreeSet::is_empty),
+            guardrail.servers.as_ref().map(BTreeSet::is_empty),
+        ];
+        if is_expression(&guardrail.forbid, at, mistakes) && !about.contains(&Some(true)) {
             add(&mut forbids, text::guardrail(guardrail), at, mistakes);
         }
     }
@@ -60,7 +65,7 @@ pub(super) fn check(declared: &Declared, places: &Places, is_whole: bool, mistak
 
 /// Whether `text` is one Cedar expression. Checked by itself, so that no text can close the
 /// braces that it is put into.
-pub(super) fn is_expression(text: &str, at: Place, mistakes: &mut Mistakes) -> bool {
+pub(crate) fn is_expression(text: &str, at: Place, mistakes: &mut Mistakes) -> bool {
     match Expression::from_str(text) {
         Ok(_) => true,
         Err(error) => {
