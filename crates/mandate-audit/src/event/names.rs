@@ -4,7 +4,7 @@ use super::{Decision, What};
 
 impl What {
     /// Every event's name, as [`What::kind`] gives it.
-    pub const KINDS: [&'static str; 20] = [
+    pub const KINDS: [&'static str; 21] = [
         "attested",
         "issued",
         "refused",
@@ -17,6 +17,7 @@ impl What {
         "access_completed",
         "suspended",
         "suspension_effective",
+        "suspension_not_effective",
         "resumed",
         "revoked",
         "bundle_applied",
