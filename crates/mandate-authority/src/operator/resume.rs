@@ -2,9 +2,12 @@
 //!
 //! What was issued under the subject before the suspension stays void: agents attest afresh.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use mandate_audit::What;
+use mandate_model::TokenId;
 use mandate_model::stop::Subject;
 use mandate_policy::Target;
 use mandate_policy::decl::Right;
@@ -48,8 +51,11 @@ async fn lift(
     let void = breakglass::outstanding(authority, &asked.subject, authority.now()).await?;
     let voided = void.len();
     let mut changes = vec![Change::Resume(asked.subject.clone())];
+    // What an earlier resumption left void is so already, and need not be stored and told again.
+    let already: BTreeSet<TokenId> = world.stops.revoked().map(|(token, _)| *token).collect();
     changes.extend(
         void.into_iter()
+            .filter(|(token, _)| !already.contains(token))
             .map(|(token, until)| Change::RevokeToken { token, until }),
     );
     let what = What::Resumed {
