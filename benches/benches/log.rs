@@ -12,6 +12,7 @@
 )]
 
 use std::hint::black_box;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use mandate_audit::{Decision, Event, Outcome, SpoolChain, SpoolKey, What};
@@ -64,7 +65,10 @@ fn encoding(records: &[ShippedRecord]) {
 
 fn taking_over(records: Vec<ShippedRecord>) {
     let count = records.len();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .unwrap();
     let store = SqliteStore::open(folder.path(), [7; 16], NOW).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

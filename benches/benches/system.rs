@@ -30,9 +30,10 @@ async fn main() {
     let upstream = upstream::start().await;
     let server = Server::start(upstream).await;
     println!("memory: idle after start {:.1} MiB", server.resident_mib());
+    suspension(&server, "before the load").await;
     exchanges(&server).await;
     gateway(&server, upstream).await;
-    suspension(&server).await;
+    suspension(&server, "after it").await;
     println!("memory: after all of this {:.1} MiB", server.resident_mib());
 }
 
@@ -130,7 +131,8 @@ async fn gateway(server: &Server, upstream: SocketAddr) {
 }
 
 /// From the operator's request to the last byte of an open download, and to "effective".
-async fn suspension(server: &Server) {
+/// `when` tells whether the tokens of the load are among those that each resumption leaves void.
+async fn suspension(server: &Server, when: &str) {
     let subject = serde_json::json!({"kind": "agent", "id": "spiffe://bench.example/agent/bench"});
     let order = serde_json::json!({"subject": subject, "reason": "bench"});
     let (mut last_byte, mut effective) = (Samples::default(), Samples::default());
@@ -146,12 +148,12 @@ async fn suspension(server: &Server) {
         server.operate("/operator/v1/resume", &order).await;
     }
     println!(
-        "suspension to the last byte of an open download: p50 {}, p99 {}",
+        "suspension to the last byte of an open download, {when}: p50 {}, p99 {}",
         ms(last_byte.median()),
         ms(last_byte.p99())
     );
     println!(
-        "suspension to the word \"effective\": p50 {}, p99 {}",
+        "suspension to the word \"effective\", {when}: p50 {}, p99 {}",
         ms(effective.median()),
         ms(effective.p99())
     );
