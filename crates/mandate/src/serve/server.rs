@@ -59,6 +59,8 @@ impl Server {
         if let Some(dev) = sockets.dev_issuer {
             start_dev_issuer(dev, &stop)?;
         }
+        // Before anything answers: whoever finds the server also finds where it listens.
+        publish(&endpoints, &data)?;
         let serving = serve(built, doors, registry, &stop);
         gateway.follow_secrets(stop.clone());
         let server = Self {
@@ -70,20 +72,12 @@ impl Server {
             endpoints,
         };
         server.until_ready().await;
-        server.publish()?;
         Ok(server)
     }
 
     /// Where it listens.
     pub(super) fn endpoints(&self) -> &Endpoints {
         &self.endpoints
-    }
-
-    fn publish(&self) -> Result<(), Failure> {
-        let path = self.data.endpoints();
-        self.endpoints
-            .write(&path)
-            .map_err(|e| Failure::file(&path, &e))
     }
 
     /// A gateway without lease is no reason not to start: it says why it admits nothing, and an
@@ -125,6 +119,11 @@ impl Server {
 
 /// Trust domain and issuer: what the folder keeps, or for a new one what is said. By default the
 /// issuer is where the authority listens.
+fn publish(endpoints: &Endpoints, data: &DataDir) -> Result<(), Failure> {
+    let path = data.endpoints();
+    endpoints.write(&path).map_err(|e| Failure::file(&path, &e))
+}
+
 fn identity(args: &Args, data: &DataDir, sockets: &Sockets) -> Result<Identity, Failure> {
     let issuer = match &args.issuer {
         Some(said) => Some(said.clone()),
