@@ -27,7 +27,7 @@ use crate::problem::Problem;
     responses(
         (status = 200, description = "It is lifted", body = Object),
         (status = 403, description = "Not permitted, or a second operator's to decide", body = crate::openapi::ProblemBody),
-        (status = 409, description = "Nothing of the kind is suspended", body = crate::openapi::ProblemBody),
+        (status = 409, description = "Nothing of the kind is suspended, or something was suspended or resumed since it was asked for", body = crate::openapi::ProblemBody),
     ),
 )]
 pub(crate) async fn resume(
@@ -63,7 +63,10 @@ async fn lift(
         version: world.stops.version().next(),
         reason: asked.reason,
     };
+    // Whoever suspended it again since is not overruled unheard, and what was issued in between would
+    // not be void.
     let unit = Unit {
+        expect: Some(world.versions),
         changes,
         events: vec![operator.event(authority, what)],
         ..Unit::default()

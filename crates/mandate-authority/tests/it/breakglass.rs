@@ -150,6 +150,26 @@ async fn a_suspension_between_the_decision_and_its_commit_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_resumption_does_not_lift_a_suspension_that_came_since_it_was_asked_for() {
+    let lab = Lab::new().await;
+    lab.suspend(agent("backlog")).await;
+    let again = serde_json::from_value(json!({
+        "subject": agent("backlog"), "reason": "INC-2", "operator": "operator:other",
+        "version": 0, "at": 0}));
+    let subject = serde_json::from_value(agent("backlog")).unwrap();
+    lab.disk.get_ahead(Unit {
+        changes: vec![Change::Resume(subject), Change::Suspend(again.unwrap())],
+        ..Unit::default()
+    });
+    let body = json!({"subject": agent("backlog"), "reason": "over"});
+    let refused = lab.operator("/operator/v1/resume", &body).await;
+    refused.expect(409);
+    let stopped = lab.attest("backlog", "backlog-1", &[]).await;
+    assert_eq!(stopped.error(), "access_denied");
+    lab.operator("/operator/v1/resume", &body).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_token_that_is_revoked_between_the_decision_and_its_commit_is_noticed() {
     let lab = Lab::new().await;
     let backlog = lab.svid("backlog").await;
