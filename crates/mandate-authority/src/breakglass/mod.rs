@@ -122,18 +122,28 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
     if durable {
         record_effect(authority, &order, &proof).await;
     }
+    log(&order, &proof);
+    proof
+}
+
+/// For whoever reads the server's log: never "effective" of what is not.
+fn log(order: &Order, proof: &Proof) {
+    let what = match proof.effective {
+        true => "a suspension is effective",
+        false => "a suspension is NOT effective at every gateway yet",
+    };
     tracing::warn!(
         subject = %order.subject,
         operator = %order.operator,
         version = %proof.version,
         known = proof.known,
-        durable,
+        durable = proof.durable,
         after_ms = proof.after_ms,
         acknowledged = proof.acknowledged,
         lease_bounded = proof.lease_bounded,
-        "a suspension is effective"
+        going_on = proof.going_on,
+        "{what}"
     );
-    proof
 }
 
 /// Records whether a suspension is effective, if that can be done in time. That it came is recorded.

@@ -77,6 +77,10 @@ fn suspend_says_until_when_it_is_not_effective_at_a_gateway_that_goes_on() {
         "{text}"
     );
     assert!(text.contains("1 gateway did not answer and may go on without a lease for dark"));
+    // The server's log says no more than is true.
+    let log = std::fs::read_to_string(lab.log_file()).unwrap();
+    assert!(log.contains("a suspension is NOT effective at every gateway yet"));
+    assert!(!log.contains("a suspension is effective"), "{log}");
     // It is true: the one gateway has stopped it, the other one goes on.
     assert_eq!(lab.access(read, &issued).status, 403);
     edge.access(read, &issued).expect(200);
