@@ -65,7 +65,10 @@ fn mend(rule: &str) -> &'static str {
         }
         "operator.no_right" | "operator.gives" => "let an operator do it who has the right",
         "resume.second_operator" => "let another operator resume it",
-        "bundle" | "versions" => "look again with `mandate plan`, then apply",
+        "bundle" => "look again with `mandate plan`, then apply",
+        "versions" => {
+            "look at `mandate suspensions` and `mandate status`, then do it again if it is still right"
+        }
         "not_suspended" => "`mandate suspensions` lists what is",
         _ => "the refusal says what has to be different; `mandate status` shows what is live",
     }
