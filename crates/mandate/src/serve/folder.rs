@@ -2,7 +2,7 @@
 
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use mandate_model::Secret;
@@ -15,8 +15,10 @@ use crate::failure::Failure;
 /// Makes what is missing. Other users may pass through to the sockets and read nothing else.
 pub(super) fn prepare(data: &DataDir) -> Result<(), Failure> {
     make(data.path(), 0o711)?;
+    check_owner(data.path())?;
     check_own(data.path())?;
     make(&data.run(), 0o755)?;
+    check_owner(&data.run())?;
     check_own(&data.run())?;
     let config = data.gateway_config();
     write_new(&config, GATEWAY_YAML.as_bytes())
@@ -26,18 +28,28 @@ pub(super) fn prepare(data: &DataDir) -> Result<(), Failure> {
 /// log's public keys, the store.
 pub(crate) fn check_own(folder: &Path) -> Result<(), Failure> {
     let found = std::fs::metadata(folder).map_err(|e| Failure::file(folder, &e))?;
-    let mode = found.permissions().mode() & 0o7777;
+    let (mode, shown) = (found.permissions().mode() & 0o7777, folder.display());
     if mode & 0o022 == 0 {
         return Ok(());
     }
     Err(Failure::failed(
+        format!("{shown} has mode {mode:o}: other users can replace what is in it"),
+        format!("see that nobody has, then `chmod go-w {shown}`; or choose another --data"),
+    ))
+}
+
+/// A server keeps nothing in somebody else's folder: its owner can replace what is in it too.
+fn check_owner(folder: &Path) -> Result<(), Failure> {
+    let found = std::fs::metadata(folder).map_err(|e| Failure::file(folder, &e))?;
+    let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner == own {
+        return Ok(());
+    }
+    let shown = folder.display();
+    Err(Failure::failed(
+        format!("{shown} belongs to user {owner}, who can replace what is in it"),
         format!(
-            "{} has mode {mode:o}: other users can replace what is in it",
-            folder.display()
-        ),
-        format!(
-            "see that nobody has, then `chmod go-w {}`; or choose another --data",
-            folder.display()
+            "run this as that user, or `chown {own} {shown}` once you have seen what is in it; or choose another --data"
         ),
     ))
 }
@@ -111,6 +123,20 @@ mod tests {
         prepare(&data).unwrap();
         set(&data.run(), 0o777);
         assert!(prepare(&data).is_err(), "its sockets could be replaced");
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_refused() {
+        // Of root's, or given away by root: a folder of somebody else in either case.
+        let given = tempfile::tempdir().unwrap();
+        let folder = if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(given.path(), Some(4001), None).unwrap();
+            given.path()
+        } else {
+            Path::new("/usr")
+        };
+        let refused = check_owner(folder).unwrap_err();
+        assert!(refused.broke.contains("belongs to user"), "{refused:?}");
     }
 
     #[test]
