@@ -1,6 +1,7 @@
 //! Tests of whole tokens, signed with real keys through the same builders that others use.
 
 mod consistency;
+mod evidence;
 mod fixture;
 mod forgery;
 mod id_tokens;
