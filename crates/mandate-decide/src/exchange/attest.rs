@@ -149,6 +149,7 @@ fn svid(
         agent: level.clone(),
         confirmation: None,
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         expires_at,
     };
