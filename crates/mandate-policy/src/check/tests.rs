@@ -3,6 +3,7 @@ use crate::{Mistake, Severity, SourceFile, load};
 
 mod providers;
 mod together;
+mod upgrade;
 
 /// The mistakes of the example with `old` replaced by `new`.
 fn mistakes(old: &str, new: &str) -> Vec<Mistake> {
