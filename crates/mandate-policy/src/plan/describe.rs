@@ -1,14 +1,16 @@
 //! Every field of every declaration in words, for comparison. A field that is left out here would
 //! change unseen, so records are taken apart without `..`.
 
+mod evidence;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::Bundle;
 use crate::decl::{
     AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
-    OccurrenceRule, Operator, PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate,
-    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, TrustProvider, UserRule,
+    OccurrenceRule, Operator, PersonRule, Pin, ProcessRule, SecretTemplate, ServerWorkload,
+    SpawnScope, TaskPolicy, TriggerRule, UserRule,
 };
 use crate::table::{in_words, quoted};
 
@@ -23,7 +25,9 @@ pub(super) const WEAKENING: &str = "leaseLoss";
 
 pub(super) fn all(bundle: &Bundle) -> Fields {
     let mut all = Fields::new();
-    bundle.providers().for_each(|d| provider(d, &mut all));
+    bundle
+        .providers()
+        .for_each(|d| evidence::provider(d, &mut all));
     bundle.agents().for_each(|d| agent(d, &mut all));
     bundle.servers().for_each(|d| server(d, &mut all));
     bundle.access_policies().for_each(|d| access(d, &mut all));
@@ -54,28 +58,13 @@ fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     all.join(", ")
 }
 
-fn provider(TrustProvider { name, kind }: &TrustProvider, into: &mut Fields) {
-    let mut d = Describe {
-        kind: "TrustProvider",
-        name: name.to_string(),
-        into,
-    };
-    match kind {
-        ProviderKind::Process => d.say("kind", "process"),
-        ProviderKind::Oidc(oidc) => {
-            d.say("kind", "oidc");
-            d.say("issuer", &oidc.issuer);
-            d.say("audience", &oidc.audience);
-            d.say("jwksUri", oidc.jwks_uri.as_deref().unwrap_or_default());
-        }
-    }
-}
-
 fn agent(agent: &AgentType, into: &mut Fields) {
     let AgentType {
         name,
         id: _,
         process_rules,
+        token_rules,
+        aws_rules,
         hosted_by,
         may_spawn,
         federation,
@@ -87,7 +76,12 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         name: name.to_string(),
         into,
     };
-    d.say("attestation", list(process_rules.iter().map(rule)));
+    let rules = process_rules.iter().map(rule);
+    let rules = rules.chain(token_rules.iter().map(evidence::token_rule));
+    d.say(
+        "attestation",
+        list(rules.chain(aws_rules.iter().map(evidence::aws_rule))),
+    );
     d.say("hostedBy", list(hosted_by));
     d.say(
         "maySpawn",
