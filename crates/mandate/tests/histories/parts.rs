@@ -102,6 +102,7 @@ impl Attestor for SaidSo {
             instance: InstanceId::parse(&instance).unwrap(),
             kind: AttestationKind::Process,
             facts: BTreeMap::new(),
+            once: None,
         })
     }
 }

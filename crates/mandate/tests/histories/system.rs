@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mandate_attest::{KernelPeers, OidcOptions, OidcPersonVerifier, PasswdUsers};
+use mandate_attest::{
+    AwsChallenges, IssuerKeys, KernelPeers, OidcOptions, OidcPersonVerifier, PasswdUsers,
+};
 use mandate_authority::{Authority, Config, Doors, Ports};
 use mandate_decide::Lifetimes;
 use mandate_gateway::{
@@ -144,6 +146,7 @@ async fn start(machine: &Machine) -> Result<At, String> {
         busy: busy.clone(),
         forgets: Arc::clone(&machine.forgets),
     });
+    let issuers = IssuerKeys::new(OidcOptions::default(), clock.clone()).unwrap();
     let ports = Ports {
         writer: watched.clone(),
         state: watched.clone(),
@@ -152,8 +155,9 @@ async fn start(machine: &Machine) -> Result<At, String> {
         signer: signer.clone(),
         key_source: machine.keys.clone(),
         attestor: said.clone(),
+        challenges: Arc::new(AwsChallenges::new(clock.clone(), machine.entropy.clone())),
         peers: Arc::new(KernelPeers),
-        people: Arc::new(OidcPersonVerifier::new(OidcOptions::default(), clock.clone()).unwrap()),
+        people: Arc::new(OidcPersonVerifier::new(Arc::new(issuers))),
         users: Arc::new(PasswdUsers),
         clock: clock.clone(),
         entropy: machine.entropy.clone(),
