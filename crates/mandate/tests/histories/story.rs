@@ -562,7 +562,7 @@ const LOOKS: usize = 1_000;
 /// Of what is on the disk.
 const AREAS: [&str; 4] = ["", "store", "spool", "gateway"];
 /// The test that serves disks, in a process of its own.
-const HOOK: &str = "disks_are_served_by_a_process_of_their_own";
+pub(crate) const HOOK: &str = "disks_are_served_by_a_process_of_their_own";
 const BUNDLE: &str = include_str!("bundle.yaml");
 impl Figures {
     /// Adds up.
