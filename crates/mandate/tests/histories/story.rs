@@ -210,6 +210,11 @@ impl<'a> Story<'a> {
             booted = self.boot();
         }
         booted?;
+        if std::mem::take(&mut self.books.disk_fails) {
+            // It was started on a disk that fails; from here on it has to recover by itself.
+            self.said.push("the disk is mended".to_owned());
+            self.machine.disk.mend();
+        }
         self.check()
     }
 
