@@ -31,12 +31,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use story::{Figures, Ground, Story, Told, Without};
 
+/// The process that serves disks, when it is asked for; and whether it does.
 #[test]
 fn disks_are_served_by_a_process_of_their_own() {
-    if !mandate_testkit::losing_disk::apart::serve_if_asked() {
-        // Nobody asked; that they are served is what the others find out.
-        assert!(std::env::current_exe().is_ok());
+    use mandate_testkit::losing_disk::apart::{Disks, serve_if_asked};
+    if serve_if_asked() {
+        return;
     }
+    let Some(disk) = Disks::start(story::HOOK).mount(None, 1) else {
+        return;
+    };
+    std::fs::create_dir(disk.path().join("folder")).unwrap();
+    assert_eq!(disk.operations(), 1);
 }
 
 #[test]

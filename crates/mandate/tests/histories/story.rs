@@ -210,6 +210,11 @@ impl<'a> Story<'a> {
             booted = self.boot();
         }
         booted?;
+        if std::mem::take(&mut self.books.disk_fails) {
+            // It was started on a disk that fails; from here on it has to recover by itself.
+            self.said.push("the disk is mended".to_owned());
+            self.machine.disk.mend();
+        }
         self.check()
     }
 
@@ -562,7 +567,7 @@ const LOOKS: usize = 1_000;
 /// Of what is on the disk.
 const AREAS: [&str; 4] = ["", "store", "spool", "gateway"];
 /// The test that serves disks, in a process of its own.
-const HOOK: &str = "disks_are_served_by_a_process_of_their_own";
+pub(crate) const HOOK: &str = "disks_are_served_by_a_process_of_their_own";
 const BUNDLE: &str = include_str!("bundle.yaml");
 impl Figures {
     /// Adds up.

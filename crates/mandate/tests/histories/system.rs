@@ -169,45 +169,8 @@ async fn start(machine: &Machine) -> Result<At, String> {
     tokio::spawn(follow(signer.clone(), store.clone(), authority.clone()));
     let doors = Doors::open(&authority, None, None).unwrap();
     let (gate, gated) = watch::channel(false);
-    let gateway_id = GatewayId::parse(GATEWAY).unwrap();
-    let options = SpoolOptions {
-        directory: data.join("spool"),
-        gateway: gateway_id.clone(),
-        limits: SpoolLimits::default(),
-        on_damage: OnDamage::Refuse,
-    };
-    let spool = FileSpool::open(options, machine.entropy.clone());
-    let spool = spool.map_err(|why| format!("the spool does not open: {why}"))?;
-    let config = GatewayConfig {
-        id: gateway_id,
-        marks_path: data.join("gateway.json"),
-        lease_grace: Duration::from_secs(30),
-        limits: Limits::default(),
-        attribute_key: Secret::new(vec![7; 32]),
-    };
-    let ports = GatewayPorts {
-        control: Arc::new(UnixControl::new(run.path().join("control.sock"))),
-        spool: Arc::new(Gated {
-            spool: Arc::new(spool),
-            gate: gated,
-            busy: busy.clone(),
-        }),
-        credentials: Arc::new(NoSecrets),
-        tls: Arc::new(NoSecrets),
-        clock: clock.clone(),
-    };
-    machine.upstream.serve();
-    let gateway = Gateway::start(config, ports, &mut registry);
-    let mut gateway = gateway.map_err(|why| format!("the gateway does not start: {why}"))?;
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let gateway_address = socket.local_addr().unwrap();
-    let listener = Listener {
-        name: "agents".to_owned(),
-        socket,
-        routing: Routing::Path,
-        tls: None,
-    };
-    gateway.listen(listener).unwrap();
+    let gateway = gateway(machine, &run, gated, busy.clone(), &mut registry);
+    let (gateway, gateway_address) = gateway?;
     let stop = CancellationToken::new();
     let served = tokio::spawn({
         let stop = stop.clone();
@@ -230,6 +193,55 @@ async fn start(machine: &Machine) -> Result<At, String> {
     };
     at.quiet().await;
     Ok(at)
+}
+
+fn gateway(
+    machine: &Machine,
+    run: &TempDir,
+    gated: watch::Receiver<bool>,
+    busy: Busy,
+    registry: &mut Registry,
+) -> Result<(Gateway, SocketAddr), String> {
+    let gateway_id = GatewayId::parse(GATEWAY).unwrap();
+    let options = SpoolOptions {
+        directory: machine.disk.path().join("spool"),
+        gateway: gateway_id.clone(),
+        limits: SpoolLimits::default(),
+        on_damage: OnDamage::Refuse,
+    };
+    let spool = FileSpool::open(options, machine.entropy.clone());
+    let spool = spool.map_err(|why| format!("the spool does not open: {why}"))?;
+    let config = GatewayConfig {
+        id: gateway_id,
+        marks_path: machine.disk.path().join("gateway.json"),
+        lease_grace: Duration::from_secs(30),
+        limits: Limits::default(),
+        attribute_key: Secret::new(vec![7; 32]),
+    };
+    let ports = GatewayPorts {
+        control: Arc::new(UnixControl::new(run.path().join("control.sock"))),
+        spool: Arc::new(Gated {
+            spool: Arc::new(spool),
+            gate: gated,
+            busy,
+        }),
+        credentials: Arc::new(NoSecrets),
+        tls: Arc::new(NoSecrets),
+        clock: machine.clock.clone(),
+    };
+    machine.upstream.serve();
+    let gateway = Gateway::start(config, ports, registry);
+    let mut gateway = gateway.map_err(|why| format!("the gateway does not start: {why}"))?;
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gateway_address = socket.local_addr().unwrap();
+    let listener = Listener {
+        name: "agents".to_owned(),
+        socket,
+        routing: Routing::Path,
+        tls: None,
+    };
+    gateway.listen(listener).unwrap();
+    Ok((gateway, gateway_address))
 }
 
 fn config(run: &TempDir) -> Config {
