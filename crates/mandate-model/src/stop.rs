@@ -8,7 +8,7 @@ use std::fmt;
 
 use crate::{
     ActorLevel, GatewayId, InstanceId, KeyId, Principal, ProviderName, ServerName, SpiffeId,
-    StopVersion, TaskId, Timestamp, TokenId,
+    StopVersion, TaskId, Thumbprint, Timestamp, TokenId,
 };
 
 /// Whom or what a suspension stops.
@@ -117,6 +117,8 @@ pub struct Lineage<'a> {
     pub keys: &'a [KeyId],
     /// The ids of the tokens shown.
     pub tokens: &'a [TokenId],
+    /// The key that the token shown is bound to.
+    pub holder: Option<&'a Thumbprint>,
 }
 
 impl Lineage<'static> {
@@ -130,6 +132,7 @@ impl Lineage<'static> {
         gateway: None,
         keys: &[],
         tokens: &[],
+        holder: None,
     };
 }
 
@@ -145,6 +148,9 @@ pub enum Stopped {
     /// A token was revoked.
     #[error("token {0} was revoked")]
     TokenRevoked(TokenId),
+    /// The instance attested with another key since (A5).
+    #[error("the token is bound to a key that its instance has replaced by another one")]
+    KeyReplaced,
 }
 
 /// All stops at one version. Immutable once published; swapped whole.
@@ -154,6 +160,7 @@ pub struct StopSet {
     suspensions: HashMap<Subject, Suspension>,
     ended: BTreeMap<TaskId, Timestamp>,
     revoked: BTreeMap<TokenId, Timestamp>,
+    replaced: BTreeMap<Thumbprint, Timestamp>,
 }
 
 impl StopSet {
@@ -175,7 +182,33 @@ impl StopSet {
                 .collect(),
             ended: ended.into_iter().collect(),
             revoked: revoked.into_iter().collect(),
+            replaced: BTreeMap::new(),
         }
+    }
+
+    /// These, and keys that were replaced: tokens that are bound to one are void (A5). Each comes
+    /// with when it may be forgotten.
+    #[must_use]
+    pub fn with_replaced_keys(
+        mut self,
+        keys: impl IntoIterator<Item = (Thumbprint, Timestamp)>,
+    ) -> Self {
+        self.replaced.extend(keys);
+        self
+    }
+
+    /// These and more suspensions, at `version`.
+    #[must_use]
+    pub fn also_suspended(
+        &self,
+        version: StopVersion,
+        more: impl IntoIterator<Item = Suspension>,
+    ) -> Self {
+        let mut all = self.clone();
+        all.version = version;
+        let more = more.into_iter().map(|s| (s.subject.clone(), s));
+        all.suspensions.extend(more);
+        all
     }
 
     /// Its version.
@@ -203,6 +236,11 @@ impl StopSet {
         self.revoked.iter()
     }
 
+    /// Keys that were replaced, each with when it may be forgotten.
+    pub fn replaced_keys(&self) -> impl Iterator<Item = (&Thumbprint, &Timestamp)> {
+        self.replaced.iter()
+    }
+
     /// Whether `lineage` may go on. The first stop that matches is named.
     ///
     /// The cost grows with the lineage, not with the number of stops.
@@ -217,13 +255,13 @@ impl StopSet {
         {
             return Err(Stopped::TaskEnded(*task));
         }
-        match lineage
-            .tokens
-            .iter()
-            .find(|token| self.revoked.contains_key(token))
-        {
-            Some(token) => Err(Stopped::TokenRevoked(*token)),
-            None => Ok(()),
+        let revoked = |token: &&TokenId| self.revoked.contains_key(token);
+        if let Some(token) = lineage.tokens.iter().find(revoked) {
+            return Err(Stopped::TokenRevoked(*token));
+        }
+        match lineage.holder {
+            Some(key) if self.replaced.contains_key(key) => Err(Stopped::KeyReplaced),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -338,6 +376,7 @@ mod tests {
             gateway: Some(&gateway),
             keys: &keys,
             tokens: &[],
+            holder: None,
         };
         let agent = |name: &str| Subject::Agent {
             id: SpiffeId::parse(&format!("spiffe://a/agent/{name}")).unwrap(),
@@ -424,5 +463,20 @@ mod tests {
         };
         assert_eq!(stops.check(&of_token), Err(Stopped::TokenRevoked(token)));
         assert_eq!(stops.check(&Lineage::NONE), Ok(()));
+    }
+
+    #[test]
+    fn a_token_of_a_replaced_key_is_void_and_others_are_not() {
+        let (old, new) = (Thumbprint::new([1; 32]), Thumbprint::new([2; 32]));
+        let stops = StopSet::default().with_replaced_keys([(old, Timestamp::from_secs(9))]);
+        let bound_to = |key| {
+            stops.check(&Lineage {
+                holder: key,
+                ..Lineage::NONE
+            })
+        };
+        assert_eq!(bound_to(Some(&old)), Err(Stopped::KeyReplaced));
+        assert_eq!(bound_to(Some(&new)), Ok(()));
+        assert_eq!(bound_to(None), Ok(()));
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName, Timestamp};
 
 use crate::Bundle;
-use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TriggerRule};
+use crate::decl::{AccessPolicy, AgentType, LeaseLoss, Possession, TriggerRule};
 
 /// That an agent type may do an action, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl Bundle {
                     server: server.clone(),
                     action: action.clone(),
                     effect: self.declared.action(server, action)?.effect,
-                    ways: self.ways(&acting.name, server, action),
+                    ways: self.ways(acting, server, action),
                     guardrails: self.guardrails_about(&acting.name, server),
                     any_user: self.open_to_anybody(&tasks),
                     tasks,
@@ -140,14 +140,17 @@ impl Bundle {
             .collect()
     }
 
-    fn ways(&self, agent: &AgentTypeName, server: &ServerName, action: &ActionName) -> Vec<Way> {
+    fn ways(&self, agent: &AgentType, server: &ServerName, action: &ActionName) -> Vec<Way> {
+        let by_server = self.server(server).map(|server| server.proof);
+        let proved = agent.proof == Possession::Required || by_server == Some(Possession::Required);
+        let key = proved.then(|| "the agent proves its key".to_owned());
         self.access_policies()
             .filter(|p| {
-                p.agents.contains(agent) && p.server == *server && p.actions.contains(action)
+                p.agents.contains(&agent.name) && p.server == *server && p.actions.contains(action)
             })
             .map(|p| Way {
                 policy: p.name.clone(),
-                conditions: conditions(p),
+                conditions: conditions(p).into_iter().chain(key.clone()).collect(),
             })
             .collect()
     }

@@ -107,6 +107,8 @@ pub(crate) fn prune(db: &Connection, steady: Timestamp) -> Outcome<()> {
         ("used_once", "scope, id"),
         ("ended_task", "task"),
         ("revoked_token", "token"),
+        ("instance_key", "provider, instance"),
+        ("replaced_key", "jkt"),
     ] {
         db.prepare_cached(&format!(
             "DELETE FROM {table} WHERE ({key}) IN
@@ -145,7 +147,8 @@ pub(crate) fn stops(db: &Connection) -> Result<StopSet, StoreError> {
     }
     let ended: Vec<(TaskId, _)> = voided(db, "SELECT task, until FROM ended_task")?;
     let revoked: Vec<(TokenId, _)> = voided(db, "SELECT token, until FROM revoked_token")?;
-    Ok(StopSet::new(versions.stops, suspensions, ended, revoked))
+    let replaced = crate::holders::replaced(db)?;
+    Ok(StopSet::new(versions.stops, suspensions, ended, revoked).with_replaced_keys(replaced))
 }
 
 fn voided<T: FromUuid>(db: &Connection, sql: &str) -> Result<Vec<(T, Timestamp)>, StoreError> {

@@ -47,7 +47,7 @@ mod wire;
 
 pub use access_token::{AccessToken, ActingChain};
 pub use assemble::{BuildError, CheckError, CheckedToken, SignedToken, UnsignedToken};
-pub use confirmation::{Confirmation, MalformedThumbprint, Thumbprint};
+pub use confirmation::Confirmation;
 pub use error::{Limit, Part, TokenError};
 pub use id_token::{IdToken, IdTokenError, IdTokenKeys, JwksError, UnverifiedIdToken};
 pub use jws::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedJws};

@@ -196,6 +196,7 @@ impl Tally {
             gateway: event.gateway.as_ref(),
             keys: std::slice::from_ref(key),
             tokens: &tokens,
+            holder: None,
         };
         self.stops.check(&lineage).is_err()
     }

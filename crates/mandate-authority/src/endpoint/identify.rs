@@ -3,7 +3,9 @@
 use mandate_decide::exchange;
 use mandate_model::stop::Lineage;
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, KeyId, ServerName, SpiffeId, TaskId, Timestamp, TokenId};
+use mandate_model::{
+    ActorLevel, KeyId, ServerName, SpiffeId, TaskId, Thumbprint, Timestamp, TokenId,
+};
 use mandate_policy::decl::ServerWorkload;
 use mandate_token::{
     AccessToken, Audience, Expect, JwtSvid, Kind, TaskToken, TokenError, UpstreamToken, Verified,
@@ -122,7 +124,9 @@ impl Identified {
     /// Whether nothing about it is stopped.
     pub(super) fn is_free(&self, world: &exchange::World<'_>) -> bool {
         let (id, key) = (self.id(), self.key().clone());
+        let holder = self.holder();
         let lineage = Lineage {
+            holder: holder.as_ref(),
             keys: std::slice::from_ref(&key),
             tokens: std::slice::from_ref(&id),
             actors: self.actors(),
@@ -199,6 +203,16 @@ impl Identified {
             Identified::Access(t) => t.claims().acting.levels(),
             Identified::Upstream(t) => t.claims().acting.levels(),
         }
+    }
+
+    /// The key that it is bound to.
+    fn holder(&self) -> Option<Thumbprint> {
+        let bound = match self {
+            Identified::Svid(t) => t.claims().confirmation,
+            Identified::Access(t) => t.claims().confirmation,
+            Identified::Task(_) | Identified::Upstream(_) => None,
+        };
+        bound.and_then(|bound| bound.jkt())
     }
 
     fn key(&self) -> &KeyId {

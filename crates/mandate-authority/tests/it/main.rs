@@ -22,4 +22,5 @@ mod openings;
 mod operators;
 mod operators_on_record;
 mod people;
+mod possession;
 mod refusals;

@@ -3,7 +3,7 @@
 use mandate_model::mandate::Mandate;
 use mandate_model::stop::Lineage;
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, KeyId, TaskId, TokenId};
+use mandate_model::{ActorLevel, KeyId, TaskId, Thumbprint, TokenId};
 use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
 
 use super::error::{ActorError, ExchangeError, SubjectError};
@@ -107,15 +107,17 @@ impl KnownTask {
     }
 
     /// Checks that `actor` is the agent that may act in the task (RFC 8693 §4.4), and the instance
-    /// that the task is pinned to, if it is.
-    pub fn check_actor(&self, actor: &ActorLevel) -> Result<(), ExchangeError> {
+    /// and the holder of the key that the task is pinned to, if it is (A5). `holder` is the key that
+    /// it has proved to hold.
+    pub fn check_actor(
+        &self,
+        actor: &ActorLevel,
+        holder: Option<Thumbprint>,
+    ) -> Result<(), ExchangeError> {
         if actor.sub != self.task.record.may_act {
             return Err(ExchangeError::Actor(ActorError::MayAct));
         }
-        match &self.task.instance {
-            Some(pinned) if *pinned != actor.inst => Err(ExchangeError::Actor(ActorError::Pinned)),
-            Some(_) | None => Ok(()),
-        }
+        check_pinned(&self.task, actor, holder).map_err(ExchangeError::Actor)
     }
 
     fn check_stops(&self, world: &World<'_>) -> Result<(), ExchangeError> {
@@ -146,7 +148,7 @@ impl VerifiedSubject {
 
     /// As [`KnownTask::check_actor`].
     pub fn check_actor(&self, client: &AuthenticatedClient) -> Result<(), ExchangeError> {
-        self.0.check_actor(client.actor())
+        self.0.check_actor(client.actor(), client.holder())
     }
 
     /// Checks that the mandate has begun.
@@ -157,6 +159,21 @@ impl VerifiedSubject {
             }
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// Checks that `actor` is the instance, and has the key, that the task is pinned to.
+pub(super) fn check_pinned(
+    task: &Task,
+    actor: &ActorLevel,
+    holder: Option<Thumbprint>,
+) -> Result<(), ActorError> {
+    if task.key.is_some() && task.key != holder {
+        return Err(ActorError::PinnedKey);
+    }
+    match &task.instance {
+        Some(pinned) if *pinned != actor.instance() => Err(ActorError::Pinned),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -183,6 +200,7 @@ pub(super) fn check_task_stops(
         gateway: None,
         keys,
         tokens,
+        holder: None,
     };
     Ok(world.stops.check(&lineage)?)
 }

@@ -8,8 +8,8 @@ use super::names::Names;
 use super::read::{known, known_list, text};
 use super::{LoadEnv, url};
 use crate::decl::{
-    AgentType, BreakGlass, OidcProvider, Pin, ProcessRule, ProviderKind, SpawnScope, TrustProvider,
-    UserRule,
+    AgentType, BreakGlass, OidcProvider, Pin, Possession, ProcessRule, ProviderKind, SpawnScope,
+    TrustProvider, UserRule,
 };
 use crate::mistake::Mistakes;
 use crate::source::Node;
@@ -84,9 +84,18 @@ pub(super) fn agent_type(
             Some("instance") => Pin::Instance,
             Some(_) | None => Pin::None,
         },
+        proof: possession(spec),
         break_glass: break_glass?,
         name,
     })
+}
+
+/// What `proof` of an agent type or a server workload says.
+pub(super) fn possession(spec: &Node) -> Possession {
+    match text(spec, "proof").as_deref() {
+        Some("required") => Possession::Required,
+        Some(_) | None => Possession::Optional,
+    }
 }
 
 fn break_glass(node: &Node) -> Option<BreakGlass> {

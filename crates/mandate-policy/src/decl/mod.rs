@@ -9,7 +9,7 @@ mod server;
 mod task;
 
 pub use access::{AccessPolicy, Guardrail};
-pub use agent::{AgentType, BreakGlass, Pin, ProcessRule, SpawnScope, UserRule};
+pub use agent::{AgentType, BreakGlass, Pin, Possession, ProcessRule, SpawnScope, UserRule};
 pub use credential::{Credential, SecretTemplate};
 pub use operator::{Operator, Right};
 pub(crate) use route::Matcher;

@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use mandate_model::mandate::{Budget, Constraint, Entries, Entry, Mandate};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
-    ActChain, ActionName, ActorLevel, AttributeName, Principal, ProviderName, ServerName, Trigger,
-    TriggerKind, Verified as Vouched,
+    ActChain, ActionName, ActorLevel, AttributeName, Principal, ProviderName, ServerName,
+    Thumbprint, Trigger, TriggerKind, Verified as Vouched,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
