@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod form;
+pub(crate) mod holder;
 pub(crate) mod http;
 mod lifetime;
 pub(crate) mod log;
