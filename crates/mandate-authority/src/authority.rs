@@ -189,7 +189,7 @@ impl Authority {
         undurable.push(suspension.clone());
         let new = Arc::new(World {
             versions: old.versions,
-            stops: Arc::new(old.stops.also_suspended(version, [suspension])),
+            stops: Arc::new(old.stops.with(version, [suspension])),
             live: old.live.clone(),
             keys: old.keys.clone(),
             undurable: undurable.len(),

@@ -236,7 +236,7 @@ fn with_undurable(stops: Arc<StopSet>, undurable: &[Suspension]) -> Arc<StopSet>
     }
     let more = u64::try_from(undurable.len()).unwrap_or(u64::MAX);
     let version = StopVersion::new(stops.version().get().saturating_add(more));
-    Arc::new(stops.also_suspended(version, undurable.iter().cloned()))
+    Arc::new(stops.with(version, undurable.iter().cloned()))
 }
 
 const READS: usize = 8;

@@ -175,10 +175,8 @@ mod tests {
         }
         let proofs = [holder.proof(&world, |_| ()), holder.proof(&world, |_| ())];
         let two = request("DPoP", &holder.token, &[&proofs[0], &proofs[1]]);
-        assert_eq!(
-            refusal(send(world.address, two).await).await,
-            refused("proof.invalid")
-        );
+        let ambiguous = (StatusCode::BAD_REQUEST, "http.ambiguous".to_owned());
+        assert_eq!(refusal(send(world.address, two).await).await, ambiguous);
         let foreign: Change<'_> = &|p| p.nonce = Some("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
         let proof = holder.proof(&world, foreign);
         let answer = send(world.address, request("DPoP", &holder.token, &[&proof])).await;

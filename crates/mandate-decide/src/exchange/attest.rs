@@ -219,6 +219,7 @@ fn svid(wanted: Wanted<'_>, world: &World<'_>, fresh: &Fresh) -> Result<Grant, E
         agent: level.clone(),
         confirmation: holder.map(Confirmation::Jkt),
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         expires_at,
     };

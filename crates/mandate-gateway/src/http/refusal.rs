@@ -15,6 +15,7 @@ use crate::admission::Cut;
 use crate::body::OutBody;
 use crate::spent::SpentError;
 use crate::upstream::ConnectError;
+use crate::wire::Fault;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub(super) enum Refusal {
         rule: &'static str,
         detail: &'static str,
     },
+    /// What came is not spelled as HTTP is.
+    #[error("{0}")]
+    Malformed(Fault),
     /// There is no token.
     #[error("an access token is needed: `Authorization: Bearer …` (RFC 6750)")]
     NoToken,
@@ -90,6 +94,9 @@ pub(super) enum Refusal {
     /// The upstream broke off before it had answered.
     #[error("the upstream broke off")]
     UpstreamBroke,
+    /// The upstream switched protocols, and not to what was asked for.
+    #[error("the upstream's answer is not the one to the upgrade that was asked for")]
+    UnaskedUpgrade,
     /// The agent went away; nobody reads this.
     #[error("the agent went away")]
     AgentGone,
@@ -112,6 +119,7 @@ impl Refusal {
     pub(super) fn rule(&self) -> String {
         let rule = match self {
             Refusal::NotNow { rule, .. } | Refusal::Request { rule, .. } => rule,
+            Refusal::Malformed(fault) => fault.rule(),
             Refusal::NoToken => "token.missing",
             Refusal::Token(_) => "token.invalid",
             Refusal::NoProof => "proof.missing",
@@ -131,6 +139,7 @@ impl Refusal {
             Refusal::Connect(_) => "upstream.unreachable",
             Refusal::UpstreamTimeout => "upstream.timeout",
             Refusal::UpstreamBroke => "upstream.broke",
+            Refusal::UnaskedUpgrade => "upstream.upgrade",
             Refusal::Echo => "upstream.echo",
             Refusal::Encoded => "upstream.encoded",
             Refusal::AgentGone => "agent.gone",
@@ -143,6 +152,7 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Refusal::Request { status, .. } | Refusal::Body { status, .. } => *status,
+            Refusal::Malformed(fault) => fault.status(),
             Refusal::NoToken
             | Refusal::Token(_)
             | Refusal::NoProof
@@ -166,6 +176,7 @@ impl Refusal {
             Refusal::Credential(_)
             | Refusal::Connect(_)
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded => StatusCode::BAD_GATEWAY,
@@ -226,6 +237,7 @@ impl Refusal {
             Refusal::Nonce => (Scheme::Dpop, "use_dpop_nonce"),
             Refusal::NotNow { .. }
             | Refusal::Request { .. }
+            | Refusal::Malformed(_)
             | Refusal::Denied(_)
             | Refusal::Seen(SeenError::Full)
             | Refusal::Cut(_)
@@ -236,6 +248,7 @@ impl Refusal {
             | Refusal::Connect(_)
             | Refusal::UpstreamTimeout
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded

@@ -31,6 +31,8 @@ pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) target: String,
     pub(super) headers: HeaderMap,
+    /// What the connection switches to.
+    pub(super) upgrade: Option<String>,
 }
 
 impl Access {
@@ -82,6 +84,11 @@ impl Access {
         let again = again
             .map_err(|why| Cut::new(Denial::Unclassifiable(why.clone()).rule(), why.to_string()))?;
         let action = |server: &'_ ServerWorkload| server.actions.get(again.action()).cloned();
+        let upgrade = self.request.upgrade.as_ref();
+        let action_now = server.actions.get(again.action());
+        if upgrade.is_some_and(|to| action_now.is_none_or(|action| !action.upgrade.contains(to))) {
+            return Err(changed("its action declares no such upgrade now"));
+        }
         let same =
             again.action() == self.classified.action() && before.and_then(action) == action(server);
         if same {

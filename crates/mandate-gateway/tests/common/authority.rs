@@ -64,6 +64,7 @@ impl Authority {
         let state = Arc::new(Mutex::new(State {
             epoch: StoreEpoch::from_random([7; 16]),
             stops: WireStops {
+                resumptions: Vec::new(),
                 version: StopVersion::new(1),
                 suspensions: vec![],
                 ended: vec![],
@@ -130,6 +131,10 @@ impl Authority {
     pub fn replace_key(&self, key: Thumbprint) -> StopVersion {
         let for_ever = Timestamp::from_millis(u64::MAX);
         self.change_stops(|stops| stops.replaced_keys.push((key, for_ever)))
+    }
+
+    pub fn stop_version(&self) -> StopVersion {
+        self.state().stops.version
     }
 
     pub fn apply_bundle(&self, bundle: String) {

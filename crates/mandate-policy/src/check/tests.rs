@@ -2,6 +2,7 @@ use crate::fixtures::{EXAMPLE, env, example_with, load_text};
 use crate::{Mistake, Severity, SourceFile, load};
 
 mod together;
+mod upgrade;
 
 /// The mistakes of the example with `old` replaced by `new`.
 fn mistakes(old: &str, new: &str) -> Vec<Mistake> {

@@ -206,6 +206,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         let field = |what: &str| format!("actions.{}.{what}", action.name);
         d.say(&field("effect"), action.effect);
         d.say(&field("match"), list(&action.routes));
+        d.say(&field("upgrade"), list(&action.upgrade));
         let attributes = action.attributes.iter().map(|(name, a)| {
             let words = match &a.ty {
                 mandate_model::AttributeType::Enum(words) => format!("({})", list(words)),

@@ -362,6 +362,11 @@ static ACTION: &[Field] = &[
         Map(&Record(ATTRIBUTE)),
         "Resource attributes. Each `{name}` of a path is one without being listed.",
     ),
+    optional(
+        "upgrade",
+        OneOrMany(&Text),
+        "Protocols that a request for it may switch its connection to: `websocket`. Default none.",
+    ),
 ];
 
 static ATTRIBUTE: &[Field] = &[

@@ -8,6 +8,7 @@ mod forget;
 mod holders;
 mod ingest;
 mod log;
+mod resumptions;
 mod state;
 mod tasks;
 mod units;
@@ -40,6 +41,7 @@ pub async fn run<F: StoreFactory>(factory: &F) {
     budgets::run(factory).await;
     state::run(factory).await;
     holders::run(factory).await;
+    resumptions::run(factory).await;
     forget::run(factory).await;
     ingest::run(factory).await;
     log::run(factory).await;

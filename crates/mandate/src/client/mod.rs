@@ -10,4 +10,5 @@ pub(crate) mod members;
 mod mend;
 pub(crate) mod operator;
 pub(crate) mod token_file;
+pub(crate) mod way;
 pub(crate) mod words;
