@@ -73,6 +73,9 @@ pub struct Event {
     /// attribution: anyone can write anything there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The caller's own span in that trace, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<String>,
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
@@ -394,6 +397,7 @@ impl Event {
             token: None,
             jkt: None,
             trace: None,
+            span: None,
             gateway: None,
             without_lease: false,
             spool: None,

@@ -37,12 +37,12 @@ impl Proofs {
 
 /// What a request showed of a key: a proof that holds, or nothing. It is not used up yet.
 #[derive(Debug)]
-pub(crate) struct Shown {
+pub(crate) struct ShownProof {
     proof: Option<DpopProof>,
     taken: bool,
 }
 
-impl Shown {
+impl ShownProof {
     /// The proof among the fields of a `POST` to `path`, if there is one. What is cheap comes first:
     /// the form, then the nonce, then what the proof is for, and then its signature.
     pub(crate) fn of(

@@ -1,5 +1,6 @@
 //! Endpoints for agents and verifiers beside `/token`.
 
+mod challenge;
 mod identify;
 mod introspect;
 mod keys;
@@ -16,11 +17,12 @@ use mandate_token::dpop::DpopProof;
 
 use crate::form::{self, Pairs};
 use crate::listen::Connection;
-use crate::possession::Shown;
+use crate::possession::ShownProof;
 use crate::problem::Problem;
 use crate::token::{self, Caller, Refused, authenticate, authenticate_leaving, exchange_world};
 use crate::world::World;
 
+pub(crate) use challenge::__path_challenge;
 pub(crate) use introspect::__path_introspect;
 pub(crate) use keys::{__path_jwks, __path_spiffe_bundle};
 pub(crate) use metadata::{__path_metadata, __path_openid_configuration};
@@ -41,6 +43,7 @@ pub(crate) fn router() -> Router<Connection> {
         )
         .route("/jwks", get(keys::jwks))
         .route("/spiffe/bundle", get(keys::spiffe_bundle))
+        .route("/attestation-challenge", post(challenge::challenge))
         .route("/introspect", post(introspect::introspect))
         .route("/revoke", post(revoke::revoke))
         .route("/task/show", post(tasks::show))
@@ -98,7 +101,7 @@ impl<C> Authenticated<C> {
         believe: Believe<C>,
     ) -> Result<Self, Refused> {
         let (fields, path) = (request.headers(), request.uri().path());
-        let mut shown = Shown::of(&at.authority, fields, path).map_err(Refused::early)?;
+        let mut shown = ShownProof::of(&at.authority, fields, path).map_err(Refused::early)?;
         let mut form = form::read(request)
             .await
             .map_err(|why| Refused::form(&why))?;

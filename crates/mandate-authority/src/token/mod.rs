@@ -21,7 +21,7 @@ use mandate_ports::{Conflict, KeyState};
 
 use crate::form;
 use crate::listen::Connection;
-use crate::possession::{Shown, with_nonce};
+use crate::possession::{ShownProof, with_nonce};
 pub(crate) use chain::{authenticate, authenticate_leaving, exchange_world, line_of};
 pub(crate) use issue::{Issued, NotIssued, issue};
 pub(crate) use refusal::{Caller, Refusal, Refused};
@@ -47,7 +47,7 @@ pub(crate) async fn token(State(at): State<Connection>, request: Request) -> Res
 }
 
 async fn exchange(at: &Connection, request: Request) -> Result<Response, Refused> {
-    let mut shown = Shown::of(&at.authority, request.headers(), request.uri().path())
+    let mut shown = ShownProof::of(&at.authority, request.headers(), request.uri().path())
         .map_err(Refused::early)?;
     let form = form::read(request)
         .await
@@ -78,7 +78,7 @@ pub(crate) async fn pause_after(tried: usize) {
 async fn round(
     at: &Connection,
     parsed: &ParsedExchange,
-    shown: &mut Shown,
+    shown: &mut ShownProof,
 ) -> Result<Option<Response>, Refused> {
     let authority = &at.authority;
     let world = authority.world();

@@ -107,6 +107,8 @@ impl Refusal {
             Refusal::Evidence(AttestRefusal::Ambiguous) => "evidence.ambiguous",
             Refusal::Evidence(AttestRefusal::Gone) => "evidence.gone",
             Refusal::Evidence(AttestRefusal::Unreadable(_)) => "evidence.unreadable",
+            Refusal::Evidence(AttestRefusal::Broken(_)) => "evidence.broken",
+            Refusal::Evidence(AttestRefusal::Unavailable(_)) => "evidence.unavailable",
             Refusal::Person(PersonRefusal::Token(_)) => "person.token",
             Refusal::Person(PersonRefusal::Unavailable(_)) => "person.unavailable",
             Refusal::Proof(_) => "proof.invalid",
@@ -131,9 +133,16 @@ impl Refusal {
             // RFC 9449 §5, §8.
             Refusal::Proof(_) | Refusal::Seen(SeenError::Again) => ("invalid_dpop_proof", 400),
             Refusal::Nonce => ("use_dpop_nonce", 400),
-            Refusal::Evidence(_) => ("invalid_client", 401),
+            Refusal::Evidence(
+                AttestRefusal::NoRule { .. }
+                | AttestRefusal::Ambiguous
+                | AttestRefusal::Gone
+                | AttestRefusal::Unreadable(_)
+                | AttestRefusal::Broken(_),
+            ) => ("invalid_client", 401),
             Refusal::Budget(_) | Refusal::NoBundle => ("access_denied", 403),
             Refusal::Person(PersonRefusal::Unavailable(_))
+            | Refusal::Evidence(AttestRefusal::Unavailable(_))
             | Refusal::Seen(SeenError::Full)
             | Refusal::TooOften
             | Refusal::Unavailable => ("temporarily_unavailable", 503),
@@ -145,8 +154,12 @@ impl Refusal {
     fn aside(&self) -> Option<String> {
         match self {
             Refusal::Evidence(AttestRefusal::NoRule { nearest }) => Some(nearest.clone()),
-            Refusal::Evidence(AttestRefusal::Unreadable(why)) => Some(why.clone()),
-            Refusal::Evidence(AttestRefusal::Ambiguous | AttestRefusal::Gone)
+            Refusal::Evidence(AttestRefusal::Unreadable(why) | AttestRefusal::Unavailable(why)) => {
+                Some(why.clone())
+            }
+            Refusal::Evidence(
+                AttestRefusal::Ambiguous | AttestRefusal::Gone | AttestRefusal::Broken(_),
+            )
             | Refusal::Exchange(_)
             | Refusal::NoPeer
             | Refusal::Person(_)

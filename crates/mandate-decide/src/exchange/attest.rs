@@ -30,6 +30,9 @@ pub struct Evident {
     pub kind: AttestationKind,
     /// What else is known, for the record.
     pub facts: BTreeMap<String, String>,
+    /// What is used up with it, where the evidence is good for one use: scope, identifier, and when
+    /// it may be forgotten.
+    pub once: Option<(&'static str, String, Timestamp)>,
 }
 
 /// What is known of the key of an instance that attests (A5).
@@ -76,6 +79,12 @@ pub fn attest(
     };
     let mut grant = svid(wanted, world, fresh)?;
     bind(&mut grant, instance, keyed, world)?;
+    let once = evident.once.map(|(scope, id, until)| Effect::UseOnce {
+        scope: scope.to_owned(),
+        id,
+        until,
+    });
+    grant.effects.extend(once);
     Ok(grant)
 }
 

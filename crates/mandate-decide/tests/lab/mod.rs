@@ -188,6 +188,7 @@ impl Lab {
             instance: InstanceId::parse(instance).unwrap(),
             kind: AttestationKind::Process,
             facts: BTreeMap::new(),
+            once: None,
         };
         let fresh = self.fresh();
         let known = Instance {
