@@ -10,7 +10,8 @@ use mandate_model::stop::Subject;
 use mandate_model::task::{TaskChain, TaskPath, TaskState, WireMandate};
 use mandate_model::{
     ActionName, ActorLevel, AttributeName, AttributeValue, BundleVersion, GatewayId, KeyId,
-    PolicyName, Principal, ServerName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger,
+    PolicyName, Principal, ServerName, SpiffeId, StopVersion, TaskId, Thumbprint, Timestamp,
+    TokenId, Trigger,
 };
 
 /// One record of the log: who did what, why, and who let them.
@@ -64,6 +65,10 @@ pub struct Event {
     /// The token shown or issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenId>,
+    /// The key that the caller proved to hold, by its thumbprint (RFC 9449 §6.1); absent where the
+    /// token was shown and nothing proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<Thumbprint>,
     /// The trace that the caller says this belongs to (W3C `traceparent`). Correlation, never
     /// attribution: anyone can write anything there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -297,8 +302,14 @@ pub enum What {
         /// `announced`, `signing`, `verifying` or `retired`.
         state: String,
     },
-    /// An instance attested with another key than before (A5).
-    Rekeyed,
+    /// An instance attested with another key than before: what it had got with the former one is
+    /// void (A5).
+    Rekeyed {
+        /// The key that it had, by its thumbprint.
+        from: Thumbprint,
+        /// The key that it has.
+        to: Thumbprint,
+    },
     /// A gateway said hello, or was refused.
     GatewayConnected {
         /// Its spool.
@@ -338,7 +349,7 @@ impl What {
             What::Revoked { .. } => "revoked",
             What::BundleApplied { .. } => "bundle_applied",
             What::KeyChanged { .. } => "key_changed",
-            What::Rekeyed => "rekeyed",
+            What::Rekeyed { .. } => "rekeyed",
             What::GatewayConnected { .. } => "gateway_connected",
             What::OperatorActed { .. } => "operator_acted",
             What::Alarm { .. } => "alarm",
@@ -384,6 +395,7 @@ impl Event {
             bundle: None,
             stops: None,
             token: None,
+            jkt: None,
             trace: None,
             span: None,
             gateway: None,

@@ -42,6 +42,7 @@ mod metrics;
 mod names;
 mod openapi;
 mod operator;
+mod possession;
 mod problem;
 mod refusals;
 mod rollout;

@@ -30,6 +30,8 @@ pub(crate) struct TokenRequest {
     request_details: Option<String>,
     /// The SPIFFE ID of the child or hosted agent type.
     requested_actor: Option<String>,
+    /// The key that the child must have, as JSON: `{"jkt": …}` (RFC 7800 §3.1, RFC 9449 §6.1).
+    requested_cnf: Option<String>,
     /// `urn:ietf:params:oauth:client-assertion-type:jwt-spiffe`.
     client_assertion_type: Option<String>,
     /// The client's JWT-SVID.
@@ -44,7 +46,8 @@ pub(crate) struct TokenResponse {
     access_token: String,
     /// Its type.
     issued_token_type: String,
-    /// `Bearer`, or `N_A` for what is no access token.
+    /// `DPoP` for an access token that is bound to a key, `Bearer` for another one, or `N_A` for what
+    /// is no access token.
     token_type: String,
     /// Seconds.
     expires_in: u64,

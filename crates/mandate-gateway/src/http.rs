@@ -8,6 +8,7 @@ mod front;
 mod headers;
 mod inject;
 mod outcome;
+mod proof;
 mod refusal;
 mod refused;
 mod release;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
@@ -36,6 +37,8 @@ use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use front::{Arrival, Front, Reply};
+pub(crate) use proof::Proofs;
+pub use proof::PublicAddress;
 pub use route::Routing;
 pub(crate) use upstream_token::UpstreamTokens;
 
@@ -45,6 +48,7 @@ use crate::egress::End;
 use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
 use outcome::{Decided, Recorded};
+use proof::Asking;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
 use route::Routed;
@@ -63,7 +67,7 @@ pub(crate) async fn serve(
     let began = front.gate.clock.boot();
     if let Err(refused) = pass(&front, &arrival, request, &mut reply, began).await {
         let refusal = refused.recorded(&front, &arrival, began).await;
-        reply.send(refusal.response());
+        reply.send(refusal.response(front.proofs.nonce(front.gate.clock.boot())));
     }
 }
 
@@ -94,8 +98,17 @@ async fn pass(
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.
+    let caller = Asking {
+        method: head.method.as_str(),
+        address: &arrival.public,
+        host: routed.host.as_deref(),
+        path: head.uri.path(),
+        now: front.now(),
+        boot: front.gate.clock.boot(),
+    };
+    let (tokens, proofs) = (&front.tokens, &front.proofs);
     let token =
-        authenticate::authenticate(&front.tokens, &snapshot, server, &head.headers, front.now())?;
+        authenticate::authenticate(tokens, proofs, &snapshot, server, &head.headers, &caller)?;
     let facts = |now| Facts {
         now,
         bundle,
@@ -190,8 +203,10 @@ async fn pass(
 
     // Release: checked at every chunk. Then what became of it is recorded.
     let idle = server.http.idle_timeout;
+    let nonce = front.nonce_for(token.claims());
     let switching = Switching::of(server, upgrade, agent);
-    let handing_over = hand_over(front, arrival, &access, answered, switching, idle, reply);
+    let within = (idle, nonce);
+    let handing_over = hand_over(front, arrival, &access, answered, switching, within, reply);
     let released = outcome::beside(progress.as_mut(), handing_over).await;
     finish(front, server, admitted, &decided, released).await
 }
@@ -230,7 +245,7 @@ async fn hand_over(
     access: &Arc<Admission>,
     answered: Forwarded,
     switching: Option<Switching>,
-    idle: Duration,
+    (idle, nonce): (Duration, Option<HeaderValue>),
     reply: &mut Reply,
 ) -> Released {
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
@@ -254,8 +269,13 @@ async fn hand_over(
     let releasing = release::release(access, answered.response, needles, idle);
     let response = forward::unless_cut(access, releasing).await;
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
-        Ok(response) => {
+        Ok(mut response) => {
             access.down.leaves_by(&arrival.socket);
+            // The upstream's own are nobody's business here; ours is for the next proof.
+            response.headers_mut().remove(proof::DPOP_NONCE);
+            if let Some(nonce) = nonce {
+                response.headers_mut().insert(proof::DPOP_NONCE, nonce);
+            }
             reply.send(response);
             outcome::follow(front, access, &answered.lent, idle).await;
             Ok((status, answered.lent))
@@ -365,7 +385,7 @@ async fn inject_and_forward(
         target,
         upgrade,
     } = request;
-    let shown = authenticate::bearer(&head.headers)?;
+    let shown = authenticate::shown(&head.headers)?.token;
     let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
     let outgoing = inject::outgoing(&*front.credentials, server, sent, target, token);

@@ -42,7 +42,7 @@ mod wire;
 
 pub use control::{ControlIo, ControlSocket, UnixControl};
 pub use gateway::{Gateway, GatewayConfig, GatewayPorts, GatewayStatus, StartError};
-pub use http::Routing;
+pub use http::{PublicAddress, Routing};
 pub use listener::{Limits, Listener};
 pub use marks::{Marks, MarksError, WentBack};
 pub use upstream::UpstreamTls;

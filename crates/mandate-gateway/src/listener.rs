@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{BodyError, OutBody};
-use crate::http::{Arrival, Front, Reply, Routing, serve};
+use crate::http::{Arrival, Front, PublicAddress, Reply, Routing, serve};
 use crate::socket::Socket;
 use crate::wire::{self, Wire};
 
@@ -30,6 +30,8 @@ pub struct Listener {
     pub socket: std::net::TcpListener,
     /// How it finds the server workload.
     pub routing: Routing,
+    /// How agents write its address.
+    pub public: PublicAddress,
     /// Certificates; without them it speaks plain HTTP, which belongs on loopback. ALPN is set here.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -104,6 +106,7 @@ pub(crate) async fn accept(
 pub(crate) struct Door {
     pub(crate) name: Arc<str>,
     pub(crate) routing: Routing,
+    pub(crate) public: Arc<PublicAddress>,
     pub(crate) limits: Limits,
     pub(crate) front: Arc<Front>,
 }
@@ -121,6 +124,7 @@ impl Door {
         let arrival = Arrival {
             listener: Arc::clone(&self.name),
             routing: self.routing,
+            public: Arc::clone(&self.public),
             peer,
             socket,
             fault: None,

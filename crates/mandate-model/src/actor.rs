@@ -109,6 +109,28 @@ pub struct ActorLevel {
     pub host: Option<Host>,
 }
 
+/// An instance by its full name: two providers may call different things by one id.
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    /// The trust provider that vouches for it.
+    pub provider: ProviderName,
+    /// What that provider calls it.
+    pub id: InstanceId,
+}
+
+impl ActorLevel {
+    /// The instance, by its full name.
+    pub fn instance(&self) -> Instance {
+        Instance {
+            provider: self.prv.clone(),
+            id: self.inst.clone(),
+        }
+    }
+}
+
 /// The agents of a chain, the latest first. Never more than [`MAX_ACT_LEVELS`].
 ///
 /// Nested levels may only deny, never permit (RFC 8693 §4.1).

@@ -24,7 +24,7 @@ mod thumbprint;
 mod time;
 mod trigger;
 
-pub use actor::{ActChain, ActorLevel, AttestationKind, Host, MAX_ACT_LEVELS};
+pub use actor::{ActChain, ActorLevel, AttestationKind, Host, Instance, MAX_ACT_LEVELS};
 pub use attribute::{AttributeType, AttributeValue, Effect, RequestAttributes, UnfitAttribute};
 pub use canonical::canonical_json;
 pub use ids::{

@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::{
     ActorLevel, GatewayId, InstanceId, KeyId, Principal, ProviderName, ServerName, SpiffeId,
-    StopVersion, TaskId, Timestamp, TokenId,
+    StopVersion, TaskId, Thumbprint, Timestamp, TokenId,
 };
 use index::BySubject;
 
@@ -152,6 +152,8 @@ pub struct Lineage<'a> {
     pub recipient: Option<&'a SpiffeId>,
     /// The token of which all this is said, if there is one yet.
     pub token: Option<Shown>,
+    /// The key that the token is bound to.
+    pub holder: Option<&'a Thumbprint>,
 }
 
 impl Lineage<'static> {
@@ -166,6 +168,7 @@ impl Lineage<'static> {
         keys: &[],
         recipient: None,
         token: None,
+        holder: None,
     };
 }
 
@@ -187,6 +190,9 @@ pub enum Stopped {
     /// A token was revoked.
     #[error("token {0} was revoked")]
     TokenRevoked(TokenId),
+    /// The instance attested with another key since (A5).
+    #[error("the token is bound to a key that its instance has replaced by another one")]
+    KeyReplaced,
 }
 
 /// All stops at one version. Immutable once published; swapped whole.
@@ -196,6 +202,7 @@ pub struct StopSet {
     by_subject: BySubject,
     ended: BTreeMap<TaskId, Timestamp>,
     revoked: BTreeMap<TokenId, Timestamp>,
+    replaced: BTreeMap<Thumbprint, Timestamp>,
 }
 
 impl StopSet {
@@ -215,7 +222,19 @@ impl StopSet {
             by_subject: BySubject::new(suspensions, resumptions),
             ended: ended.into_iter().collect(),
             revoked: revoked.into_iter().collect(),
+            replaced: BTreeMap::new(),
         }
+    }
+
+    /// These, and keys that were replaced: tokens that are bound to one are void (A5). Each comes
+    /// with when it may be forgotten.
+    #[must_use]
+    pub fn with_replaced_keys(
+        mut self,
+        keys: impl IntoIterator<Item = (Thumbprint, Timestamp)>,
+    ) -> Self {
+        self.replaced.extend(keys);
+        self
     }
 
     /// Suspensions alone, at `version`.
@@ -265,6 +284,11 @@ impl StopSet {
         self.revoked.iter()
     }
 
+    /// Keys that were replaced, each with when it may be forgotten.
+    pub fn replaced_keys(&self) -> impl Iterator<Item = (&Thumbprint, &Timestamp)> {
+        self.replaced.iter()
+    }
+
     /// Whether `lineage` may go on. A suspension that matches is named before anything else.
     ///
     /// The cost grows with the lineage, not with the number of stops.
@@ -277,10 +301,13 @@ impl StopSet {
         {
             return Err(Stopped::TaskEnded(*task));
         }
-        match lineage.token {
-            Some(token) if self.revoked.contains_key(&token.id) => {
-                Err(Stopped::TokenRevoked(token.id))
-            }
+        if let Some(token) = lineage.token
+            && self.revoked.contains_key(&token.id)
+        {
+            return Err(Stopped::TokenRevoked(token.id));
+        }
+        match lineage.holder {
+            Some(key) if self.replaced.contains_key(key) => Err(Stopped::KeyReplaced),
             Some(_) | None => Ok(()),
         }
     }

@@ -8,7 +8,9 @@ use mandate_model::{
 };
 
 use crate::Bundle;
-use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TokenRule, TriggerRule, TrustProvider};
+use crate::decl::{
+    AccessPolicy, AgentType, LeaseLoss, Possession, TokenRule, TriggerRule, TrustProvider,
+};
 
 /// That an agent type may do an action, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +146,7 @@ impl Bundle {
                     action: action.clone(),
                     effect: declared.effect,
                     upgrade: declared.upgrade.iter().cloned().collect(),
-                    ways: self.ways(&acting.name, server, action),
+                    ways: self.ways(acting, server, action),
                     guardrails: self.guardrails_about(&acting.name, server),
                     any_user: self.open_to_anybody(&tasks),
                     tasks,
@@ -177,14 +179,17 @@ impl Bundle {
         tokens.chain(aws).collect()
     }
 
-    fn ways(&self, agent: &AgentTypeName, server: &ServerName, action: &ActionName) -> Vec<Way> {
+    fn ways(&self, agent: &AgentType, server: &ServerName, action: &ActionName) -> Vec<Way> {
+        let by_server = self.server(server).map(|server| server.proof);
+        let proved = agent.proof == Possession::Required || by_server == Some(Possession::Required);
+        let key = proved.then(|| "the agent proves its key".to_owned());
         self.access_policies()
             .filter(|p| {
-                p.agents.contains(agent) && p.server == *server && p.actions.contains(action)
+                p.agents.contains(&agent.name) && p.server == *server && p.actions.contains(action)
             })
             .map(|p| Way {
                 policy: p.name.clone(),
-                conditions: conditions(p),
+                conditions: conditions(p).into_iter().chain(key.clone()).collect(),
             })
             .collect()
     }

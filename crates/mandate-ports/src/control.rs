@@ -5,8 +5,8 @@
 
 use mandate_model::stop::{Resumption, StopSet, Suspension};
 use mandate_model::{
-    BundleVersion, GatewayId, KeyId, KeysVersion, StopVersion, StoreEpoch, TaskId, Timestamp,
-    TokenId, TrustDomain,
+    BundleVersion, GatewayId, KeyId, KeysVersion, StopVersion, StoreEpoch, TaskId, Thumbprint,
+    Timestamp, TokenId, TrustDomain,
 };
 
 use crate::{KeyPurpose, KeyState, SpoolHead, SpooledRecord, Versions};
@@ -70,7 +70,7 @@ pub struct PublicKeyRecord {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireStops {
-    /// The version of all four.
+    /// The version of all of them.
     pub version: StopVersion,
     /// Suspensions in force.
     pub suspensions: Vec<Suspension>,
@@ -80,6 +80,9 @@ pub struct WireStops {
     pub ended: Vec<(TaskId, Timestamp)>,
     /// Revoked tokens, and until when they matter.
     pub revoked: Vec<(TokenId, Timestamp)>,
+    /// Keys that their instances have replaced, and until when they matter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_keys: Vec<(Thumbprint, Timestamp)>,
 }
 
 impl From<&StopSet> for WireStops {
@@ -92,6 +95,10 @@ impl From<&StopSet> for WireStops {
             revoked: stops
                 .revoked()
                 .map(|(token, until)| (*token, *until))
+                .collect(),
+            replaced_keys: stops
+                .replaced_keys()
+                .map(|(key, until)| (*key, *until))
                 .collect(),
         }
     }
@@ -106,6 +113,7 @@ impl From<WireStops> for StopSet {
             wire.ended,
             wire.revoked,
         )
+        .with_replaced_keys(wire.replaced_keys)
     }
 }
 

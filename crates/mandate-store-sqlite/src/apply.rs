@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::failure::Outcome;
 use crate::head::Head;
-use crate::{bundles, gateways, ingest, keys, log, stops, tasks};
+use crate::{bundles, gateways, holders, ingest, keys, log, stops, tasks};
 
 /// What changes leave behind for the records that tell of them.
 #[derive(Default)]
@@ -35,6 +35,9 @@ pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Co
     }
     for (task, at) in &unit.live_tasks {
         tasks::check_live(db, *task, *at)?;
+    }
+    for held in &unit.held_keys {
+        holders::check(db, held)?;
     }
     let mut effects = Effects::default();
     for change in &unit.changes {
@@ -64,6 +67,7 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
         Change::EndTask { task, state, until } => tasks::end(db, head, *task, *state, *until),
         Change::ReserveAccesses { task, count } => tasks::reserve_accesses(db, *task, *count),
         Change::PinInstance { task, instance } => tasks::pin(db, *task, instance),
+        Change::BindKey { holder, key, until } => holders::bind(db, head, holder, *key, *until),
         Change::UseOnce { scope, id, until } => stops::use_once(db, scope, id, *until),
         Change::Suspend(suspension) => {
             let version = stops::suspend(db, head, suspension)?;

@@ -22,6 +22,7 @@ mod gateways;
 mod group;
 mod head;
 mod heard;
+mod holders;
 mod ingest;
 mod keys;
 mod log;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::failure::store_error;
 
 /// The version of [`TABLES`].
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 
 /// What a writing connection is set to, each time that it is opened.
 ///
@@ -84,7 +84,9 @@ const TABLES: &str = "
         state         TEXT NOT NULL CHECK (state IN ('open', 'closed', 'cancelled')),
         expires_at    INTEGER NOT NULL,
         created_at    INTEGER NOT NULL,
-        instance      TEXT,
+        -- Of the one instance that may act in it: its provider, and what that calls it.
+        provider      TEXT,
+        instance      TEXT CHECK ((instance IS NULL) = (provider IS NULL)),
         left_accesses INTEGER,
         left_children INTEGER,
         principal     TEXT NOT NULL,
@@ -112,6 +114,17 @@ const TABLES: &str = "
     CREATE INDEX ended_task_until ON ended_task (until);
     CREATE TABLE revoked_token (token BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX revoked_token_until ON revoked_token (until);
+    -- Each instance's live key, until everything that is bound to it has expired.
+    CREATE TABLE instance_key (
+        provider TEXT NOT NULL,
+        instance TEXT NOT NULL,
+        jkt      BLOB NOT NULL CHECK (length(jkt) = 32),
+        until    INTEGER NOT NULL,
+        PRIMARY KEY (provider, instance)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX instance_key_until ON instance_key (until);
+    CREATE TABLE replaced_key (jkt BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX replaced_key_until ON replaced_key (until);
     CREATE TABLE used_once (
         scope TEXT NOT NULL,
         id    TEXT NOT NULL,
@@ -202,5 +215,5 @@ const TABLES: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
 
-    PRAGMA user_version = 3;
+    PRAGMA user_version = 4;
 ";

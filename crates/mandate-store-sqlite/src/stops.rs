@@ -137,6 +137,8 @@ pub(crate) fn prune(db: &Connection, steady: Timestamp) -> Outcome<()> {
         ("used_once", "scope, id"),
         ("ended_task", "task"),
         ("revoked_token", "token"),
+        ("instance_key", "provider, instance"),
+        ("replaced_key", "jkt"),
         ("resumption", "subject"),
     ] {
         db.prepare_cached(&format!(
@@ -177,13 +179,11 @@ pub(crate) fn stops(db: &Connection) -> Result<StopSet, StoreError> {
     let resumptions = resumptions(db)?;
     let ended: Vec<(TaskId, _)> = voided(db, "SELECT task, until FROM ended_task")?;
     let revoked: Vec<(TokenId, _)> = voided(db, "SELECT token, until FROM revoked_token")?;
-    Ok(StopSet::new(
-        versions.stops,
-        suspensions,
-        resumptions,
-        ended,
-        revoked,
-    ))
+    let replaced = crate::holders::replaced(db)?;
+    Ok(
+        StopSet::new(versions.stops, suspensions, resumptions, ended, revoked)
+            .with_replaced_keys(replaced),
+    )
 }
 
 fn resumptions(db: &Connection) -> Result<Vec<Resumption>, StoreError> {

@@ -307,7 +307,7 @@ impl World {
     async fn change(&self, change: Change) {
         let unit = Unit {
             changes: vec![change],
-            events: vec![Event::new(self.now, What::Rekeyed, Decision::Noted)],
+            events: vec![Event::new(self.now, told(), Decision::Noted)],
             ..Unit::default()
         };
         self.store.commit(unit).await.unwrap();
@@ -349,4 +349,10 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(play(steps));
     }
+}
+
+/// What a record of no consequence says.
+fn told() -> What {
+    let message = "the time".to_owned();
+    What::Alarm { message }
 }

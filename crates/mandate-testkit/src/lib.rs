@@ -21,6 +21,7 @@ pub mod machine_suite;
 pub mod oidc_issuer;
 pub mod peers_suite;
 pub mod person_suite;
+pub mod proofs;
 pub mod random;
 pub mod signer_suite;
 pub mod spool_suite;

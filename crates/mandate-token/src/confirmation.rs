@@ -1,6 +1,6 @@
 //! The key that a token is bound to (`cnf`, RFC 7800 §3.1).
 
-pub use mandate_model::{MalformedThumbprint, Thumbprint};
+use mandate_model::Thumbprint;
 
 /// Which key a holder must prove to have. Exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -11,6 +11,16 @@ pub enum Confirmation {
     /// A client certificate (RFC 8705 §3.1).
     #[serde(rename = "x5t#S256")]
     X5tS256(Thumbprint),
+}
+
+impl Confirmation {
+    /// The DPoP key, where that is what it is.
+    pub fn jkt(&self) -> Option<Thumbprint> {
+        match self {
+            Confirmation::Jkt(key) => Some(*key),
+            Confirmation::X5tS256(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

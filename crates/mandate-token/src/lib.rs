@@ -48,7 +48,7 @@ mod wire;
 
 pub use access_token::{AccessToken, ActingChain};
 pub use assemble::{BuildError, CheckError, CheckedToken, SignedToken, UnsignedToken};
-pub use confirmation::{Confirmation, MalformedThumbprint, Thumbprint};
+pub use confirmation::Confirmation;
 pub use error::{Limit, Part, TokenError};
 pub use evidence::{EvidenceError, EvidenceRules, EvidenceSource, EvidenceToken};
 pub use id_token::{

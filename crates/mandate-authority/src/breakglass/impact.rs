@@ -191,6 +191,7 @@ impl Tally {
             keys: std::slice::from_ref(key),
             recipient: None,
             token: issued.map(|(id, stops)| Shown { id, stops }),
+            holder: None,
         };
         self.stops.check(&lineage).is_err()
     }

@@ -193,7 +193,9 @@ impl Shown<'_> {
         let claims = self.token.claims();
         let path: Vec<TaskId> = claims.path.iter().collect();
         let key = self.token.signed_by();
+        let holder = claims.confirmation.and_then(|bound| bound.jkt());
         let lineage = Lineage {
+            holder: holder.as_ref(),
             actors: claims.acting.levels(),
             path: &path,
             principal: Some(&claims.principal),

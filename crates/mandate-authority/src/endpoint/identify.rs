@@ -3,7 +3,9 @@
 use mandate_decide::exchange;
 use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, KeyId, ServerName, SpiffeId, TaskId, Timestamp, TokenId};
+use mandate_model::{
+    ActorLevel, KeyId, ServerName, SpiffeId, TaskId, Thumbprint, Timestamp, TokenId,
+};
 use mandate_policy::decl::ServerWorkload;
 use mandate_token::{
     AccessToken, Audience, Expect, JwtSvid, Kind, TaskToken, TokenError, UpstreamToken, Verified,
@@ -121,8 +123,10 @@ impl Identified {
 
     /// Whether nothing about it is stopped.
     pub(super) fn is_free(&self, world: &exchange::World<'_>) -> bool {
+        let holder = self.holder();
         let path = self.path();
         let mut lineage = Lineage {
+            holder: holder.as_ref(),
             keys: std::slice::from_ref(self.key()),
             actors: self.actors(),
             path: &path,
@@ -208,6 +212,16 @@ impl Identified {
             Identified::Access(t) => t.claims().acting.levels(),
             Identified::Upstream(t) => t.claims().acting.levels(),
         }
+    }
+
+    /// The key that it is bound to.
+    fn holder(&self) -> Option<Thumbprint> {
+        let bound = match self {
+            Identified::Svid(t) => t.claims().confirmation,
+            Identified::Access(t) => t.claims().confirmation,
+            Identified::Task(_) | Identified::Upstream(_) => None,
+        };
+        bound.and_then(|bound| bound.jkt())
     }
 
     fn key(&self) -> &KeyId {

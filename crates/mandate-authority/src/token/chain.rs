@@ -1,17 +1,19 @@
 //! The steps of each exchange in order, each with what the shell must load for it.
 
 use mandate_decide::exchange::{
-    self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, IdentifiedClient,
+    self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, IdentifiedClient, Keyed,
     LeavingClient, Open, OpenSubject, ParsedExchange, Person, Resume, Shown, Step, TaskSubject,
     VerifiedSubject,
 };
 use mandate_model::task::Task;
-use mandate_model::{Secret, SpiffeId, TaskId, Timestamp};
+use mandate_model::{Instance, Secret, SpiffeId, TaskId, Thumbprint, Timestamp};
 use mandate_ports::{Evidence, PeerProcess, PersonRefusal};
+use mandate_token::dpop::DpopProof;
 
 use super::refusal::{Caller, Refusal, Refused};
 use crate::Authority;
 use crate::listen::{Connection, Origin};
+use crate::possession::ShownProof;
 use crate::world::{LiveBundle, World};
 
 /// One try at one exchange.
@@ -21,6 +23,7 @@ pub(super) struct Chain<'a> {
     pub(super) live: &'a LiveBundle,
     pub(super) now: Timestamp,
     pub(super) fresh: Fresh,
+    pub(super) shown: &'a mut ShownProof,
 }
 
 /// The pure chain's view of a snapshot.
@@ -48,10 +51,17 @@ pub(crate) fn exchange_world<'a>(
 pub(crate) fn authenticate(
     step: &'static str,
     assertion: Option<&str>,
+    proof: Option<&DpopProof>,
     view: &exchange::World<'_>,
     world: &World,
 ) -> Result<(AuthenticatedClient, Caller), Refused> {
-    known(step, assertion, view, world, IdentifiedClient::admit)
+    known(
+        step,
+        (assertion, proof),
+        view,
+        world,
+        IdentifiedClient::admit,
+    )
 }
 
 /// Authenticates a client that wants to end something: as [`authenticate`], but its type need not be
@@ -59,20 +69,27 @@ pub(crate) fn authenticate(
 pub(crate) fn authenticate_leaving(
     step: &'static str,
     assertion: Option<&str>,
+    proof: Option<&DpopProof>,
     view: &exchange::World<'_>,
     world: &World,
 ) -> Result<(LeavingClient, Caller), Refused> {
-    known(step, assertion, view, world, IdentifiedClient::leave)
+    known(
+        step,
+        (assertion, proof),
+        view,
+        world,
+        IdentifiedClient::leave,
+    )
 }
 
 fn known<'w, C>(
     step: &'static str,
-    assertion: Option<&str>,
+    (assertion, proof): (Option<&str>, Option<&DpopProof>),
     view: &exchange::World<'w>,
     world: &World,
     admit: impl FnOnce(IdentifiedClient, &exchange::World<'w>) -> Result<C, ExchangeError>,
 ) -> Result<(C, Caller), Refused> {
-    let identified = exchange::identify(assertion, view).map_err(Refused::early)?;
+    let identified = exchange::identify(assertion, proof, view).map_err(Refused::early)?;
     let caller = Caller::client(step, &identified, world);
     match admit(identified, view) {
         Ok(client) => Ok((client, caller)),
@@ -97,7 +114,11 @@ impl Chain<'_> {
             return self.attest(evidence, asked).await;
         }
         let assertion = parsed.client_assertion.as_deref();
-        let (client, mut caller) = authenticate(step, assertion, &self.view(), self.world)?;
+        let proof = self.shown.proof();
+        let (client, mut caller) = authenticate(step, assertion, proof, &self.view(), self.world)?;
+        if let Err(why) = self.shown.take(&self.at.authority) {
+            return Err(caller.refused(why));
+        }
         if let Err(why) = client.check_id(parsed.client_id.as_deref()) {
             return Err(caller.refused(why.into()));
         }
@@ -186,10 +207,31 @@ impl Chain<'_> {
         };
         let domain = &self.at.authority.config().trust_domain;
         let caller = Caller::attested(domain.agent(&evident.agent), &evident, self.world);
-        match exchange::attest(evident, audience, claimed, &self.view(), &self.fresh) {
+        if let Err(why) = self.shown.take(&self.at.authority) {
+            return Err(caller.refused(why));
+        }
+        let keyed = Keyed {
+            proof: self.shown.proof(),
+            live: self.live_key(&evident).await.map_err(Refused::early)?,
+        };
+        let view = self.view();
+        match exchange::attest(evident, keyed, audience, claimed, &view, &self.fresh) {
             Ok(grant) => Ok((grant, caller)),
             Err(why) => Err(caller.refused(why.into())),
         }
+    }
+
+    async fn live_key(&self, evident: &Evident) -> Result<Option<Thumbprint>, Refusal> {
+        let instance = Instance {
+            provider: evident.provider.clone(),
+            id: evident.instance.clone(),
+        };
+        let state = &self.at.authority.ports().state;
+        let live = state.live_key(&instance, self.now).await;
+        live.map_err(|why| {
+            tracing::error!(%why, "the key of an instance could not be read");
+            Refusal::Unavailable
+        })
     }
 
     fn evidence(&self, shown: &Shown) -> Result<Evidence, Refused> {

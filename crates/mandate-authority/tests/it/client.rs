@@ -59,6 +59,21 @@ pub(crate) async fn post_form(socket: &Path, path: &str, pairs: &[(&str, &str)])
     whole(send(stream, form(path, pairs)).await).await
 }
 
+/// [`post_form`] with more fields in the head.
+pub(crate) async fn post_form_with(
+    socket: &Path,
+    path: &str,
+    fields: &[(&'static str, &str)],
+    pairs: &[(&str, &str)],
+) -> Answer {
+    let stream = UnixStream::connect(socket).await.unwrap();
+    let mut request = form(path, pairs);
+    for (name, value) in fields {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    whole(send(stream, request).await).await
+}
+
 pub(crate) async fn post_form_tcp(
     address: std::net::SocketAddr,
     path: &str,

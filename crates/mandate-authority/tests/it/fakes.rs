@@ -10,8 +10,8 @@ use mandate_attest::KernelPeers;
 use mandate_model::stop::{StopSet, Subject};
 use mandate_model::task::Task;
 use mandate_model::{
-    AgentTypeName, AttestationKind, BundleVersion, InstanceId, KeyId, Principal, ProviderName,
-    TaskId, Timestamp,
+    AgentTypeName, AttestationKind, BundleVersion, Instance, InstanceId, KeyId, Principal,
+    ProviderName, TaskId, Thumbprint, Timestamp,
 };
 use mandate_policy::Bundle;
 use mandate_ports::{
@@ -160,6 +160,8 @@ impl Signer for Slow {
 pub(crate) struct Disk {
     store: Arc<SqliteStore>,
     full: AtomicBool,
+    /// The next issuance is stored, and the answer is that it was not.
+    forgets: AtomicBool,
     hangs: watch::Sender<bool>,
     waiting: watch::Sender<usize>,
     first: Mutex<Option<Unit>>,
@@ -170,6 +172,7 @@ impl Disk {
         Self {
             store,
             full: AtomicBool::new(false),
+            forgets: AtomicBool::new(false),
             hangs: watch::Sender::new(false),
             waiting: watch::Sender::new(0),
             first: Mutex::new(None),
@@ -193,6 +196,11 @@ impl Disk {
         *self.first.lock().unwrap() = Some(unit);
     }
 
+    /// The next issuance is stored, and whoever waits for it hears that it failed.
+    pub(crate) fn forget_to_answer(&self) {
+        self.forgets.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
     }
@@ -213,6 +221,11 @@ impl Writer for Disk {
             let first = self.first.lock().unwrap().take();
             if let Some(first) = first {
                 self.store.commit(first).await?;
+            }
+            if self.forgets.swap(false, Ordering::SeqCst) {
+                self.store.commit(unit).await?;
+                let lost = "the answer was lost".to_owned();
+                return Err(CommitError::Store(StoreError::Unavailable(lost)));
             }
         }
         self.store.commit(unit).await
@@ -279,6 +292,14 @@ impl StateReader for Reads {
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         self.store.task(id).await
+    }
+
+    async fn live_key(
+        &self,
+        instance: &Instance,
+        at: Timestamp,
+    ) -> Result<Option<Thumbprint>, StoreError> {
+        self.store.live_key(instance, at).await
     }
 
     async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError> {

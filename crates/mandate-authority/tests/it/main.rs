@@ -23,5 +23,6 @@ mod openings;
 mod operators;
 mod operators_on_record;
 mod people;
+mod possession;
 mod refusals;
 mod resumptions;

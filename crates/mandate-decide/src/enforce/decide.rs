@@ -6,7 +6,7 @@ use mandate_model::stop::{Lineage, Shown, StopSet, Stopped};
 use mandate_model::{
     BundleVersion, Effect, GatewayId, KeyId, PolicyName, TaskId, Timestamp, TokenId,
 };
-use mandate_policy::decl::{LogStyle, ServerWorkload};
+use mandate_policy::decl::{LogStyle, Possession, ServerWorkload};
 use mandate_policy::{Bundle, PolicyDenial, PolicyRequest, PolicyVerdict};
 use mandate_token::{AccessToken, Verified};
 
@@ -49,6 +49,11 @@ pub enum Denial {
     /// The task's mandate does not cover it.
     #[error("{0}")]
     Mandate(Uncovered),
+    /// The server workload or the acting agent's type needs a token that is bound to a key.
+    #[error(
+        "the {0} says `proof: required`, and this access token is bound to no key: attest with one (RFC 9449)"
+    )]
+    ProofRequired(&'static str),
     /// Policy does not permit it.
     #[error("{0}")]
     Policy(PolicyDenial),
@@ -114,6 +119,7 @@ pub fn decide(facts: &Facts<'_>, classified: &Classified) -> Verdict {
         return Err(Denial::WrongServer);
     }
     check_stops(facts)?;
+    check_possession(facts)?;
     let (policies, would_deny) = match permitted(facts, classified) {
         Ok((_, policies)) => (policies, None),
         Err(denial) if facts.server.is_observed(facts.now) => (Vec::new(), Some(denial)),
@@ -202,8 +208,28 @@ fn ask_policy(
     }
 }
 
+/// What `proof: required` asks for; `observe` does not waive it. That a token which is bound to a key
+/// comes with a proof of it is known before anything is decided.
+fn check_possession(facts: &Facts<'_>) -> Result<(), Denial> {
+    let token = facts.token.claims();
+    if token.confirmation.is_some() {
+        return Ok(());
+    }
+    if facts.server.proof == Possession::Required {
+        return Err(Denial::ProofRequired("server workload"));
+    }
+    let acting = token.acting.actor().sub.agent_type();
+    let acting = acting.and_then(|name| facts.bundle.agent(&name));
+    match acting.map(|agent| agent.proof) {
+        Some(Possession::Required) => Err(Denial::ProofRequired("agent type")),
+        // Whom the bundle does not know, no policy permits.
+        Some(Possession::Optional) | None => Ok(()),
+    }
+}
+
 fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
     let token = facts.token.claims();
+    let holder = token.confirmation.and_then(|bound| bound.jkt());
     let path: Vec<TaskId> = token.path.iter().collect();
     let key: &KeyId = facts.token.signed_by();
     let lineage = Lineage {
@@ -219,6 +245,7 @@ fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
             id: token.id,
             stops: token.stops,
         }),
+        holder: holder.as_ref(),
     };
     facts.stops.check(&lineage).map_err(Denial::Stopped)
 }
@@ -247,6 +274,7 @@ impl Denial {
                 Uncovered::Missing(_) => "mandate.missing",
                 Uncovered::Unfit(_) => "mandate.unfit",
             },
+            Denial::ProofRequired(_) => "proof.required",
             Denial::Policy(why) => why.rule(),
             Denial::Spent => "token.spent",
         }
@@ -289,6 +317,7 @@ pub fn admission_record(
         bundle: Some(facts.bundle_version),
         stops: Some(facts.stops.version()),
         token: Some(token.id),
+        jkt: token.confirmation.and_then(|bound| bound.jkt()),
         gateway: Some(facts.gateway.clone()),
         without_lease: facts.right == Right::WithoutLease,
         ..Event::new(facts.now, What::AccessDecided { request: shape }, decision)

@@ -22,7 +22,7 @@ use mandate_policy::Bundle;
 use mandate_token::{Issuer, KeySet};
 
 pub use access::access;
-pub use attest::{Evident, attest, attest_hosted};
+pub use attest::{Evident, Keyed, attest, attest_hosted};
 pub use client::{AuthenticatedClient, IdentifiedClient, LeavingClient, authenticate, identify};
 pub use delegate::delegate;
 pub use error::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Budget, Entries, Mandate, MandateRequest, narrow};
 use mandate_model::task::{Task, TaskChain, TaskPath, TaskRecord, TaskState, WireMandate};
-use mandate_model::{ActorLevel, InstanceId, ProviderName};
+use mandate_model::{ActorLevel, Instance, ProviderName};
 use mandate_policy::decl::ProviderKind;
 use mandate_policy::{Ceiling, OpenRequest, TriggerEvidence};
 use mandate_token::{IdToken, UnverifiedIdToken};
@@ -114,12 +114,12 @@ pub fn open(
     };
     // A root task belongs to the instance that opened it, unless its policy says that any
     // instance of the type may go on with it (A3).
-    let instance = (!ceiling.resume_by_type).then(|| client.actor().inst.clone());
+    let instance = (!ceiling.resume_by_type).then(|| client.actor().instance());
     let task = root_task(record, instance, purpose, &ceiling, world);
     let mut grant = root_grant(Some(client.actor()), &task, &ceiling, world, fresh)?;
     let once = person.map(|person| use_once(client, person));
     grant.effects.extend(once);
-    Ok(grant)
+    Ok(grant.to(client))
 }
 
 /// The grant of a root task that begins, if nothing about it is stopped. `asker` as
@@ -272,7 +272,7 @@ pub(super) fn check_declared(entries: &Entries, world: &World<'_>) -> Result<(),
 
 pub(super) fn root_task(
     record: TaskRecord,
-    instance: Option<InstanceId>,
+    instance: Option<Instance>,
     purpose: &str,
     ceiling: &Ceiling,
     world: &World<'_>,
@@ -285,6 +285,7 @@ pub(super) fn root_task(
         purpose: purpose.to_owned(),
         act: mandate_model::ActChain::empty(),
         instance,
+        key: None,
         state: TaskState::Open,
         remaining: record.mandate.budget,
         created_at: world.now,

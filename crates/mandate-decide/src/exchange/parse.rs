@@ -2,7 +2,8 @@
 //! nothing that it does not take.
 
 use mandate_model::mandate::{Budget, Entries, RawEntry, parse_entries};
-use mandate_model::{SpiffeId, TaskId, TrustDomain};
+use mandate_model::{SpiffeId, TaskId, Thumbprint, TrustDomain};
+use mandate_token::Confirmation;
 
 use super::error::{ExchangeError, FormError};
 
@@ -106,6 +107,8 @@ pub struct Delegate {
     pub subject_token: String,
     /// The child's agent type.
     pub child: SpiffeId,
+    /// The key that the child must have, where it is named (A5).
+    pub key: Option<Thumbprint>,
     /// The child's mandate. Must be said: "everything that I have" is never a default.
     pub entries: Entries,
     /// The words of `scope`; must agree with `entries` (A10).
@@ -391,6 +394,7 @@ impl Form {
                 Ok(Step::Delegate(Delegate {
                     subject_token,
                     child,
+                    key: self.key()?,
                     entries,
                     scope,
                     details,
@@ -417,6 +421,20 @@ impl Form {
             scope,
             entries: self.entries()?,
         })
+    }
+
+    /// `requested_cnf`: the `cnf` (RFC 7800 §3.1) that a child must prove, `{"jkt": …}`.
+    fn key(&mut self) -> Result<Option<Thumbprint>, FormError> {
+        let malformed = |why| FormError::Malformed {
+            parameter: "requested_cnf",
+            why,
+        };
+        let Some(text) = self.take("requested_cnf") else {
+            return Ok(None);
+        };
+        let named: Confirmation = strict(&text).map_err(malformed)?;
+        let no_key = || malformed("it names a key by its thumbprint: `{\"jkt\": …}`".to_owned());
+        named.jkt().map(Some).ok_or_else(no_key)
     }
 
     /// The audience of a task token is the trust domain (A10), by its name or by its SPIFFE ID.
@@ -493,10 +511,11 @@ const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 const PROCESS: &str = "urn:mandate:token-type:process";
 const AWS: &str = "urn:mandate:token-type:aws-request";
-const OURS: [&str; 6] = [
+const OURS: [&str; 7] = [
     "authorization_details",
     "request_details",
     "requested_actor",
+    "requested_cnf",
     "resource",
     "audience",
     "scope",

@@ -3,7 +3,7 @@
 use mandate_model::mandate::Mandate;
 use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, KeyId, TaskId, TokenId};
+use mandate_model::{ActorLevel, KeyId, TaskId, Thumbprint, TokenId};
 use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
 
 use super::error::{ActorError, ExchangeError, SubjectError};
@@ -107,9 +107,15 @@ impl KnownTask {
     }
 
     /// Checks that `actor` is the agent that may act in the task (RFC 8693 §4.4), and the instance
-    /// that the task is pinned to, if it is. Of an agent that was resumed the token must be newer
-    /// than that, whoever it was issued to.
-    pub fn check_actor(&self, actor: &ActorLevel, world: &World<'_>) -> Result<(), ExchangeError> {
+    /// and the holder of the key that the task is pinned to, if it is (A5). `holder` is the key that
+    /// it has proved to hold. Of an agent that was resumed the token must be newer than that, whoever
+    /// it was issued to.
+    pub fn check_actor(
+        &self,
+        actor: &ActorLevel,
+        holder: Option<Thumbprint>,
+        world: &World<'_>,
+    ) -> Result<(), ExchangeError> {
         if actor.sub != self.task.record.may_act {
             return Err(ExchangeError::Actor(ActorError::MayAct));
         }
@@ -118,10 +124,7 @@ impl KnownTask {
             token: Some(self.shown()),
             ..Lineage::NONE
         })?;
-        match &self.task.instance {
-            Some(pinned) if *pinned != actor.inst => Err(ExchangeError::Actor(ActorError::Pinned)),
-            Some(_) | None => Ok(()),
-        }
+        check_pinned(&self.task, actor, holder).map_err(ExchangeError::Actor)
     }
 
     fn check_stops(&self, world: &World<'_>) -> Result<(), ExchangeError> {
@@ -163,7 +166,7 @@ impl VerifiedSubject {
         client: &AuthenticatedClient,
         world: &World<'_>,
     ) -> Result<(), ExchangeError> {
-        self.0.check_actor(client.actor(), world)
+        self.0.check_actor(client.actor(), client.holder(), world)
     }
 
     /// Checks that the mandate has begun.
@@ -174,6 +177,21 @@ impl VerifiedSubject {
             }
             Some(_) | None => Ok(()),
         }
+    }
+}
+
+/// Checks that `actor` is the instance, and has the key, that the task is pinned to.
+pub(super) fn check_pinned(
+    task: &Task,
+    actor: &ActorLevel,
+    holder: Option<Thumbprint>,
+) -> Result<(), ActorError> {
+    if task.key.is_some() && task.key != holder {
+        return Err(ActorError::PinnedKey);
+    }
+    match &task.instance {
+        Some(pinned) if *pinned != actor.instance() => Err(ActorError::Pinned),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -201,6 +219,7 @@ pub(super) fn check_task_stops(
         keys,
         recipient: Some(&task.record.may_act),
         token,
+        holder: None,
     };
     Ok(world.stops.check_at_home(&lineage)?)
 }

@@ -4,14 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderValue, Response};
 use mandate_decide::enforce::{Right, right_to_admit};
 use mandate_model::{GatewayId, Secret, Timestamp};
 use mandate_policy::decl::ServerWorkload;
 use mandate_ports::Credentials;
+use mandate_token::AccessToken;
 use tokio::sync::oneshot;
 
 use super::authenticate::TokenCache;
+use super::proof::{Proofs, PublicAddress};
 use super::refusal::Refusal;
 use super::route::Routing;
 use super::upstream_token::UpstreamTokens;
@@ -36,6 +38,7 @@ pub(crate) struct Front {
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) pool: Pool,
     pub(crate) tokens: TokenCache,
+    pub(crate) proofs: Proofs,
     pub(crate) upstream_tokens: UpstreamTokens,
     pub(crate) spent: Spent,
     pub(crate) refusals: Refusals,
@@ -51,6 +54,7 @@ pub(crate) struct Front {
 pub(crate) struct Arrival {
     pub(crate) listener: Arc<str>,
     pub(crate) routing: Routing,
+    pub(crate) public: Arc<PublicAddress>,
     pub(crate) peer: IpAddr,
     pub(crate) socket: Arc<Socket>,
     /// What is wrong with what came, of which hyper saw nothing.
@@ -147,6 +151,12 @@ impl Front {
             .chain_update(inner)
             .finalize();
         outer.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// The nonce for the next proof of whoever shows a token that is bound to a key (RFC 9449 §9).
+    pub(super) fn nonce_for(&self, token: &AccessToken) -> Option<HeaderValue> {
+        token.confirmation?;
+        self.proofs.nonce(self.gate.clock.boot())
     }
 
     /// The moment.

@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use mandate_decide::enforce::named_by_connection;
 use mandate_policy::headers::is_hop_by_hop;
 
-use super::authenticate::bearer;
+use super::authenticate::shown;
 use super::refusal::Refusal;
 
 /// Whether an answer's body is what it says, and not an encoding of it.
@@ -46,7 +46,7 @@ pub(super) fn keeps_token<'h>(
     target: &str,
     sent: &HeaderMap,
 ) -> Result<&'h str, Refusal> {
-    let token = bearer(received)?;
+    let token = shown(received)?.token;
     let shows = |value: &HeaderValue| {
         value.len() >= token.len() && value.to_str().is_ok_and(|text| text.contains(token))
     };

@@ -21,6 +21,8 @@ pub enum Routing {
 pub(super) struct Routed<'b> {
     pub(super) server: &'b ServerWorkload,
     pub(super) target: String,
+    /// The declared host by which it came, where that told server workloads apart.
+    pub(super) host: Option<String>,
 }
 
 /// Refuses requests that could be taken for another one, or that ask for another protocol.
@@ -140,7 +142,11 @@ fn by_path<'b>(bundle: &'b Bundle, target: &str) -> Option<Routed<'b>> {
     } else {
         format!("/{left}")
     };
-    Some(Routed { server, target })
+    Some(Routed {
+        server,
+        target,
+        host: None,
+    })
 }
 
 fn by_host<'b, B>(bundle: &'b Bundle, request: &Request<B>, target: &str) -> Option<Routed<'b>> {
@@ -149,6 +155,7 @@ fn by_host<'b, B>(bundle: &'b Bundle, request: &Request<B>, target: &str) -> Opt
     Some(Routed {
         server,
         target: target.to_owned(),
+        host: Some(host),
     })
 }
 

@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use mandate_audit::Event;
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::{
-    BundleVersion, KeysVersion, Principal, StopVersion, StoreEpoch, Timestamp, TrustDomain,
+    BundleVersion, KeysVersion, Principal, StopVersion, StoreEpoch, Thumbprint, Timestamp,
+    TrustDomain,
 };
 use mandate_ports::control::{
     Acknowledgement, ControlMessage, LeaseGrant, LeaseRequest, PublicKeyRecord, Shipment, Shipped,
@@ -68,6 +69,7 @@ impl Authority {
                 suspensions: vec![],
                 ended: vec![],
                 revoked: vec![],
+                replaced_keys: vec![],
             },
             bundle_version: 1,
             bundle,
@@ -123,6 +125,12 @@ impl Authority {
         let message = ControlMessage::Stops(state.stops.clone());
         state.tell(message);
         state.stops.version
+    }
+
+    /// An instance attested with another key than this one.
+    pub fn replace_key(&self, key: Thumbprint) -> StopVersion {
+        let for_ever = Timestamp::from_millis(u64::MAX);
+        self.change_stops(|stops| stops.replaced_keys.push((key, for_ever)))
     }
 
     pub fn stop_version(&self) -> StopVersion {

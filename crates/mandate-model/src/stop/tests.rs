@@ -74,6 +74,7 @@ fn a_suspension_and_a_resumption_match_every_element_of_a_lineage_and_nothing_el
         keys: &keys,
         recipient: Some(&recipient),
         token: shown(6),
+        holder: None,
     };
     let agent = |name: &str| Subject::Agent {
         id: SpiffeId::parse(&format!("spiffe://a/agent/{name}")).unwrap(),
@@ -233,4 +234,19 @@ fn a_token_ahead_of_the_stops_is_void_where_they_are_kept_and_nowhere_else() {
         Err(Stopped::FromAnotherPast)
     );
     assert_eq!(stops.check(&ahead(6)), Ok(()));
+}
+
+#[test]
+fn a_token_of_a_replaced_key_is_void_and_others_are_not() {
+    let (old, new) = (Thumbprint::new([1; 32]), Thumbprint::new([2; 32]));
+    let stops = StopSet::default().with_replaced_keys([(old, Timestamp::from_secs(9))]);
+    let bound_to = |key| {
+        stops.check(&Lineage {
+            holder: key,
+            ..Lineage::NONE
+        })
+    };
+    assert_eq!(bound_to(Some(&old)), Err(Stopped::KeyReplaced));
+    assert_eq!(bound_to(Some(&new)), Ok(()));
+    assert_eq!(bound_to(None), Ok(()));
 }

@@ -7,7 +7,7 @@ use mandate_model::{AgentTypeName, ProviderName};
 use super::names::Names;
 use super::read::{known, known_list, text};
 use super::{LoadEnv, rules};
-use crate::decl::{AgentType, BreakGlass, Pin, ProcessRule, SpawnScope, UserRule};
+use crate::decl::{AgentType, BreakGlass, Pin, Possession, ProcessRule, SpawnScope, UserRule};
 use crate::mistake::Mistakes;
 use crate::source::Node;
 
@@ -49,9 +49,18 @@ pub(super) fn agent_type(
             Some("instance") => Pin::Instance,
             Some(_) | None => Pin::None,
         },
+        proof: possession(spec),
         break_glass: break_glass?,
         name,
     })
+}
+
+/// What `proof` of an agent type or a server workload says.
+pub(super) fn possession(spec: &Node) -> Possession {
+    match text(spec, "proof").as_deref() {
+        Some("required") => Possession::Required,
+        Some(_) | None => Possession::Optional,
+    }
 }
 
 fn break_glass(node: &Node) -> Option<BreakGlass> {

@@ -30,6 +30,8 @@ pub struct AgentType {
     pub federation: BTreeSet<String>,
     /// Whether a task is pinned to the first instance that works on it (A5).
     pub pin: Pin,
+    /// Whether it must prove a key (RFC 9449).
+    pub proof: Possession,
     /// How to stop it.
     pub break_glass: BreakGlass,
 }
@@ -57,6 +59,16 @@ pub enum Pin {
     None,
     /// The first instance that uses it keeps it.
     Instance,
+}
+
+/// Whether tokens must be bound to a key that their holder proves (A5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Possession {
+    /// They are where the agent brings a key.
+    #[default]
+    Optional,
+    /// They are, or they are neither issued nor accepted.
+    Required,
 }
 
 /// The documented break-glass procedure of an agent type.

@@ -12,7 +12,7 @@ mod task;
 
 pub use access::{AccessPolicy, Guardrail};
 pub use agent::{
-    AgentType, AwsRule, BreakGlass, Pin, ProcessRule, SpawnScope, TokenRule, UserRule,
+    AgentType, AwsRule, BreakGlass, Pin, Possession, ProcessRule, SpawnScope, TokenRule, UserRule,
 };
 pub use claim::{ClaimPath, ClaimTest, MalformedClaimPath, MalformedPattern, Pattern, Wanted};
 pub use credential::{Credential, SecretTemplate};

@@ -9,7 +9,7 @@ use mandate_model::{
     UnfitAttribute,
 };
 
-use super::{Credential, Matched, Matcher, Route};
+use super::{Credential, Matched, Matcher, Possession, Route};
 use crate::headers;
 
 /// Something that agents access through a gateway.
@@ -33,6 +33,8 @@ pub struct ServerWorkload {
     pub observe_until: Option<Timestamp>,
     /// What a gateway does about it that has lost its authority.
     pub lease_loss: LeaseLoss,
+    /// Whether access tokens for it must be bound to a key.
+    pub proof: Possession,
     /// Whose disk the record of an admission must be on before anything is forwarded.
     pub durability: Durability,
     /// How HTTP is spoken.

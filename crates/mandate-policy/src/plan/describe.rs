@@ -9,8 +9,8 @@ use std::fmt::Display;
 use crate::Bundle;
 use crate::decl::{
     AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
-    OccurrenceRule, Operator, PersonRule, Pin, ProcessRule, SecretTemplate, ServerWorkload,
-    SpawnScope, TaskPolicy, TriggerRule, UserRule,
+    OccurrenceRule, Operator, PersonRule, Pin, Possession, ProcessRule, SecretTemplate,
+    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, UserRule,
 };
 use crate::table::{in_words, quoted};
 
@@ -69,6 +69,7 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         may_spawn,
         federation,
         pin,
+        proof,
         break_glass,
     } = agent;
     let mut d = Describe {
@@ -92,11 +93,19 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         Pin::None => {}
         Pin::Instance => d.say("pin", "instance"),
     }
+    possession(*proof, &mut d);
     d.say("breakGlass.contact", &break_glass.contact);
     d.say("breakGlass.impact", &break_glass.impact);
     d.say("breakGlass.steps", break_glass.steps.join("; "));
     if break_glass.resume_needs_second_operator {
         d.say("breakGlass.resume", "second-operator");
+    }
+}
+
+fn possession(proof: Possession, d: &mut Describe<'_>) {
+    match proof {
+        Possession::Optional => {}
+        Possession::Required => d.say("proof", "required"),
     }
 }
 
@@ -148,6 +157,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         internal,
         observe_until,
         lease_loss,
+        proof,
         durability,
         http,
         ca,
@@ -183,6 +193,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         Durability::Local => {}
         Durability::Shipped => d.say("durability", "shipped"),
     }
+    possession(*proof, &mut d);
     self::http(http, &mut d);
     d.say("tls.ca", ca.as_deref().unwrap_or_default());
     for action in actions.values() {

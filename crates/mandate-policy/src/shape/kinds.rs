@@ -94,6 +94,11 @@ static AGENT_TYPE: &[Field] = &[
         Word(&["none", "instance"]),
         "Whether a task is pinned to the first instance that uses it. Default `none`.",
     ),
+    optional(
+        "proof",
+        Word(&["optional", "required"]),
+        "Whether it must attest with a key of its own (RFC 9449), to which its tokens are bound. Default `optional`.",
+    ),
     required(
         "breakGlass",
         Record(&[
@@ -158,6 +163,11 @@ static SERVER_WORKLOAD: &[Field] = &[
         "durability",
         Word(&["local", "shipped"]),
         "Whether an admission waits until its record is in the gateway's spool, or also in the authority's log. Default `local`.",
+    ),
+    optional(
+        "proof",
+        Word(&["optional", "required"]),
+        "Whether access tokens for it must be bound to a key that the agent proves (RFC 9449). Default `optional`.",
     ),
     optional("http", Record(HTTP), "How HTTP is spoken."),
     optional(

@@ -5,6 +5,7 @@ mod budgets;
 mod expect;
 mod fixture;
 mod forget;
+mod holders;
 mod ingest;
 mod log;
 mod resumptions;
@@ -39,6 +40,7 @@ pub async fn run<F: StoreFactory>(factory: &F) {
     tasks::run(factory).await;
     budgets::run(factory).await;
     state::run(factory).await;
+    holders::run(factory).await;
     resumptions::run(factory).await;
     forget::run(factory).await;
     ingest::run(factory).await;

@@ -5,7 +5,7 @@ use mandate_model::stop::{Lineage, Resumption, Shown, StopSet, Stopped, Subject,
 use mandate_model::{ActorLevel, KeyId, StopVersion, Timestamp, TokenId};
 use mandate_ports::{Change, Conflict, StateReader, Unit, Versions};
 
-use super::fixture::{NOW, actor, after, agent, commit, conflict, operator, token_id, unit};
+use super::fixture::{NOW, actor, after, agent, commit, conflict, event, operator, token_id, unit};
 use super::{Store, StoreFactory};
 
 pub(super) async fn run<F: StoreFactory>(factory: &F) {
@@ -181,7 +181,10 @@ async fn it_is_kept_until_the_last_token_has_expired_whatever_the_clock_was_then
 }
 
 async fn tell(store: &impl Store, seconds: u64) {
-    let told = Event::new(after(seconds), What::Rekeyed, Decision::Noted);
+    let told = Event {
+        at: after(seconds),
+        ..event("the time")
+    };
     let unit = Unit {
         events: vec![told],
         ..Unit::default()

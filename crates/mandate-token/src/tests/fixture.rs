@@ -210,6 +210,8 @@ pub(super) fn root_task() -> TaskToken {
         may_act: MayAct {
             sub: agent("orchestrator"),
             inst: None,
+            prv: None,
+            cnf: None,
         },
         act: ActChain::empty(),
         trigger: trigger(),

@@ -7,7 +7,7 @@ use mandate_model::mandate::{Budget, Constraint, Entries, Entry, Mandate};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
     ActChain, ActionName, ActorLevel, AttributeName, Principal, ProviderName, ServerName,
-    StopVersion, Trigger, TriggerKind, Verified as Vouched,
+    StopVersion, Thumbprint, Trigger, TriggerKind, Verified as Vouched,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;

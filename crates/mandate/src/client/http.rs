@@ -35,6 +35,8 @@ impl fmt::Display for Door {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
+    /// The nonce for the next proof (RFC 9449 §8), where there is one.
+    pub(crate) nonce: Option<String>,
 }
 
 /// Why there is no answer.
@@ -82,7 +84,9 @@ impl Door {
             .collect()
             .await
             .map_err(|e| self.broken(&e))?;
+        let nonce = head.headers.get("dpop-nonce").and_then(|v| v.to_str().ok());
         Ok(Answer {
+            nonce: nonce.map(str::to_owned),
             status: head.status,
             body: body.to_bytes(),
         })

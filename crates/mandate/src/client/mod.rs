@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod form;
+pub(crate) mod holder;
 pub(crate) mod http;
 mod lifetime;
 pub(crate) mod log;
@@ -9,4 +10,5 @@ pub(crate) mod members;
 mod mend;
 pub(crate) mod operator;
 pub(crate) mod token_file;
+pub(crate) mod way;
 pub(crate) mod words;

@@ -33,6 +33,10 @@ pub(crate) struct Args {
     /// The gateway: http://ADDRESS/SERVER/, for each server workload
     #[arg(long, default_value = GATEWAY_LISTEN, value_name = "ADDRESS")]
     pub(super) gateway_listen: SocketAddr,
+    /// How agents write the gateway's address, where something stands between them and
+    /// --gateway-listen: proofs of possession name it [default: http:// and the address of --gateway-listen]
+    #[arg(long, env = "MANDATE_GATEWAY_URL", value_name = "URL", value_parser = base_url)]
+    pub(super) gateway_url: Option<String>,
     #[command(flatten)]
     pub(super) tls: super::tls::TlsArgs,
     /// Metrics and health
@@ -85,6 +89,15 @@ pub(super) fn check_loopback(args: &Args) -> Result<(), Failure> {
             ),
             mend,
         )),
+    }
+}
+
+/// An address that paths are put after.
+fn base_url(text: &str) -> Result<String, String> {
+    let base = text.trim_end_matches('/');
+    match mandate_token::dpop::HttpTarget::parse(base) {
+        Ok(_) if !base.contains(['?', '#']) => Ok(base.to_owned()),
+        Ok(_) | Err(_) => Err("an address is `http(s)://HOST[:PORT][/BASE]`".to_owned()),
     }
 }
 

@@ -17,7 +17,7 @@ use mandate_attest::{
 use mandate_authority::{Authority, Config, Doors, Ports};
 use mandate_decide::Lifetimes;
 use mandate_gateway::{
-    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, Routing, UnixControl,
+    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, PublicAddress, Routing, UnixControl,
 };
 use mandate_model::{GatewayId, Secret, Timestamp, TrustDomain};
 use mandate_ports::{CheckpointStore, Clock, StateReader};
@@ -228,6 +228,7 @@ fn gateway(
         credentials: Arc::new(NoSecrets),
         tls: Arc::new(NoSecrets),
         clock: machine.clock.clone(),
+        entropy: machine.entropy.clone(),
     };
     machine.upstream.serve();
     let gateway = Gateway::start(config, ports, registry);
@@ -238,6 +239,7 @@ fn gateway(
         name: "agents".to_owned(),
         socket,
         routing: Routing::Path,
+        public: PublicAddress::Base(format!("http://{gateway_address}")),
         tls: None,
     };
     gateway.listen(listener).unwrap();

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use mandate_audit::NodeId;
 use mandate_model::stop::{StopSet, Subject};
 use mandate_model::task::Task;
-use mandate_model::{BundleVersion, Principal, TaskId, Timestamp};
+use mandate_model::{BundleVersion, Instance, Principal, TaskId, Thumbprint, Timestamp};
 use mandate_ports::{
     BundleRecord, Change, CheckpointRefusal, CheckpointStore, CommitError, Committed, EntryRange,
     GatewayRecord, KeyRecord, LogHead, LogReader, Search, StateReader, StoreError, Unit, Versions,
@@ -63,6 +63,15 @@ impl StateReader for Watched {
     async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError> {
         let _working = self.busy.begin();
         self.store.stops(now).await
+    }
+
+    async fn live_key(
+        &self,
+        instance: &Instance,
+        now: Timestamp,
+    ) -> Result<Option<Thumbprint>, StoreError> {
+        let _working = self.busy.begin();
+        self.store.live_key(instance, now).await
     }
 
     async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {

@@ -79,6 +79,8 @@ pub(super) async fn open(
     let token = Token {
         text: Secret::new(opened.access_token),
         lifetime: Duration::from_secs(opened.expires_in),
+        // RFC 8693 §2.2.1: a task token is no access token.
+        token_type: "N_A".to_owned(),
         scope: opened.scope,
     };
     hand_out(opened.task, &agent, &token, to, context)

@@ -229,7 +229,7 @@ fn step_kind(event: &What) -> Kind<'_> {
         | What::Resumed { .. }
         | What::BundleApplied { .. }
         | What::KeyChanged { .. }
-        | What::Rekeyed
+        | What::Rekeyed { .. }
         | What::GatewayConnected { .. }
         | What::OperatorActed { .. }
         | What::Alarm { .. } => Kind::Step("note"),

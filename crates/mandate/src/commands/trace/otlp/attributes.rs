@@ -109,7 +109,7 @@ fn of_kind(what: &What, said: &mut Attributes) {
         | What::Resumed { .. }
         | What::BundleApplied { .. }
         | What::KeyChanged { .. }
-        | What::Rekeyed
+        | What::Rekeyed { .. }
         | What::GatewayConnected { .. }
         | What::OperatorActed { .. }
         | What::Alarm { .. } => {}

@@ -88,7 +88,7 @@ impl Story {
             | What::Revoked { .. }
             | What::BundleApplied { .. }
             | What::KeyChanged { .. }
-            | What::Rekeyed
+            | What::Rekeyed { .. }
             | What::GatewayConnected { .. }
             | What::OperatorActed { .. }
             | What::Alarm { .. } => self.step(record),
