@@ -25,6 +25,7 @@ mod heard;
 mod ingest;
 mod keys;
 mod log;
+mod lot;
 mod read;
 mod reserve;
 mod schema;
@@ -35,6 +36,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod words;
 mod writer;
 
 pub use folder::OpenError;
