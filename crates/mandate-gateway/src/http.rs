@@ -22,7 +22,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use mandate_audit::{Decision, Event, SpoolKey};
+use mandate_audit::{Decision, Draft, Event, SpoolKey};
 use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
     classify, decide, headers_as_sent, recorded_before, target_as_sent,
@@ -149,8 +149,8 @@ async fn pass(
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
     // arrival of a request matters to nobody, before anything is released (C1). Where the server
     // workload asks for it, in the authority's log too (C2).
-    let record = Arc::new(record);
-    let recording = outcome::decided(front, Arc::clone(&record)).shared();
+    let draft = Draft::of(&record).map(Arc::new);
+    let recording = outcome::decided(front, draft, record.without_lease).shared();
     let mut progress = std::pin::pin!(outcome::progress(front, &access, recording.clone()));
     let (decided, answered) = {
         let outgoing = Unaddressed {
@@ -165,10 +165,7 @@ async fn pass(
     };
     let decided = match decided {
         Ok(decided) => decided,
-        Err(why) => {
-            let record = Arc::unwrap_or_clone(record);
-            return Err(unrecorded(admitted, record, why, answered).await);
-        }
+        Err(why) => return Err(unrecorded(admitted, record, why, answered).await),
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
@@ -292,13 +289,13 @@ async fn finish(
             .iter()
             .all(|way| way.ended() == Some(End::Whole));
     // What is told of it is fixed before the guard goes, which marks it as ended.
-    let event = outcome::completed(front, &access, decided, status, refusal.as_ref());
+    let record = outcome::completed(front, &access, decided, status, refusal.as_ref());
     admitted.end();
     // The next request need not wait for this one's record.
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
-    front.recorder.note(event).await;
+    front.recorder.note_draft(record, "access_completed").await;
     if let Some(Refusal::Credential(why)) = &refusal {
         tracing::warn!(server = %server.name, %why, "an access lacks its credential");
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use mandate_audit::{Decision, Event, SpoolKey, What};
+use mandate_audit::{Decision, Draft, EncodeError, Event, SpoolKey, What};
 use mandate_model::GatewayId;
 use mandate_ports::{Clock, LocalReceipt, Spool, SpoolError, SpoolHead};
 use tokio::sync::Notify;
@@ -36,8 +36,13 @@ impl Recorder {
     /// Writes `event`. When this returns a receipt, the record is durable here.
     pub(crate) async fn append(&self, mut event: Event) -> Result<LocalReceipt, SpoolError> {
         event.gateway = Some(self.gateway.clone());
+        self.append_draft(Arc::new(Draft::of(&event)?)).await
+    }
+
+    /// The same of a record that is encoded already, and names this gateway.
+    pub(crate) async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         let began = self.clock.boot();
-        let receipt = self.spool.append(event).await;
+        let receipt = self.spool.append_draft(draft).await;
         self.metrics.record_appended(self.clock.boot().since(began));
         match &receipt {
             Ok(_) => {
@@ -95,7 +100,18 @@ impl Recorder {
     pub(crate) async fn note(&self, event: Event) {
         let kind = event.what.kind();
         if let Err(why) = self.append(event).await {
-            tracing::error!(%why, kind, "a record is lost");
+            lost(&why, kind);
+        }
+    }
+
+    /// The same of a record that is encoded already, and names this gateway.
+    pub(crate) async fn note_draft(&self, draft: Result<Draft, EncodeError>, kind: &'static str) {
+        let written = match draft {
+            Ok(draft) => self.append_draft(Arc::new(draft)).await.map(drop),
+            Err(why) => Err(why.into()),
+        };
+        if let Err(why) = written {
+            lost(&why, kind);
         }
     }
 
@@ -125,4 +141,8 @@ impl Recorder {
             .iter()
             .fold(0, |sum, spool| sum.saturating_add(waiting(&**spool)))
     }
+}
+
+fn lost(why: &SpoolError, kind: &'static str) {
+    tracing::error!(%why, kind, "a record is lost");
 }
