@@ -262,6 +262,7 @@ fn front(
         registry: Arc::new(Registry::default()),
         recorder,
         credentials: Arc::clone(&ports.credentials),
+        injections: crate::http::Injections::default(),
         pool,
         tokens: TokenCache::new(),
         upstream_tokens: UpstreamTokens::new(client, config.id.clone()),

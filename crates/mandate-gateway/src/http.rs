@@ -35,6 +35,7 @@ use mandate_ports::SpoolError;
 pub(crate) use authenticate::TokenCache;
 pub(crate) use front::{Arrival, Front, Reply};
 pub use route::Routing;
+pub(crate) use inject::Injections;
 pub(crate) use upstream_token::UpstreamTokens;
 
 use crate::admission::{Admission, Admitted};
@@ -324,7 +325,14 @@ async fn inject_and_forward(
     let shown = authenticate::bearer(&head.headers)?;
     let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
-    let outgoing = inject::outgoing(&*front.credentials, server, sent, target, token);
+    let outgoing = inject::outgoing(
+        &*front.credentials,
+        &front.injections,
+        server,
+        sent,
+        target,
+        token,
+    );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
     let body = of_request(body, server.http.max_body_bytes);

@@ -12,6 +12,7 @@ use mandate_ports::Credentials;
 use tokio::sync::oneshot;
 
 use super::authenticate::TokenCache;
+use super::inject::Injections;
 use super::refusal::Refusal;
 use super::route::Routing;
 use super::upstream_token::UpstreamTokens;
@@ -34,6 +35,7 @@ pub(crate) struct Front {
     pub(crate) recorder: Recorder,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) pool: Pool,
+    pub(crate) injections: Injections,
     pub(crate) tokens: TokenCache,
     pub(crate) upstream_tokens: UpstreamTokens,
     pub(crate) spent: Spent,
