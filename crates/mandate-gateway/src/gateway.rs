@@ -263,6 +263,7 @@ fn front(
         recorder,
         credentials: Arc::clone(&ports.credentials),
         injections: crate::http::Injections::default(),
+        verdicts: crate::http::Verdicts::default(),
         pool,
         tokens: TokenCache::new(),
         upstream_tokens: UpstreamTokens::new(client, config.id.clone()),

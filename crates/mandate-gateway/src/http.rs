@@ -14,6 +14,7 @@ mod release;
 mod route;
 mod standing;
 mod upstream_token;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Draft, Event, SpoolKey};
 use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
-    classify, decide, headers_as_sent, recorded_before, target_as_sent,
+    classify, decide_with, headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::BootTime;
 use mandate_policy::Bundle;
@@ -34,9 +35,10 @@ use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use front::{Arrival, Front, Reply};
-pub use route::Routing;
 pub(crate) use inject::Injections;
+pub use route::Routing;
 pub(crate) use upstream_token::UpstreamTokens;
+pub(crate) use verdicts::Verdicts;
 
 use crate::admission::{Admission, Admitted};
 use crate::body::{AnyBody, of_request};
@@ -117,7 +119,9 @@ async fn pass(
 
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
-    let verdict = decide(&facts_now, &classified);
+    let verdict = decide_with(&facts_now, &classified, |asked| {
+        front.verdicts.of(bundle, token.shared(), asked)
+    });
     let record = decision_record(front, &facts_now, &asked, Some(&classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {

@@ -16,6 +16,7 @@ use super::inject::Injections;
 use super::refusal::Refusal;
 use super::route::Routing;
 use super::upstream_token::UpstreamTokens;
+use super::verdicts::Verdicts;
 use crate::admission::{Admission, Cut, Gate, Registry};
 use crate::body::OutBody;
 use crate::listener::Limits;
@@ -34,10 +35,11 @@ pub(crate) struct Front {
     pub(crate) registry: Arc<Registry>,
     pub(crate) recorder: Recorder,
     pub(crate) credentials: Arc<dyn Credentials>,
-    pub(crate) pool: Pool,
     pub(crate) injections: Injections,
+    pub(crate) pool: Pool,
     pub(crate) tokens: TokenCache,
     pub(crate) upstream_tokens: UpstreamTokens,
+    pub(crate) verdicts: Verdicts,
     pub(crate) spent: Spent,
     pub(crate) refusals: Refusals,
     pub(crate) metrics: Arc<Metrics>,
