@@ -60,7 +60,9 @@ pub(crate) async fn serve(
     mut reply: Reply,
 ) {
     let began = front.gate.clock.boot();
-    if let Err(refused) = pass(&front, &arrival, request, &mut reply, began).await {
+    // In a box, for it is large: a task is moved about before it begins, and all of it would be copied.
+    let passing = Box::pin(pass(&front, &arrival, request, &mut reply, began));
+    if let Err(refused) = passing.await {
         let refusal = refused.recorded(&front, &arrival, began).await;
         reply.send(refusal.response());
     }
@@ -164,6 +166,8 @@ async fn pass(
             target: &target,
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
+        // Where it lies it stays: what is handed on is its place.
+        let forwarding = std::pin::pin!(forwarding);
         let forwarding = outcome::beside(progress.as_mut(), forwarding);
         let before = recorded_before(server, classified.effect());
         in_order(front, &access, before, recording, forwarding).await
@@ -176,6 +180,7 @@ async fn pass(
     // Release: checked at every chunk. Then what became of it is recorded.
     let idle = server.http.idle_timeout;
     let handing_over = hand_over(front, arrival, &access, answered, idle, reply);
+    let handing_over = std::pin::pin!(handing_over);
     let released = outcome::beside(progress.as_mut(), handing_over).await;
     finish(front, server, admitted, &decided, released).await
 }
