@@ -118,6 +118,8 @@ impl Gateway {
             clock: Arc::clone(&ports.clock),
             appended: Arc::new(Notify::new()),
             shipped: Arc::new(Notify::new()),
+            waiting: Arc::default(),
+            hurry: Arc::default(),
             metrics: Arc::clone(&metrics),
             failed: Arc::default(),
         };

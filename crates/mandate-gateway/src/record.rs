@@ -1,6 +1,7 @@
 //! Writing records: every one passes here, so that each names this gateway and wakes the shipping.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use mandate_audit::{Decision, Draft, EncodeError, Event, SpoolKey, What};
@@ -19,6 +20,9 @@ pub(crate) struct Recorder {
     pub(crate) appended: Arc<Notify>,
     /// Wakes who waits for the authority to have a record.
     pub(crate) shipped: Arc<Notify>,
+    /// How many wait for that, and who is told when the first does.
+    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) hurry: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
     /// The last failure that stands in the way of every admission.
     pub(crate) failed: Arc<ArcSwapOption<Failure>>,
@@ -64,6 +68,7 @@ impl Recorder {
     /// Resolves when the authority has the record named `key`, which is of this process. Whoever calls it
     /// bounds it.
     pub(crate) async fn until_shipped(&self, key: &SpoolKey) {
+        let _waiting = Waiting::begin(self);
         loop {
             let mut shipped = std::pin::pin!(self.shipped.notified());
             // From here on nothing is missed.
@@ -73,6 +78,11 @@ impl Recorder {
             }
             shipped.await;
         }
+    }
+
+    /// Whether anybody waits for a record to be shipped.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// A spool that has nothing to ship any more is on no list, and the present one is always on it.
@@ -140,6 +150,23 @@ impl Recorder {
         spools
             .iter()
             .fold(0, |sum, spool| sum.saturating_add(waiting(&**spool)))
+    }
+}
+
+/// Somebody who waits for a record to be shipped, for as long as this lives.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn begin(recorder: &Recorder) -> Self {
+        recorder.waiting.fetch_add(1, Ordering::SeqCst);
+        recorder.hurry.notify_one();
+        Self(Arc::clone(&recorder.waiting))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
