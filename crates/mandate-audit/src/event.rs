@@ -1,6 +1,8 @@
 //! What a record says.
 
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -184,12 +184,7 @@ impl Authority {
         undurable.push(suspension.clone());
         let new = Arc::new(World {
             versions: old.versions,
-            stops: Arc::new(mandate_model::stop::StopSet::new(
-                version,
-                old.stops.suspensions().cloned().chain([suspension]),
-                old.stops.ended().map(|(task, until)| (*task, *until)),
-                old.stops.revoked().map(|(token, until)| (*token, *until)),
-            )),
+            stops: Arc::new(old.stops.with(version, [suspension])),
             live: old.live.clone(),
             keys: old.keys.clone(),
             undurable: undurable.len(),

@@ -17,6 +17,13 @@ pub struct Lifetimes {
     pub id_token_age: Duration,
 }
 
+impl Lifetimes {
+    /// The longest that any token lives.
+    pub fn longest(&self) -> Duration {
+        self.svid.max(self.task_token).max(self.access)
+    }
+}
+
 impl Default for Lifetimes {
     fn default() -> Self {
         Self {

@@ -78,6 +78,9 @@ async fn pass(
 ) -> Result<(), Refused> {
     // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous. Which
     // right there is depends on the server workload.
+    arrival
+        .fault
+        .map_or(Ok(()), |fault| Err(Refusal::Malformed(fault)))?;
     route::check_form(&request)?;
     let snapshot = front.snapshot()?;
     let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
@@ -108,10 +111,12 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
+    headers::keeps_token(&head.headers, &target, &sent).map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
     let within = server.http.idle_timeout.min(left);
-    let read = attributes::read_attributes(pending, &sent, body, &front.limits, within).await;
+    let as_sent = request_head(&head, &target, &sent);
+    let read = attributes::read_attributes(pending, &as_sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
     // Whoever went away meanwhile gets no access: nobody would have asked for what it does.

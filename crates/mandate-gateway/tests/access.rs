@@ -106,7 +106,7 @@ async fn agents_token_never_reaches_the_upstream() {
     let doubled = format!("Bearer {token}").parse().unwrap();
     request.headers_mut().append("authorization", doubled);
     let refused = refusal(send(world.address, request).await).await;
-    assert_eq!(refused.1, "token.missing", "two of them are none");
+    assert_eq!(refused.1, "http.ambiguous", "two of them are none");
     send(world.address, get(READ, &token)).await;
     let arrived = world.upstream.arrived();
     assert_eq!(arrived.len(), 1);

@@ -3,7 +3,7 @@
 //! `docs/control-stream.md` is the specification; these are its shapes. Unknown members are
 //! errors: both ends are of one release, or say that they are not ([`PROTOCOL`]).
 
-use mandate_model::stop::{StopSet, Suspension};
+use mandate_model::stop::{Resumption, StopSet, Suspension};
 use mandate_model::{
     BundleVersion, GatewayId, KeyId, KeysVersion, StopVersion, StoreEpoch, TaskId, Timestamp,
     TokenId, TrustDomain,
@@ -70,10 +70,12 @@ pub struct PublicKeyRecord {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireStops {
-    /// The version of all three.
+    /// The version of all four.
     pub version: StopVersion,
     /// Suspensions in force.
     pub suspensions: Vec<Suspension>,
+    /// What lifted suspensions left void, and until when it matters: one for each subject.
+    pub resumptions: Vec<Resumption>,
     /// Ended tasks, and until when they matter.
     pub ended: Vec<(TaskId, Timestamp)>,
     /// Revoked tokens, and until when they matter.
@@ -85,6 +87,7 @@ impl From<&StopSet> for WireStops {
         Self {
             version: stops.version(),
             suspensions: stops.suspensions().cloned().collect(),
+            resumptions: stops.resumptions().cloned().collect(),
             ended: stops.ended().map(|(task, until)| (*task, *until)).collect(),
             revoked: stops
                 .revoked()
@@ -96,7 +99,13 @@ impl From<&StopSet> for WireStops {
 
 impl From<WireStops> for StopSet {
     fn from(wire: WireStops) -> Self {
-        StopSet::new(wire.version, wire.suspensions, wire.ended, wire.revoked)
+        StopSet::new(
+            wire.version,
+            wire.suspensions,
+            wire.resumptions,
+            wire.ended,
+            wire.revoked,
+        )
     }
 }
 

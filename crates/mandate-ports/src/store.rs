@@ -103,8 +103,20 @@ pub enum Change {
     /// suspended already, the first suspension stays as it is; the operator counts as one who
     /// suspended it too ([`StateReader::suspenders`]), and the stop version moves.
     Suspend(Suspension),
-    /// A suspension ends; if there is none, [`Conflict::NotSuspended`].
+    /// A suspension ends; if there is none, [`Conflict::NotSuspended`]. Whatever was issued under the
+    /// subject before is void from now on ([`Resumption`](mandate_model::stop::Resumption)): the store
+    /// keeps that at least until the last token has expired that it recorded as issued, whatever any
+    /// clock says.
     Resume(Subject),
+    /// Everything that was ever issued is void, as if everything had been suspended and resumed; and
+    /// the stop version moves past `beyond`. For a store that went back: what it lost may be of stop
+    /// versions that it has not reached again.
+    VoidAll {
+        /// A stop version that the next one must be above.
+        beyond: StopVersion,
+        /// When the last token that the store does not know of has expired.
+        until: Timestamp,
+    },
     /// A token is void from now on.
     RevokeToken {
         /// The token.
@@ -282,8 +294,8 @@ pub trait StateReader: Send + Sync {
     /// The current versions.
     async fn versions(&self) -> Result<Versions, StoreError>;
 
-    /// All stops in force; of ended tasks and revoked tokens at least those that could still matter
-    /// at `now`. Nothing is left out on the word of `now` alone: a clock that jumped forward and back
+    /// All stops in force; of resumptions, ended tasks and revoked tokens at least those that could
+    /// still matter at `now`. Nothing is left out on the word of `now` alone: a clock that jumped forward and back
     /// must not bring a revoked token back. A store forgets what has long expired by a time that held.
     async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError>;
 

@@ -41,6 +41,11 @@ pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Co
     for change in &unit.changes {
         make(db, head, change, &mut effects)?;
     }
+    for event in &unit.events {
+        if let What::Issued { expires_at, .. } = &event.what {
+            head.issued_until(*expires_at);
+        }
+    }
     let events = unit.events.iter().map(|event| stamped(event, &effects));
     let receipts = log::append_all(db, head, events)?;
     Ok(Committed {
@@ -68,6 +73,7 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
             effects.stops.insert(subject.clone(), version);
             Ok(())
         }
+        Change::VoidAll { beyond, until } => stops::void_all(db, head, *beyond, *until),
         Change::RevokeToken { token, until } => stops::revoke(db, head, *token, *until),
         Change::ApplyBundle { base, record } => bundles::apply(db, head, *base, record),
         Change::AddKey(key) => keys::add(db, head, key),

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::failure::store_error;
 
 /// The version of [`TABLES`].
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 
 /// What a writing connection is set to, each time that it is opened.
 ///
@@ -70,6 +70,8 @@ const TABLES: &str = "
         latest   INTEGER NOT NULL,
         steady   INTEGER NOT NULL,
         since    INTEGER NOT NULL,
+        -- When the last token expires that was recorded as issued.
+        last_expiry INTEGER NOT NULL DEFAULT 0,
         -- Counts reopenings after a failed write; see `writer.rs`.
         scars    INTEGER NOT NULL DEFAULT 0
     ) STRICT;
@@ -99,6 +101,13 @@ const TABLES: &str = "
         operator TEXT NOT NULL,
         UNIQUE (subject, operator)
     ) STRICT;
+    -- What was issued under a subject before it was last resumed, with a lower stop version, is void.
+    CREATE TABLE resumption (
+        subject TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        until   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX resumption_until ON resumption (until);
     CREATE TABLE ended_task (task BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX ended_task_until ON ended_task (until);
     CREATE TABLE revoked_token (token BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
@@ -185,5 +194,5 @@ const TABLES: &str = "
     CREATE TABLE node (first INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;
     CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
 
-    PRAGMA user_version = 3;
+    PRAGMA user_version = 4;
 ";

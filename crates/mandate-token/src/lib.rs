@@ -11,6 +11,9 @@
 //! times hold as well). Outgoing tokens go [`UnsignedToken`] → [`SignedToken`] → [`CheckedToken`],
 //! which re-reads what was signed; only the last shows its text.
 //!
+//! [`dpop`] has the proofs that callers make of keys of their own: no tokens, and read by code of their
+//! own.
+//!
 //! This crate never holds a private key: signing is a port. It reads no clock.
 
 #![cfg_attr(
@@ -26,6 +29,7 @@
 mod access_token;
 mod assemble;
 mod confirmation;
+pub mod dpop;
 mod error;
 mod id_token;
 mod jws;

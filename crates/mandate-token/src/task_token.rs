@@ -4,7 +4,7 @@
 use mandate_model::mandate::{Budget, MAX_DEPTH, Mandate, RawEntry};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
-    ActChain, InstanceId, Principal, SpiffeId, TaskId, Timestamp, TokenId, Trigger,
+    ActChain, InstanceId, Principal, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,8 @@ pub struct TaskToken {
     pub mandate: Mandate,
     /// Its id.
     pub id: TokenId,
+    /// The stop version under which it was issued (`stops`): what a resumption voids is told by it.
+    pub stops: StopVersion,
     /// Since when.
     pub issued_at: Timestamp,
     /// Until when; at most the mandate's end.
@@ -136,6 +138,7 @@ struct Wire {
     #[serde(with = "wire::seconds")]
     iat: Timestamp,
     jti: TokenId,
+    stops: StopVersion,
 }
 
 /// The request's environment: the profile puts nothing there yet.
@@ -196,6 +199,7 @@ impl Wire {
             exp: claims.expires_at,
             iat: claims.issued_at,
             jti: claims.id,
+            stops: claims.stops,
         }
     }
 
@@ -220,6 +224,7 @@ impl Wire {
                 max_depth: self.task.max_depth,
             },
             id: self.jti,
+            stops: self.stops,
             issued_at: self.iat,
             expires_at: self.exp,
         })

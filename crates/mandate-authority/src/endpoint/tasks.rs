@@ -63,7 +63,7 @@ async fn tree(at: &Connection, request: Request) -> Result<TaskTree, Refused> {
     let line = own_line(at, &world, &mut form).await;
     let subject = line.and_then(|own| {
         let subject = own.token.confirm(&own.tasks, &own.view)?;
-        subject.check_actor(&form.client)?;
+        subject.check_actor(&form.client, &own.view)?;
         Ok(subject)
     });
     match subject {
@@ -86,7 +86,7 @@ async fn end(at: &Connection, request: Request) -> Result<(), Refused> {
     let line = own_line(at, &world, &mut form).await;
     let known = line.and_then(|own| {
         let known = own.token.know(&own.tasks, &own.view)?;
-        known.check_actor(form.client.actor())?;
+        known.check_actor(form.client.actor(), &own.view)?;
         Ok(known)
     });
     let task = match known {

@@ -23,3 +23,4 @@ mod operators;
 mod operators_on_record;
 mod people;
 mod refusals;
+mod resumptions;

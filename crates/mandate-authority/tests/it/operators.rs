@@ -278,7 +278,7 @@ async fn a_gateways_suspensions_are_given_back_to_a_store_that_lost_them() {
     let lab = Lab::new().await;
     let lost = json!({"subject": agent("backlog"), "reason": "INC-1", "operator": "operator:root",
                       "version": 7, "at": 1});
-    let body = json!({"gateway": "g-1", "suspensions": [lost]});
+    let body = json!({"gateway": "g-1", "suspensions": [lost], "stops": 0});
     let path = "/operator/v1/gateways/accept-epoch";
     assert_eq!(lab.operator(path, &body).await.expect(200)["restored"], 1);
     assert_eq!(lab.operator(path, &body).await.expect(200)["restored"], 0);

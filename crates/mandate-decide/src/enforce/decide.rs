@@ -2,7 +2,7 @@
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entry, Uncovered};
-use mandate_model::stop::{Lineage, StopSet, Stopped};
+use mandate_model::stop::{Lineage, Shown, StopSet, Stopped};
 use mandate_model::{
     BundleVersion, Effect, GatewayId, KeyId, PolicyName, TaskId, Timestamp, TokenId,
 };
@@ -226,7 +226,11 @@ fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
         server: Some(&facts.server.name),
         gateway: Some(facts.gateway),
         keys: std::slice::from_ref(key),
-        tokens: std::slice::from_ref(&token.id),
+        recipient: None,
+        token: Some(Shown {
+            id: token.id,
+            stops: token.stops,
+        }),
     };
     facts.stops.check(&lineage).map_err(Denial::Stopped)
 }

@@ -26,7 +26,7 @@ pub fn access(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    subject.check_actor(client)?;
+    subject.check_actor(client, world)?;
     subject.check_begun(world)?;
     let server = world
         .bundle
@@ -137,6 +137,7 @@ fn token(
         uses: counted.then_some(NonZeroU32::MIN),
         confirmation: None,
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         not_before: mandate.not_before,
         expires_at: world.now.plus(lifetime).min(mandate.expires_at),

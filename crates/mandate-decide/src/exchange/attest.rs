@@ -146,6 +146,7 @@ fn svid(
         agent: level.clone(),
         confirmation: None,
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         expires_at,
     };

@@ -1,6 +1,6 @@
 //! Who calls: a JWT-SVID as client assertion (draft-ietf-oauth-spiffe-client-auth-02 §3.1).
 
-use mandate_model::stop::Lineage;
+use mandate_model::stop::{Lineage, Shown};
 use mandate_model::{ActorLevel, AgentTypeName, KeyId, Timestamp, TokenId};
 use mandate_policy::decl::AgentType;
 use mandate_token::{JwtSvid, TokenError};
@@ -14,7 +14,7 @@ pub struct AuthenticatedClient {
     actor: ActorLevel,
     agent: AgentTypeName,
     assertion: String,
-    token: TokenId,
+    shown: Shown,
     key: KeyId,
     expires_at: Timestamp,
 }
@@ -42,7 +42,7 @@ impl AuthenticatedClient {
 
     /// The id of its SVID.
     pub fn token(&self) -> TokenId {
-        self.token
+        self.shown.id
     }
 
     /// The key that signed its SVID.
@@ -64,10 +64,10 @@ impl AuthenticatedClient {
         let lineage = Lineage {
             actors: std::slice::from_ref(&self.actor),
             keys: std::slice::from_ref(&self.key),
-            tokens: std::slice::from_ref(&self.token),
+            token: Some(self.shown),
             ..Lineage::NONE
         };
-        Ok(world.stops.check(&lineage)?)
+        Ok(world.stops.check_at_home(&lineage)?)
     }
 
     /// Its declaration.
@@ -92,7 +92,7 @@ impl IdentifiedClient {
 
     /// The id of its SVID.
     pub fn token(&self) -> TokenId {
-        self.0.token
+        self.0.shown.id
     }
 
     /// Checks that its type is declared and that nothing about it is stopped.
@@ -135,7 +135,10 @@ pub fn identify(
         actor: svid.agent.clone(),
         agent: svid.agent.sub.agent_type().ok_or_else(undeclared)?,
         assertion: assertion.to_owned(),
-        token: svid.id,
+        shown: Shown {
+            id: svid.id,
+            stops: svid.stops,
+        },
         key: verified.signed_by().clone(),
         expires_at: svid.expires_at,
     }))

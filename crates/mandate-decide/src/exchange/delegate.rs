@@ -28,7 +28,7 @@ pub fn delegate(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    subject.check_actor(client)?;
+    subject.check_actor(client, world)?;
     subject.check_begun(world)?;
     check_beginning(&asked.details, world)?;
     check_declared(&asked.entries, world)?;

@@ -131,7 +131,7 @@ pub(super) fn root_grant(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    check_task_stops(task, &[], &[], world)?;
+    check_task_stops(task, &[], None, world)?;
     let grant = task_grant(asker, task, task.record.mandate.clone(), world, fresh)?;
     Ok(Grant {
         effects: vec![Effect::OpenTask(Box::new(task.clone()))],

@@ -24,7 +24,7 @@ pub fn renew(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    subject.check_actor(client)?;
+    subject.check_actor(client, world)?;
     let parent = subject.mandate();
     if let Some(entries) = entries {
         check_declared(entries, world)?;
@@ -52,7 +52,7 @@ pub fn resume_by_parent(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    parent.check_actor(client)?;
+    parent.check_actor(client, world)?;
     if task.record.parent != Some(parent.task().record.id) {
         return Err(ExchangeError::Actor(ActorError::NotDelegator));
     }
@@ -111,7 +111,7 @@ fn reissue(
             task.record.id,
         )));
     }
-    check_task_stops(task, &[], &[], world)?;
+    check_task_stops(task, &[], None, world)?;
     let mandate = task.record.mandate.clone();
     check_still_allowed(task, &mandate, world)?;
     task_grant(Some(client.actor()), task, mandate, world, fresh)
@@ -223,6 +223,7 @@ pub(super) fn task_grant(
         path: task.path.clone(),
         chain: task.chain,
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         expires_at: world
             .now

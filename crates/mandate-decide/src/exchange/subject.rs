@@ -1,7 +1,7 @@
 //! The task token as a subject: signature, tree and lineage must all agree (FAILURES 4).
 
 use mandate_model::mandate::Mandate;
-use mandate_model::stop::Lineage;
+use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
 use mandate_model::{ActorLevel, KeyId, TaskId, TokenId};
 use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
@@ -107,11 +107,17 @@ impl KnownTask {
     }
 
     /// Checks that `actor` is the agent that may act in the task (RFC 8693 §4.4), and the instance
-    /// that the task is pinned to, if it is.
-    pub fn check_actor(&self, actor: &ActorLevel) -> Result<(), ExchangeError> {
+    /// that the task is pinned to, if it is. Of an agent that was resumed the token must be newer
+    /// than that, whoever it was issued to.
+    pub fn check_actor(&self, actor: &ActorLevel, world: &World<'_>) -> Result<(), ExchangeError> {
         if actor.sub != self.task.record.may_act {
             return Err(ExchangeError::Actor(ActorError::MayAct));
         }
+        world.stops.check(&Lineage {
+            actors: std::slice::from_ref(actor),
+            token: Some(self.shown()),
+            ..Lineage::NONE
+        })?;
         match &self.task.instance {
             Some(pinned) if *pinned != actor.inst => Err(ExchangeError::Actor(ActorError::Pinned)),
             Some(_) | None => Ok(()),
@@ -122,9 +128,16 @@ impl KnownTask {
         check_task_stops(
             &self.task,
             std::slice::from_ref(&self.key),
-            &[self.token.id],
+            Some(self.shown()),
             world,
         )
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
+            id: self.token.id,
+            stops: self.token.stops,
+        }
     }
 }
 
@@ -145,8 +158,12 @@ impl VerifiedSubject {
     }
 
     /// As [`KnownTask::check_actor`].
-    pub fn check_actor(&self, client: &AuthenticatedClient) -> Result<(), ExchangeError> {
-        self.0.check_actor(client.actor())
+    pub fn check_actor(
+        &self,
+        client: &AuthenticatedClient,
+        world: &World<'_>,
+    ) -> Result<(), ExchangeError> {
+        self.0.check_actor(client.actor(), world)
     }
 
     /// Checks that the mandate has begun.
@@ -164,7 +181,7 @@ impl VerifiedSubject {
 pub(super) fn check_task_stops(
     task: &Task,
     keys: &[KeyId],
-    tokens: &[TokenId],
+    token: Option<Shown>,
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
     let path: Vec<TaskId> = task.path.iter().collect();
@@ -182,9 +199,10 @@ pub(super) fn check_task_stops(
         server: None,
         gateway: None,
         keys,
-        tokens,
+        recipient: Some(&task.record.may_act),
+        token,
     };
-    Ok(world.stops.check(&lineage)?)
+    Ok(world.stops.check_at_home(&lineage)?)
 }
 
 /// Whether the token says of the task what the tree says. A renewed token may say less, never more.

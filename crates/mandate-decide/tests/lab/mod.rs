@@ -143,7 +143,7 @@ impl Lab {
             at: self.now,
         };
         let all: Vec<_> = self.stops.suspensions().cloned().chain([new]).collect();
-        self.stops = StopSet::new(version, all, [], []);
+        self.stops = StopSet::of_suspensions(version, all);
     }
 
     pub fn stops_version(&self) -> StopVersion {

@@ -11,6 +11,7 @@ use crate::admission::Cut;
 use crate::body::OutBody;
 use crate::spent::SpentError;
 use crate::upstream::ConnectError;
+use crate::wire::Fault;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub(super) enum Refusal {
         rule: &'static str,
         detail: &'static str,
     },
+    /// What came is not spelled as HTTP is.
+    #[error("{0}")]
+    Malformed(Fault),
     /// There is no token.
     #[error("an access token is needed: `Authorization: Bearer …` (RFC 6750)")]
     NoToken,
@@ -89,6 +93,7 @@ impl Refusal {
     pub(super) fn rule(&self) -> String {
         let rule = match self {
             Refusal::NotNow { rule, .. } | Refusal::Request { rule, .. } => rule,
+            Refusal::Malformed(fault) => fault.rule(),
             Refusal::NoToken => "token.missing",
             Refusal::Token(_) => "token.invalid",
             Refusal::NoProof => "token.proof",
@@ -114,6 +119,7 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Refusal::Request { status, .. } | Refusal::Body { status, .. } => *status,
+            Refusal::Malformed(fault) => fault.status(),
             Refusal::NoToken | Refusal::Token(_) | Refusal::NoProof | Refusal::Spent(_) => {
                 StatusCode::UNAUTHORIZED
             }
@@ -177,6 +183,7 @@ impl Refusal {
             }
             Refusal::NotNow { .. }
             | Refusal::Request { .. }
+            | Refusal::Malformed(_)
             | Refusal::Denied(_)
             | Refusal::Cut(_)
             | Refusal::Unrecorded(_)

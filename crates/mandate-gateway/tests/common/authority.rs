@@ -63,6 +63,7 @@ impl Authority {
         let state = Arc::new(Mutex::new(State {
             epoch: StoreEpoch::from_random([7; 16]),
             stops: WireStops {
+                resumptions: Vec::new(),
                 version: StopVersion::new(1),
                 suspensions: vec![],
                 ended: vec![],
@@ -122,6 +123,10 @@ impl Authority {
         let message = ControlMessage::Stops(state.stops.clone());
         state.tell(message);
         state.stops.version
+    }
+
+    pub fn stop_version(&self) -> StopVersion {
+        self.state().stops.version
     }
 
     pub fn apply_bundle(&self, bundle: String) {

@@ -221,9 +221,16 @@ pub(super) fn matcher(
             for pair in pairs {
                 let (action, route) = &pair.second;
                 let (other, first) = &pair.first;
-                let message = format!(
-                    "`{route}` of `{action}` and `{first}` of `{other}` both fit some request, and neither is the narrower one"
-                );
+                let slash_only = route.is_slash_twin_of(first);
+                let message = if slash_only {
+                    format!(
+                        "`{route}` of `{action}` and `{first}` of `{other}` differ by a slash at the end only, which many servers ignore"
+                    )
+                } else {
+                    format!(
+                        "`{route}` of `{action}` and `{first}` of `{other}` both fit some request, and neither is the narrower one"
+                    )
+                };
                 let at = pattern_place(spec, action, &route.to_string());
                 mistakes.error(
                     at,

@@ -7,6 +7,7 @@ mod fixture;
 mod forget;
 mod ingest;
 mod log;
+mod resumptions;
 mod state;
 mod tasks;
 mod units;
@@ -38,6 +39,7 @@ pub async fn run<F: StoreFactory>(factory: &F) {
     tasks::run(factory).await;
     budgets::run(factory).await;
     state::run(factory).await;
+    resumptions::run(factory).await;
     forget::run(factory).await;
     ingest::run(factory).await;
     log::run(factory).await;

@@ -244,19 +244,20 @@ fn subject(claims: &Map<String, Value>) -> Result<&str, IdTokenError> {
     fits.then_some(subject).ok_or(IdTokenError::Claim("sub"))
 }
 
-/// A `NumericDate`, which others may write with a fraction (RFC 7519 §2); rounded down.
 fn moment(
     claims: &Map<String, Value>,
     name: &'static str,
 ) -> Result<Option<Timestamp>, IdTokenError> {
+    moment_of(claims, name).map_err(|()| IdTokenError::Claim(name))
+}
+
+/// A `NumericDate`, which others may write with a fraction (RFC 7519 §2); rounded down.
+pub(crate) fn moment_of(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, ()> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
     let secs = value.as_u64().or_else(|| whole_seconds(value.as_f64()?));
-    match secs {
-        Some(secs) => Ok(Some(Timestamp::from_secs(secs))),
-        None => Err(IdTokenError::Claim(name)),
-    }
+    secs.map(|secs| Some(Timestamp::from_secs(secs))).ok_or(())
 }
 
 fn whole_seconds(secs: f64) -> Option<u64> {

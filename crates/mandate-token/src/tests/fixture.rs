@@ -8,7 +8,7 @@ use mandate_model::mandate::{Budget, Entries, Mandate, parse_entries};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
     ActChain, ActorLevel, AttestationKind, Host, InstanceId, KeyId, Principal, ProviderName,
-    SpiffeId, TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified as Vouched,
+    SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified as Vouched,
 };
 use serde_json::{Value, json};
 
@@ -195,6 +195,7 @@ pub(super) fn svid() -> JwtSvid {
         agent: level("retriever"),
         confirmation: None,
         id: token_id(1),
+        stops: StopVersion::new(1),
         issued_at: now(),
         expires_at: at(300),
     }
@@ -223,6 +224,7 @@ pub(super) fn root_task() -> TaskToken {
             max_depth: 8,
         },
         id: token_id(2),
+        stops: StopVersion::new(2),
         issued_at: now(),
         expires_at: at(300),
     }
@@ -255,6 +257,7 @@ pub(super) fn access() -> AccessToken {
         uses: None,
         confirmation: None,
         id: token_id(3),
+        stops: StopVersion::new(3),
         issued_at: now(),
         not_before: None,
         expires_at: at(120),
@@ -271,6 +274,7 @@ pub(super) fn upstream() -> UpstreamToken {
         task: task_id(2),
         scope: Scope::of(&reading()),
         id: token_id(4),
+        stops: StopVersion::new(4),
         issued_at: now(),
         expires_at: at(120),
     }

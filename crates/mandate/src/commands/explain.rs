@@ -112,7 +112,10 @@ async fn stops(args: &Args, context: &Context) -> Result<StopSet, Failure> {
     }
     let operator = Operator::of(&context.data);
     let live: Suspensions = operator.get("/suspensions", &[]).await?;
-    Ok(StopSet::new(StopVersion::new(1), live.suspensions, [], []))
+    Ok(StopSet::of_suspensions(
+        StopVersion::new(1),
+        live.suspensions,
+    ))
 }
 
 /// The action, as the gateway finds it; the inner error is the gateway's denial.

@@ -27,6 +27,7 @@ mod logs;
 mod names;
 mod openings;
 mod operations;
+mod proofs;
 mod secrecy;
 mod smuggling;
 mod tls;

@@ -5,8 +5,8 @@ use mandate_model::mandate::{Entries, parse_entries};
 use mandate_model::task::TaskPath;
 use mandate_model::{
     ActChain, ActorLevel, AttestationKind, AttributeName, AttributeValue, InstanceId, Principal,
-    ProviderName, SpiffeId, TaskId, Timestamp, TokenId, Trigger, TriggerKind, TrustDomain,
-    Verified,
+    ProviderName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind,
+    TrustDomain, Verified,
 };
 use mandate_policy::{LoadEnv, SourceFile};
 use mandate_token::{ActingChain, Audience, Issuer};
@@ -89,6 +89,7 @@ fn claims() -> Arc<AccessToken> {
         task_expires_at: NOW.plus(Duration::from_secs(600)),
         uses: Some(NonZeroU32::MIN),
         confirmation: None,
+        stops: StopVersion::default(),
         id: TokenId::new(NOW, [2; 10]),
         issued_at: NOW,
         not_before: None,

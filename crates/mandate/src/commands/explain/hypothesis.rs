@@ -5,7 +5,7 @@ use mandate_model::mandate::Entries;
 use mandate_model::task::TaskPath;
 use mandate_model::{
     ActChain, ActorLevel, AttestationKind, InstanceId, KeyId, Principal, ProviderName, SpiffeId,
-    TaskId, TokenId, Trigger, TriggerKind, Verified as TriggerVerified,
+    StopVersion, TaskId, TokenId, Trigger, TriggerKind, Verified as TriggerVerified,
 };
 use mandate_ports::{Clock, Entropy, KeyPurpose, KeyRecord, KeySource, KeyState, Signer};
 use mandate_token::{
@@ -91,6 +91,8 @@ fn claims(params: Params<'_>) -> Result<AccessToken, Failure> {
         uses: None,
         confirmation: None,
         id: TokenId::new(now, random),
+        // A fresh one: what an earlier resumption left void is no question here.
+        stops: StopVersion::new(u64::MAX),
         issued_at: now,
         not_before: None,
         expires_at: until,
