@@ -13,9 +13,12 @@ mod refused;
 mod release;
 mod route;
 mod standing;
+mod tunnel;
+mod upgrade;
 mod upstream_token;
 mod verdicts;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,14 +26,14 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use mandate_audit::{Decision, Draft, Event, SpoolKey};
+use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
-    classify, decide_with, headers_as_sent, recorded_before, target_as_sent,
+    classify, headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::BootTime;
 use mandate_policy::Bundle;
-use mandate_policy::decl::ServerWorkload;
+use mandate_policy::decl::{Credential, ServerWorkload};
 use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
@@ -50,6 +53,8 @@ use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
 use route::Routed;
 use standing::{Access, Asked};
+use tunnel::Switching;
+use upgrade::Upgrade;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
 /// that an agent that goes away leaves no step half done; `reply` is answered once.
@@ -85,7 +90,8 @@ async fn pass(
     let snapshot = front.snapshot()?;
     let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
     let server = routed.server;
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let agent = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
 
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
@@ -112,6 +118,9 @@ async fn pass(
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
     headers::keeps_token(&head.headers, &target, &sent).map_err(|why| denied(why, None))?;
+    let action = server.actions.get(pending.action());
+    let shown = authenticate::bearer(&head.headers)?;
+    let upgrade = upgrade::of(&head, action, shown).map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
     let within = server.http.idle_timeout.min(left);
@@ -126,18 +135,14 @@ async fn pass(
 
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
-    let verdict = decide_with(&facts_now, &classified, |asked| {
-        front.verdicts.of(bundle, token.shared(), asked)
-    });
+    let verdict = front.verdicts.decide(&facts_now, bundle, &classified);
     let record = decision_record(front, &facts_now, &asked, Some(&classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {
         // Spent before it is recorded: a token is never used twice because a record failed.
         let allowed = token.claims().uses.map_or(1, std::num::NonZeroU32::get);
-        front
-            .spent
-            .spend(spend, allowed, facts_now.now)
-            .map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
+        let spent = front.spent.spend(spend, allowed, facts_now.now);
+        spent.map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
     }
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
@@ -145,6 +150,9 @@ async fn pass(
         method: head.method.clone(),
         target: target.clone(),
         headers: sent.clone(),
+        upgrade: upgrade
+            .as_ref()
+            .map(|upgrade| upgrade.protocol().to_owned()),
     };
     let standing = Access::new(front, bundle, server, &token, asked, &classified);
     let admitted = front.registry.admit(
@@ -161,18 +169,18 @@ async fn pass(
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
     // arrival of a request matters to nobody, before anything is released (C1). Where the server
     // workload asks for it, in the authority's log too (C2).
-    let draft = Draft::of(&record).map(Arc::new);
-    let recording = outcome::decided(front, draft, record.without_lease).shared();
-    let mut progress = std::pin::pin!(outcome::progress(front, &access, recording.clone()));
+    let recording = outcome::decided(front, &record).shared();
+    let mut progress = pin!(outcome::progress(front, &access, recording.clone()));
     let (decided, answered) = {
         let outgoing = Unaddressed {
             head: &head,
             sent,
             target: &target,
+            upgrade: upgrade.as_ref(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
         // Where it lies it stays: what is handed on is its place.
-        let forwarding = std::pin::pin!(forwarding);
+        let forwarding = pin!(forwarding);
         let forwarding = outcome::beside(progress.as_mut(), forwarding);
         let before = recorded_before(server, classified.effect());
         in_order(front, &access, before, recording, forwarding).await
@@ -184,9 +192,14 @@ async fn pass(
 
     // Release: checked at every chunk. Then what became of it is recorded.
     let idle = server.http.idle_timeout;
-    let handing_over = hand_over(front, arrival, &access, answered, idle, reply);
-    let handing_over = std::pin::pin!(handing_over);
-    let released = outcome::beside(progress.as_mut(), handing_over).await;
+    let switching = upgrade.zip(agent).map(|(upgrade, agent)| Switching {
+        upgrade,
+        agent,
+        extensions: server.credential == Credential::None,
+        idle,
+    });
+    let handing_over = hand_over(front, arrival, &access, answered, switching, idle, reply);
+    let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
     finish(front, server, admitted, &decided, released).await
 }
 
@@ -223,11 +236,28 @@ async fn hand_over(
     arrival: &Arrival,
     access: &Arc<Admission>,
     answered: Forwarded,
+    switching: Option<Switching>,
     idle: Duration,
     reply: &mut Reply,
 ) -> Released {
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
+    let switches = answered.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(switching) = switching.filter(|_| switches) {
+        let (response, lent) = (answered.response, answered.lent);
+        let done =
+            tunnel::switch(front, arrival, access, response, needles, switching, reply).await;
+        // Nothing is HTTP on either connection any more; what has not left by now will not.
+        access.up.finish(End::Dropped);
+        access.down.finish(End::Dropped);
+        return match done {
+            Ok(()) => Ok((status, lent)),
+            Err(refusal) => {
+                lent.kill();
+                Err((Some(status), refusal))
+            }
+        };
+    }
     let releasing = release::release(access, answered.response, needles, idle);
     let response = forward::unless_cut(access, releasing).await;
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
@@ -322,6 +352,7 @@ struct Unaddressed<'a> {
     head: &'a Parts,
     sent: HeaderMap,
     target: &'a str,
+    upgrade: Option<&'a Upgrade>,
 }
 
 type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
@@ -335,7 +366,12 @@ async fn inject_and_forward(
     body: AnyBody,
     reply: &mut Reply,
 ) -> Forwarded {
-    let Unaddressed { head, sent, target } = request;
+    let Unaddressed {
+        head,
+        sent,
+        target,
+        upgrade,
+    } = request;
     let shown = authenticate::bearer(&head.headers)?;
     let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
@@ -349,6 +385,10 @@ async fn inject_and_forward(
     );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
+    if let Some(upgrade) = upgrade {
+        outgoing.upgrades = true;
+        upgrade.ask(&mut outgoing.headers, server.credential != Credential::None)?;
+    }
     let body = of_request(body, server.http.max_body_bytes);
     let forwarding = forward::forward(front, access, server, head, &outgoing, body, reply);
     let answered = forward::unless_cut(access, forwarding).await?;

@@ -124,6 +124,7 @@ impl Door {
             peer,
             socket,
             fault: None,
+            wire: Arc::default(),
         };
         match tls {
             None => self.serve(io, arrival, stop).await,
@@ -150,14 +151,16 @@ impl Door {
         let places = Arc::new(Semaphore::new(most));
         let service = service_fn(|request| {
             let fault = wire.fault_of(asked.fetch_add(1, Ordering::Relaxed));
+            let wire = Arc::clone(&wire);
             let arrival = Arrival {
                 fault,
+                wire: Arc::clone(&wire),
                 ..arrival.clone()
             };
-            self.answer(arrival, request, Arc::clone(&places), Arc::clone(&wire))
+            self.answer(arrival, request, Arc::clone(&places), wire)
         });
         let builder = self.protocols();
-        let connection = builder.serve_connection(TokioIo::new(io), service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let mut patience = std::pin::pin!(tokio::time::sleep(self.limits.header_timeout));
         let (mut impatient, mut stopping) = (false, false);
@@ -168,6 +171,10 @@ impl Door {
                 ended = connection.as_mut() => {
                     if let Err(why) = ended {
                         tracing::debug!(%why, "an agent's connection ended");
+                    }
+                    if wire.is_upgraded() {
+                        // It keeps its place among the listener's connections for as long as it is one.
+                        socket.until_over().await;
                     }
                     return;
                 }

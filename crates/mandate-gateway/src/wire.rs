@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use chunks::Chunks;
 use frames::Frames;
 pub(crate) use head::Fault;
+pub(crate) use head::is_token;
 use head::{Framing, HeadLimits};
 
 use crate::listener::Limits;
@@ -51,9 +52,20 @@ impl Wire {
         (*nth == n).then_some(*fault)
     }
 
+    /// An upgrade has been agreed on: what comes from here on is another protocol.
+    pub(crate) fn agree(&self) {
+        self.upgraded.store(true, Ordering::SeqCst);
+        self.reader.wake();
+    }
+
+    /// Whether the connection speaks another protocol by now.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::SeqCst)
+    }
+
     /// Whether an upgrade was asked for and nothing came of it: the connection is good for nothing more.
     pub(crate) fn is_spent(&self) -> bool {
-        self.upgrading.load(Ordering::SeqCst) && !self.upgraded.load(Ordering::SeqCst)
+        self.upgrading.load(Ordering::SeqCst) && !self.is_upgraded()
     }
 }
 
@@ -263,7 +275,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
         let before = buf.filled().len();
         loop {
             if matches!(me.phase, Phase::Upgrading) {
-                if me.wire.upgraded.load(Ordering::SeqCst) {
+                if me.wire.is_upgraded() {
                     me.phase = Phase::Upgraded;
                     me.ready.unsplit(std::mem::take(&mut me.held));
                 } else if me.held.len() >= MOST_BEFORE_AN_UPGRADE {

@@ -79,6 +79,7 @@ async fn an_admitted_read_reaches_its_upstream_with_the_gateways_credential_and_
         decided.trace.as_deref(),
         Some("4bf92f3577b34da6a3ce929d0e0e4736")
     );
+    assert_eq!(decided.span.as_deref(), Some("00f067aa0ba902b7"));
     let key = decided.spool.clone().unwrap();
     let completed = world
         .record(|r| matches!(r.what, What::AccessCompleted { .. }))

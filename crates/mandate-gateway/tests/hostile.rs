@@ -30,12 +30,13 @@ use mandate_model::mandate::parse_entries;
 use mandate_ports::Clock;
 use mandate_token::AccessToken;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "smuggling.txt",
     "targets.txt",
     "fields.txt",
     "bodies.txt",
     "http2.txt",
+    "upgrades.txt",
     "limits.txt",
 ];
 
@@ -57,6 +58,11 @@ async fn fields_that_say_who_calls_or_what_is_meant_reach_no_upstream() {
 #[tokio::test]
 async fn bodies_with_two_readings_are_refused() {
     hold("bodies.txt").await;
+}
+
+#[tokio::test]
+async fn upgrades_that_are_not_declared_or_not_asked_for_as_they_must_be_are_refused() {
+    hold("upgrades.txt").await;
 }
 
 #[tokio::test]
@@ -223,7 +229,7 @@ fn token(world: &World) -> String {
     let now = world.clocks.now();
     let entries = serde_json::json!([{
         "type": "mandate_access", "server": "records",
-        "actions": ["read", "search", "refund", "list", "show", "open"],
+        "actions": ["read", "search", "refund", "list", "show", "open", "live"],
         "constraints": {"customer": {"in": ["acme"]}},
     }]);
     world.authority.keys.sign(AccessToken {

@@ -31,6 +31,7 @@ mod assemble;
 mod confirmation;
 pub mod dpop;
 mod error;
+mod evidence;
 mod id_token;
 mod jws;
 mod keys;
@@ -49,7 +50,10 @@ pub use access_token::{AccessToken, ActingChain};
 pub use assemble::{BuildError, CheckError, CheckedToken, SignedToken, UnsignedToken};
 pub use confirmation::{Confirmation, MalformedThumbprint, Thumbprint};
 pub use error::{Limit, Part, TokenError};
-pub use id_token::{IdToken, IdTokenError, IdTokenKeys, JwksError, UnverifiedIdToken};
+pub use evidence::{EvidenceError, EvidenceRules, EvidenceSource, EvidenceToken};
+pub use id_token::{
+    IdToken, IdTokenError, IdTokenKeys, JwksError, SpiffeBundle, UnverifiedIdToken,
+};
 pub use jws::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedJws};
 pub use keys::{KeySet, KeySetError, KeyUse};
 pub use kind::{Expect, FUTURE_LEEWAY, Kind, SignedClaims, Verified};

@@ -27,7 +27,7 @@ use crate::snapshot::Snapshot;
 use crate::socket::Socket;
 use crate::spent::Spent;
 use crate::upstream::Pool;
-use crate::wire::Fault;
+use crate::wire::{Fault, Wire};
 
 /// Shared by all listeners.
 pub(crate) struct Front {
@@ -59,6 +59,8 @@ pub(crate) struct Arrival {
     pub(crate) socket: Arc<Socket>,
     /// What is wrong with what came, of which hyper saw nothing.
     pub(crate) fault: Option<Fault>,
+    /// The connection, as it is read.
+    pub(crate) wire: Arc<Wire>,
 }
 
 /// The way back to the agent: one answer, or none.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_audit::{Draft, EncodeError, FollowUp, Outcome, SpoolKey, What};
+use mandate_audit::{Draft, EncodeError, Event, FollowUp, Outcome, SpoolKey, What};
 use mandate_ports::SpoolError;
 
 use super::front::Front;
@@ -56,7 +56,7 @@ pub(super) async fn follow(front: &Front, admission: &Admission, lent: &Lent, id
 }
 
 /// Resolves when nothing has passed for `idle`, though it might have.
-async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
+pub(super) async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
     let bytes = || admission.up.bytes().saturating_add(admission.down.bytes());
     let (mut seen, mut seen_at) = (bytes(), front.gate.clock.boot());
     loop {
@@ -115,18 +115,20 @@ pub(super) async fn progress(
 pub(super) type Recorded = Result<Arc<Decided>, SpoolError>;
 
 /// Makes the record of a decision durable.
-pub(super) async fn decided(
-    front: &Front,
-    draft: Result<Arc<Draft>, EncodeError>,
-    without_lease: bool,
-) -> Recorded {
-    let draft = draft?;
-    let receipt = front.recorder.append_draft(Arc::clone(&draft)).await?;
-    Ok(Arc::new(Decided {
-        key: receipt.key,
-        draft,
-        without_lease,
-    }))
+pub(super) fn decided<'f>(
+    front: &'f Front,
+    record: &Event,
+) -> impl Future<Output = Recorded> + use<'f> {
+    let (draft, without_lease) = (Draft::of(record).map(Arc::new), record.without_lease);
+    async move {
+        let draft = draft?;
+        let receipt = front.recorder.append_draft(Arc::clone(&draft)).await?;
+        Ok(Arc::new(Decided {
+            key: receipt.key,
+            draft,
+            without_lease,
+        }))
+    }
 }
 
 /// The decision's record: what every later record of the access repeats, so that each of them

@@ -71,6 +71,9 @@ pub(super) enum Refusal {
     /// The upstream broke off before it had answered.
     #[error("the upstream broke off")]
     UpstreamBroke,
+    /// The upstream switched protocols, and not to what was asked for.
+    #[error("the upstream's answer is not the one to the upgrade that was asked for")]
+    UnaskedUpgrade,
     /// The agent went away; nobody reads this.
     #[error("the agent went away")]
     AgentGone,
@@ -107,6 +110,7 @@ impl Refusal {
             Refusal::Connect(_) => "upstream.unreachable",
             Refusal::UpstreamTimeout => "upstream.timeout",
             Refusal::UpstreamBroke => "upstream.broke",
+            Refusal::UnaskedUpgrade => "upstream.upgrade",
             Refusal::Echo => "upstream.echo",
             Refusal::Encoded => "upstream.encoded",
             Refusal::AgentGone => "agent.gone",
@@ -135,6 +139,7 @@ impl Refusal {
             Refusal::Credential(_)
             | Refusal::Connect(_)
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded => StatusCode::BAD_GATEWAY,
@@ -193,6 +198,7 @@ impl Refusal {
             | Refusal::Connect(_)
             | Refusal::UpstreamTimeout
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded

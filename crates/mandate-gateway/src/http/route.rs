@@ -31,11 +31,10 @@ pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Refusal> {
         return refused(status, "http.version", "HTTP/1.1 or HTTP/2 is needed");
     }
     if request.method() == Method::CONNECT
-        || headers.contains_key(header::UPGRADE)
         || request.extensions().get::<hyper::ext::Protocol>().is_some()
     {
         let status = StatusCode::NOT_IMPLEMENTED;
-        let detail = "tunnels and upgrades are not forwarded";
+        let detail = "tunnels are not forwarded; an upgrade is asked for over HTTP/1.1";
         return refused(status, "http.upgrade", detail);
     }
     if request.method() == Method::TRACE {
@@ -43,7 +42,9 @@ pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Refusal> {
         let status = StatusCode::NOT_IMPLEMENTED;
         return refused(status, "http.trace", "`TRACE` is not forwarded");
     }
-    if !super::headers::connection_is_plain(headers) {
+    // Of an upgrade the action decides, and what it takes.
+    let upgrades = headers.contains_key(header::UPGRADE);
+    if !upgrades && !super::headers::connection_is_plain(headers) {
         let detail = "`connection` may name `close`, `keep-alive` and `te` only";
         return refused(StatusCode::BAD_REQUEST, "http.connection", detail);
     }

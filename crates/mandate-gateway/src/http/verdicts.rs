@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mandate_decide::enforce::{Classified, Facts, Verdict, decide_with};
 use mandate_model::mandate::Entry;
 use mandate_model::{ActionName, RequestAttributes, ServerName};
 use mandate_policy::{Bundle, PolicyRequest, PolicyVerdict};
@@ -56,8 +57,20 @@ impl Answer {
 }
 
 impl Verdicts {
+    /// Decides, asking `bundle`, which is the one of `facts`, only for what is not known yet.
+    pub(super) fn decide(
+        &self,
+        facts: &Facts<'_>,
+        bundle: &Arc<Bundle>,
+        classified: &Classified,
+    ) -> Verdict {
+        decide_with(facts, classified, |asked| {
+            self.of(bundle, facts.token.shared(), asked)
+        })
+    }
+
     /// What `bundle` answers to `asked`, which is asked with the token of `claims`.
-    pub(super) fn of(
+    fn of(
         &self,
         bundle: &Arc<Bundle>,
         claims: &Arc<AccessToken>,

@@ -267,7 +267,7 @@ fn is_host(value: &[u8]) -> bool {
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
-pub(super) fn is_token(b: u8) -> bool {
+pub(crate) fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
 

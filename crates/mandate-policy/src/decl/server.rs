@@ -178,6 +178,8 @@ pub struct Action {
     pub routes: Vec<Route>,
     /// The attributes that requests for it may have, the path's variables included.
     pub attributes: BTreeMap<AttributeName, Attribute>,
+    /// The protocols that a request for it may switch its connection to (RFC 9110 §7.8), in lower case.
+    pub upgrade: BTreeSet<String>,
 }
 
 /// One attribute of an action's requests.

@@ -2,6 +2,7 @@
 
 mod consistency;
 mod dpop;
+mod evidence;
 mod fixture;
 mod forgery;
 mod id_tokens;

@@ -31,3 +31,4 @@ mod proofs;
 mod secrecy;
 mod smuggling;
 mod tls;
+mod tracing;

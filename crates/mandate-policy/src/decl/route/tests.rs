@@ -124,6 +124,7 @@ fn a_slash_at_the_end_never_turns_one_action_into_another() {
                 effect: mandate_model::Effect::Read,
                 routes: vec![],
                 attributes: BTreeMap::new(),
+                upgrade: std::collections::BTreeSet::new(),
             });
             action.routes.push(route(text));
         }
