@@ -26,10 +26,6 @@ mod serve;
 
 use std::process::ExitCode;
 
-/// A request is some hundred small values, made on one thread and often let go of on another.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     cli::run()
 }
