@@ -14,6 +14,7 @@
 )]
 
 mod checkpoint;
+mod draft;
 mod event;
 mod note;
 mod spool_chain;
@@ -23,6 +24,7 @@ mod tree;
 mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError, MalformedCheckpoint, VerifiedCheckpoint};
+pub use draft::{Draft, FollowUp};
 pub use event::{
     Decision, DecodeError, EncodeError, Event, MAX_EVENT_BYTES, Outcome, SpoolKey, What,
 };

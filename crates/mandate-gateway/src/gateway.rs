@@ -120,6 +120,8 @@ impl Gateway {
             clock: Arc::clone(&ports.clock),
             appended: Arc::new(Notify::new()),
             shipped: Arc::new(Notify::new()),
+            waiting: Arc::default(),
+            hurry: Arc::default(),
             metrics: Arc::clone(&metrics),
             failed: Arc::default(),
         };
@@ -268,6 +270,8 @@ fn front(
         registry: Arc::new(Registry::default()),
         recorder,
         credentials: Arc::clone(&ports.credentials),
+        injections: crate::http::Injections::default(),
+        verdicts: crate::http::Verdicts::default(),
         pool,
         tokens: TokenCache::new(),
         upstream_tokens: UpstreamTokens::new(client, config.id.clone()),

@@ -17,7 +17,9 @@ mod standing;
 mod tunnel;
 mod upgrade;
 mod upstream_token;
+mod verdicts;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
-    classify, decide, headers_as_sent, recorded_before, target_as_sent,
+    classify, headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::BootTime;
 use mandate_policy::Bundle;
@@ -37,10 +39,12 @@ use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use front::{Arrival, Front, Reply};
+pub(crate) use inject::Injections;
 pub(crate) use proof::Proofs;
 pub use proof::PublicAddress;
 pub use route::Routing;
 pub(crate) use upstream_token::UpstreamTokens;
+pub(crate) use verdicts::Verdicts;
 
 use crate::admission::{Admission, Admitted};
 use crate::body::{AnyBody, of_request};
@@ -65,7 +69,9 @@ pub(crate) async fn serve(
     mut reply: Reply,
 ) {
     let began = front.gate.clock.boot();
-    if let Err(refused) = pass(&front, &arrival, request, &mut reply, began).await {
+    // In a box, for it is large: a task is moved about before it begins, and all of it would be copied.
+    let passing = Box::pin(pass(&front, &arrival, request, &mut reply, began));
+    if let Err(refused) = passing.await {
         let refusal = refused.recorded(&front, &arrival, began).await;
         reply.send(refusal.response(front.proofs.nonce(front.gate.clock.boot())));
     }
@@ -142,16 +148,14 @@ async fn pass(
 
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
-    let verdict = decide(&facts_now, &classified);
+    let verdict = front.verdicts.decide(&facts_now, bundle, &classified);
     let record = decision_record(front, &facts_now, &asked, Some(&classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {
         // Spent before it is recorded: a token is never used twice because a record failed.
         let allowed = token.claims().uses.map_or(1, std::num::NonZeroU32::get);
-        front
-            .spent
-            .spend(spend, allowed, facts_now.now)
-            .map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
+        let spent = front.spent.spend(spend, allowed, facts_now.now);
+        spent.map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
     }
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
@@ -178,9 +182,8 @@ async fn pass(
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
     // arrival of a request matters to nobody, before anything is released (C1). Where the server
     // workload asks for it, in the authority's log too (C2).
-    let record = Arc::new(record);
-    let recording = outcome::decided(front, Arc::clone(&record)).shared();
-    let mut progress = std::pin::pin!(outcome::progress(front, &access, recording.clone()));
+    let recording = outcome::decided(front, &record).shared();
+    let mut progress = pin!(outcome::progress(front, &access, recording.clone()));
     let (decided, answered) = {
         let outgoing = Unaddressed {
             head: &head,
@@ -189,16 +192,15 @@ async fn pass(
             upgrade: upgrade.as_ref(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
+        // Where it lies it stays: what is handed on is its place.
+        let forwarding = pin!(forwarding);
         let forwarding = outcome::beside(progress.as_mut(), forwarding);
         let before = recorded_before(server, classified.effect());
         in_order(front, &access, before, recording, forwarding).await
     };
     let decided = match decided {
         Ok(decided) => decided,
-        Err(why) => {
-            let record = Arc::unwrap_or_clone(record);
-            return Err(unrecorded(admitted, record, why, answered).await);
-        }
+        Err(why) => return Err(unrecorded(admitted, record, why, answered).await),
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
@@ -207,7 +209,7 @@ async fn pass(
     let switching = Switching::of(server, upgrade, agent);
     let within = (idle, nonce);
     let handing_over = hand_over(front, arrival, &access, answered, switching, within, reply);
-    let released = outcome::beside(progress.as_mut(), handing_over).await;
+    let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
     finish(front, server, admitted, &decided, released).await
 }
 
@@ -347,13 +349,13 @@ async fn finish(
             .iter()
             .all(|way| way.ended() == Some(End::Whole));
     // What is told of it is fixed before the guard goes, which marks it as ended.
-    let event = outcome::completed(front, &access, decided, status, refusal.as_ref());
+    let record = outcome::completed(front, &access, decided, status, refusal.as_ref());
     admitted.end();
     // The next request need not wait for this one's record.
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
-    front.recorder.note(event).await;
+    front.recorder.note_draft(record, "access_completed").await;
     if let Some(Refusal::Credential(why)) = &refusal {
         tracing::warn!(server = %server.name, %why, "an access lacks its credential");
     }
@@ -388,7 +390,14 @@ async fn inject_and_forward(
     let shown = authenticate::shown(&head.headers)?.token;
     let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
-    let outgoing = inject::outgoing(&*front.credentials, server, sent, target, token);
+    let outgoing = inject::outgoing(
+        &*front.credentials,
+        &front.injections,
+        server,
+        sent,
+        target,
+        token,
+    );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
     if let Some(upgrade) = upgrade {

@@ -26,7 +26,9 @@ mod trigger;
 
 pub use actor::{ActChain, ActorLevel, AttestationKind, Host, Instance, MAX_ACT_LEVELS};
 pub use attribute::{AttributeType, AttributeValue, Effect, RequestAttributes, UnfitAttribute};
-pub use canonical::canonical_json;
+pub use canonical::{
+    MemberPlace, NotCanonical, canonical_json, write_canonical_json, write_canonical_members,
+};
 pub use ids::{
     BundleVersion, GatewayId, InstanceId, KeyId, KeysVersion, MalformedId, StopVersion, StoreEpoch,
     TaskId, TokenId,

@@ -1,5 +1,6 @@
 //! One unit: checked, its changes made, its records appended.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mandate_audit::{Event, What};
@@ -48,11 +49,8 @@ pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Co
             head.issued_until(*expires_at);
         }
     }
-    let receipts = unit
-        .events
-        .iter()
-        .map(|event| log::append(db, head, &stamped(event, &effects)))
-        .collect::<Outcome<_>>()?;
+    let events = unit.events.iter().map(|event| stamped(event, &effects));
+    let receipts = log::append_all(db, head, events)?;
     Ok(Committed {
         receipts,
         versions: head.versions,
@@ -97,19 +95,18 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
 }
 
 /// The record with the version that its suspension or resumption got: who asked could not know it.
-fn stamped(event: &Event, effects: &Effects) -> Event {
-    let mut event = event.clone();
-    if let What::Suspended {
-        subject, version, ..
-    }
-    | What::Resumed {
-        subject, version, ..
-    } = &mut event.what
-        && let Some(actual) = effects.stops.get(subject)
-    {
+fn stamped<'e>(event: &'e Event, effects: &Effects) -> Cow<'e, Event> {
+    let (What::Suspended { subject, .. } | What::Resumed { subject, .. }) = &event.what else {
+        return Cow::Borrowed(event);
+    };
+    let Some(actual) = effects.stops.get(subject) else {
+        return Cow::Borrowed(event);
+    };
+    let mut stamped = event.clone();
+    if let What::Suspended { version, .. } | What::Resumed { version, .. } = &mut stamped.what {
         *version = *actual;
     }
-    event
+    Cow::Owned(stamped)
 }
 
 /// What time it is for the one who sends `unit`.

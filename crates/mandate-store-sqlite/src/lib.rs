@@ -26,6 +26,7 @@ mod holders;
 mod ingest;
 mod keys;
 mod log;
+mod lot;
 mod read;
 mod reserve;
 mod schema;
@@ -36,6 +37,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod words;
 mod writer;
 
 pub use folder::OpenError;

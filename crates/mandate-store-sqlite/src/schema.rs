@@ -171,9 +171,11 @@ const TABLES: &str = "
         announced_chain TEXT NOT NULL,
         UNIQUE (gateway, name)
     ) STRICT;
-    CREATE TABLE spool_record (
+    -- Where the log has a spool's records: `count` of them from `seq` on, from index `idx` on.
+    CREATE TABLE spool_part (
         spool INTEGER NOT NULL REFERENCES spool (no),
         seq   INTEGER NOT NULL,
+        count INTEGER NOT NULL,
         idx   INTEGER NOT NULL,
         PRIMARY KEY (spool, seq)
     ) STRICT, WITHOUT ROWID;
@@ -185,34 +187,24 @@ const TABLES: &str = "
         PRIMARY KEY (spool, seq, digest)
     ) STRICT, WITHOUT ROWID;
 
+    -- Lots: records that were appended together, each with its length before it; see `lot.rs`.
     CREATE TABLE log (
-        idx      INTEGER PRIMARY KEY,
-        entry    BLOB NOT NULL,
-        at       INTEGER NOT NULL,
-        kind     TEXT NOT NULL,
-        decision TEXT NOT NULL,
-        agent    TEXT,
-        server   TEXT,
-        token    BLOB
+        first    INTEGER PRIMARY KEY,
+        count    INTEGER NOT NULL,
+        earliest INTEGER NOT NULL,
+        latest   INTEGER NOT NULL,
+        entries  BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX log_at ON log (at);
-    CREATE INDEX log_kind ON log (kind);
-    CREATE INDEX log_agent ON log (agent) WHERE agent IS NOT NULL;
-    CREATE INDEX log_server ON log (server) WHERE server IS NOT NULL;
-    CREATE INDEX log_token ON log (token) WHERE token IS NOT NULL;
-    -- A row for each task on a record's path.
-    CREATE TABLE log_task (
-        task BLOB NOT NULL,
-        idx  INTEGER NOT NULL,
-        PRIMARY KEY (task, idx)
+    -- A row for each different word that records of a lot are found by; see `words.rs`.
+    CREATE TABLE found_by (
+        sort  INTEGER NOT NULL,
+        value BLOB NOT NULL,
+        first INTEGER NOT NULL,
+        PRIMARY KEY (sort, value, first)
     ) STRICT, WITHOUT ROWID;
-    -- The tree: every complete subtree's hash (RFC 6962); level 0 are leaves.
-    CREATE TABLE node (
-        level INTEGER NOT NULL,
-        idx   INTEGER NOT NULL,
-        hash  BLOB NOT NULL CHECK (length(hash) = 32),
-        PRIMARY KEY (level, idx)
-    ) STRICT, WITHOUT ROWID;
+    -- The tree: the hashes of the complete subtrees (RFC 6962) that each lot completed. Not in the
+    -- lot's own row, so that a record that is lost does not take its hash with it.
+    CREATE TABLE node (first INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;
     CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
 
     PRAGMA user_version = 4;

@@ -1,5 +1,7 @@
 //! Checking the whole log, as it is on disk when that begins.
 
+use std::collections::HashSet;
+
 use mandate_audit::{
     Checkpoint, CheckpointError, Event, Fault, Hash, LogVerifier, NodeId, NoteKey, Report,
     SpoolChains, SpoolFault, VerifiedCheckpoint,
@@ -13,6 +15,7 @@ use crate::column::{get, int, uint, word};
 use crate::failure::store_error;
 use crate::gateways::{self, Announced};
 use crate::read::in_one_moment;
+use crate::words::{Found, Word};
 use crate::{head, log, stops};
 
 /// What the verification of a store's log found.
@@ -74,7 +77,7 @@ pub(crate) fn verify(
     }
     progress(size, size);
     let mut report = verifier.finish_at(size, &begun.head.root);
-    records.report(&mut report, begun.by_task);
+    records.report(&mut report, begun.words);
     if begun.beyond > 0 {
         report.faults.push(Fault::Beyond {
             count: begun.beyond,
@@ -96,9 +99,9 @@ pub(crate) fn verify(
 /// What moves while a log is verified, as it was when that began.
 struct Begun {
     head: LogHead,
-    /// Rows beyond the head, and rows that lead to records by task.
+    /// Records that nobody reads, and words that lead to lots.
     beyond: u64,
-    by_task: u64,
+    words: u64,
     kept: Vec<Kept>,
     /// Checkpoints that none of the keys signed.
     bad: Vec<Fault>,
@@ -111,12 +114,12 @@ struct Begun {
 impl Begun {
     fn read(db: &Connection, keys: &[NoteKey]) -> Result<Self, StoreError> {
         let head = head::read(db)?.log;
-        let (beyond, by_task) = log::rows(db, head.size)?;
+        let (beyond, words) = log::rows(db, head.size)?;
         let (kept, bad) = checkpoints(db, keys)?;
         Ok(Self {
             head,
             beyond,
-            by_task,
+            words,
             kept,
             bad,
             spools: spool_heads(db)?,
@@ -132,22 +135,34 @@ impl Begun {
     }
 }
 
-/// The next records, as far as they are of one row; whether there is anything left to look at.
+/// The next records, some thousand; whether there is anything left to look at.
 fn take_in(
     db: &Connection,
     size: u64,
     verifier: &mut LogVerifier,
     records: &mut Records,
 ) -> Result<bool, StoreError> {
-    let left = usize::try_from(size - verifier.next()).unwrap_or(usize::MAX);
-    let batch = log::stored(db, verifier.next(), BATCH.min(left))?;
-    for one in &batch {
-        records.take_in(db, verifier.next(), one)?;
-        verifier.record(Some(&one.entry), |id| stored(db, id));
+    let until = verifier.next().saturating_add(BATCH).min(size);
+    while verifier.next() < until {
+        let Some(lot) = log::lot_of(db, verifier.next())? else {
+            return skip_missing(db, size, verifier);
+        };
+        for (index, entry) in lot.records(verifier.next()) {
+            if index < size {
+                records.take_in(db, &lot, index, entry)?;
+                verifier.record(Some(entry), |id| stored(db, id));
+            }
+        }
     }
-    if !batch.is_empty() {
-        return Ok(true);
-    }
+    Ok(true)
+}
+
+/// Goes on after records that are not there; whether there is anything after them.
+fn skip_missing(
+    db: &Connection,
+    size: u64,
+    verifier: &mut LogVerifier,
+) -> Result<bool, StoreError> {
     // Sizes and indexes are on the same disk: those that were changed could be anything.
     let missing = log::gap(db, verifier.next())?.filter(|gap| (1..=MAX_GAP).contains(gap));
     let Some(missing) = missing else {
@@ -166,29 +181,33 @@ struct Records {
     /// Records that are found by something else than what they say.
     astray: Vec<u64>,
     more_astray: u64,
-    /// How many rows lead to records by task.
-    by_task: u64,
+    /// The lot that is looked at, and the words that do find it, of those that its records say.
+    lot: Option<u64>,
+    finding: HashSet<Word>,
+    missing: HashSet<Word>,
+    /// How many words should lead to lots.
+    words: u64,
 }
 
 impl Records {
     fn take_in(
         &mut self,
         db: &Connection,
+        lot: &log::Stored,
         index: u64,
-        one: &log::Stored,
+        entry: &[u8],
     ) -> Result<(), StoreError> {
-        // What is no event has neither key nor task; the verifier of the tree names it.
-        let Ok(event) = Event::parse(&one.entry) else {
+        // What is no event has neither key nor words; the verifier of the tree names it.
+        let Ok(event) = Event::parse(entry) else {
             return Ok(());
         };
         if let Some(key) = &event.spool {
             self.spool_faults
-                .extend(self.spools.record(key, &one.entry).err());
+                .extend(self.spools.record(key, entry).err());
         }
-        let tasks = log::tasks(&event);
-        self.by_task += u64::try_from(tasks.len()).unwrap_or(u64::MAX);
-        let says = log::Index::of(&event)?;
-        if one.index.as_ref() == Some(&says) && log::is_found_by(db, index, &tasks)? {
+        let says = Found::of(&event)?;
+        let in_time = (lot.times.0..=lot.times.1).contains(&says.at);
+        if self.are_found(db, lot.first, says.words)? && in_time {
             return Ok(());
         }
         if self.astray.len() < MAX_ASTRAY {
@@ -199,19 +218,51 @@ impl Records {
         Ok(())
     }
 
+    /// Whether each of `words` finds the lot that begins with `first`. Each word of a lot is looked up
+    /// once.
+    fn are_found(
+        &mut self,
+        db: &Connection,
+        first: u64,
+        words: Vec<Word>,
+    ) -> Result<bool, StoreError> {
+        if self.lot.replace(first) != Some(first) {
+            self.finding.clear();
+            self.missing.clear();
+        }
+        let mut all = true;
+        for word in words {
+            if self.finding.contains(&word) {
+                continue;
+            }
+            if self.missing.contains(&word) {
+                all = false;
+                continue;
+            }
+            self.words += 1;
+            if log::is_found_by(db, first, &word)? {
+                self.finding.insert(word);
+            } else {
+                self.missing.insert(word);
+                all = false;
+            }
+        }
+        Ok(all)
+    }
+
     /// Rows that lead nowhere are named where nothing else is wrong: a record that is missing
     /// leaves its rows behind.
-    fn report(&self, report: &mut Report, by_task: u64) {
+    fn report(&self, report: &mut Report, words: u64) {
         let astray = self
             .astray
             .iter()
             .map(|index| Fault::Index { index: *index });
         report.faults.extend(astray);
         report.more += self.more_astray;
-        if report.is_whole() && by_task != self.by_task {
+        if report.is_whole() && words != self.words {
             report.faults.push(Fault::Rows {
-                found: by_task,
-                expected: self.by_task,
+                found: words,
+                expected: self.words,
             });
         }
     }
@@ -321,7 +372,7 @@ pub(crate) fn log_keys(db: &Connection) -> Result<Vec<[u8; 32]>, StoreError> {
     keys.collect::<Result<_, _>>().map_err(store_error)
 }
 
-const BATCH: usize = 1_000;
+const BATCH: u64 = 1_000;
 /// Whoever has a thousand of them does not need the next one by name.
 const MAX_ASTRAY: usize = 1_000;
 /// More missing records in one row than this are not walked one by one.

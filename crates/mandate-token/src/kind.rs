@@ -107,6 +107,12 @@ impl<T> Verified<T> {
         &self.claims
     }
 
+    /// The claims, shared with whoever remembers the signature: two that are the same here are those of
+    /// one token.
+    pub fn shared(&self) -> &Arc<T> {
+        &self.claims
+    }
+
     /// The key that signed them; a suspension may name it.
     pub fn signed_by(&self) -> &KeyId {
         &self.key

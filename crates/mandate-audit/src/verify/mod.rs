@@ -73,8 +73,10 @@ pub enum Fault {
         /// The record.
         index: u64,
     },
-    /// More or fewer rows than the records have lead to records by task.
-    #[error("{found} rows lead to records by task, and the records have {expected}")]
+    /// More or fewer rows lead to records than the records say.
+    #[error(
+        "{found} rows lead searches to records, and by what the records say there are {expected}"
+    )]
     Rows {
         /// How many there are.
         found: u64,

@@ -114,13 +114,23 @@ pub type Verdict = Result<Admission, Denial>;
 /// `observe` waives denials of policy and mandate of callers that are authenticated and not
 /// stopped, and nothing else (C1).
 pub fn decide(facts: &Facts<'_>, classified: &Classified) -> Verdict {
+    decide_with(facts, classified, |request| facts.bundle.permits(request))
+}
+
+/// [`decide`], with `permits` in the place of the bundle's own answer: for whoever remembers what
+/// the bundle has answered to the very same request. Everything else is asked anew.
+pub fn decide_with(
+    facts: &Facts<'_>,
+    classified: &Classified,
+    permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
+) -> Verdict {
     let token = facts.token.claims();
     if token.server() != Some(&facts.server.name) {
         return Err(Denial::WrongServer);
     }
     check_stops(facts)?;
     check_possession(facts)?;
-    let (policies, would_deny) = match permitted(facts, classified) {
+    let (policies, would_deny) = match permitted(facts, classified, permits) {
         Ok((_, policies)) => (policies, None),
         Err(denial) if facts.server.is_observed(facts.now) => (Vec::new(), Some(denial)),
         Err(denial) => return Err(denial),
@@ -149,7 +159,7 @@ pub fn recheck(facts: &Facts<'_>, classified: &Classified) -> Result<(), Denial>
 /// that covers it. What explains a decision is asked with this entry.
 pub fn deciding_entry<'a>(facts: &Facts<'a>, classified: &Classified) -> Option<&'a Entry> {
     let token = facts.token.claims();
-    match permitted(facts, classified) {
+    match permitted(facts, classified, |request| facts.bundle.permits(request)) {
         Ok((entry, _)) => Some(entry),
         Err(_) => {
             let (server, action) = (&facts.server.name, classified.action());
@@ -162,6 +172,7 @@ pub fn deciding_entry<'a>(facts: &Facts<'a>, classified: &Classified) -> Option<
 fn permitted<'a>(
     facts: &Facts<'a>,
     classified: &Classified,
+    permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
 ) -> Result<(&'a Entry, Vec<PolicyName>), Denial> {
     let token = facts.token.claims();
     let (server, action) = (&facts.server.name, classified.action());
@@ -171,7 +182,7 @@ fn permitted<'a>(
     for entry in token.entries.for_action(server, action) {
         match entry.check(classified.attributes()) {
             Err(why) => uncovered = uncovered.or(Some(why)),
-            Ok(()) => match ask_policy(facts, classified, entry) {
+            Ok(()) => match ask_policy(facts, classified, entry, &permits) {
                 Ok(policies) => return Ok((entry, policies)),
                 Err(why) => denied = denied.or(Some(why)),
             },
@@ -188,6 +199,7 @@ fn ask_policy(
     facts: &Facts<'_>,
     classified: &Classified,
     entry: &Entry,
+    permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
 ) -> Result<Vec<PolicyName>, Denial> {
     let token = facts.token.claims();
     let request = PolicyRequest {
@@ -202,7 +214,7 @@ fn ask_policy(
         purpose: &token.purpose,
         now: facts.now,
     };
-    match facts.bundle.permits(&request) {
+    match permits(&request) {
         PolicyVerdict::Permitted { policies, .. } => Ok(policies),
         PolicyVerdict::Denied(why) => Err(Denial::Policy(why)),
     }

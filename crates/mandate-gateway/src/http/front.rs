@@ -13,10 +13,12 @@ use mandate_token::AccessToken;
 use tokio::sync::oneshot;
 
 use super::authenticate::TokenCache;
+use super::inject::Injections;
 use super::proof::{Proofs, PublicAddress};
 use super::refusal::Refusal;
 use super::route::Routing;
 use super::upstream_token::UpstreamTokens;
+use super::verdicts::Verdicts;
 use crate::admission::{Admission, Cut, Gate, Registry};
 use crate::body::OutBody;
 use crate::listener::Limits;
@@ -36,10 +38,12 @@ pub(crate) struct Front {
     pub(crate) registry: Arc<Registry>,
     pub(crate) recorder: Recorder,
     pub(crate) credentials: Arc<dyn Credentials>,
+    pub(crate) injections: Injections,
     pub(crate) pool: Pool,
     pub(crate) tokens: TokenCache,
     pub(crate) proofs: Proofs,
     pub(crate) upstream_tokens: UpstreamTokens,
+    pub(crate) verdicts: Verdicts,
     pub(crate) spent: Spent,
     pub(crate) refusals: Refusals,
     pub(crate) metrics: Arc<Metrics>,

@@ -291,7 +291,7 @@ async fn answer(
             problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         "/control/v1/records" => {
-            let shipment: Shipment = serde_json::from_slice(&body).unwrap();
+            let shipment = Shipment::from_lines(&body).unwrap();
             for record in shipment.records {
                 if record.seq == state.next {
                     state

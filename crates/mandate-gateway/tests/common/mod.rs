@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mandate_audit::Event;
+use mandate_audit::{Draft, Event};
 use mandate_gateway::{
     Gateway, GatewayConfig, GatewayPorts, Limits, Listener, PublicAddress, Routing, UnixControl,
     UpstreamTls,
@@ -85,12 +85,12 @@ pub struct TestSpool {
 
 #[async_trait]
 impl Spool for TestSpool {
-    async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
+    async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(SpoolError::Full);
         }
         let _passed = self.slow.read().await;
-        self.inner.append(event).await
+        self.inner.append_draft(draft).await
     }
     fn head(&self) -> SpoolHead {
         self.inner.head()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mandate_audit::Event;
+use mandate_audit::Draft;
 use mandate_gateway::UpstreamTls;
 use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Secret, SecretName};
 use mandate_policy::Bundle;
@@ -184,9 +184,9 @@ impl Gated {
 
 #[async_trait]
 impl Spool for Gated {
-    async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
+    async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         let _working = self.busy.begin();
-        alone(self.spool.append(event)).await
+        alone(self.spool.append_draft(draft)).await
     }
 
     fn head(&self) -> SpoolHead {
