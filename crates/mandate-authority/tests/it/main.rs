@@ -24,3 +24,4 @@ mod operators_on_record;
 mod people;
 mod refusals;
 mod resumptions;
+mod sessions;

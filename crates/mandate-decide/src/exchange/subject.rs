@@ -200,6 +200,7 @@ pub(super) fn check_task_stops(
         gateway: None,
         keys,
         recipient: Some(&task.record.may_act),
+        operates: false,
         token,
     };
     Ok(world.stops.check_at_home(&lineage)?)

@@ -11,7 +11,7 @@ mod task;
 pub use access::{AccessPolicy, Guardrail};
 pub use agent::{AgentType, BreakGlass, Pin, ProcessRule, SpawnScope, UserRule};
 pub use credential::{Credential, SecretTemplate};
-pub use operator::{Operator, Right};
+pub use operator::{OidcRule, Operator, PERSONAL_CLAIMS, Right};
 pub(crate) use route::Matcher;
 pub use route::{Matched, Route, Segment};
 pub use server::{
