@@ -38,7 +38,7 @@ struct Page {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let stdout = args.to.as_os_str() == "-";
     let failed = |e: std::io::Error| Failure::file(&args.to, &e);
     let mut to = if stdout {

@@ -36,7 +36,7 @@ struct Page {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let note = operator.text("/log/checkpoint").await?;
     let keys = keys(args.key.as_deref(), context)?;
     let signed = keys
