@@ -1,29 +1,51 @@
-// A certified OpenID provider, as operators of a house have one: a public client for `mandate login`, with the code
-// and the device flow. Says its issuer on the first line. Whoever logs in is who they say: it is for tests alone.
+// A certified OpenID provider (oidc-provider) that gives its clients tokens in the shapes that platforms document:
+// one client for each file line of SHAPES. Only issuer, audience and times are its own.
+import { generateKeyPairSync } from 'node:crypto'
 import { createServer } from 'node:http'
+import { readFileSync } from 'node:fs'
 import Provider from 'oidc-provider'
 
-const server = createServer()
-await new Promise((ready) => server.listen(0, '127.0.0.1', ready))
-const issuer = `http://127.0.0.1:${server.address().port}`
+const shapes = JSON.parse(readFileSync(process.argv[2], 'utf8'))
+const audience = 'https://mandate.interop.example'
 
-const provider = new Provider(issuer, {
-  clients: [{
-    client_id: 'mandate-cli',
-    application_type: 'native',
-    token_endpoint_auth_method: 'none',
-    redirect_uris: ['http://127.0.0.1/callback'],
-    grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
-    response_types: ['code'],
-  }],
-  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['groups'] },
-  // Claims of a scope come in the ID token, as `Operator` documents need them.
-  conformIdTokenClaims: false,
-  features: { deviceFlow: { enabled: true }, devInteractions: { enabled: true } },
-  findAccount: (_, id) => ({
-    accountId: id,
-    claims: () => ({ sub: id, groups: ['sre'], email: `${id}@interop.example`, email_verified: true }),
-  }),
+const server = createServer()
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}`
+  const provider = new Provider(issuer, {
+    clients: Object.keys(shapes).map((name) => ({
+      client_id: name,
+      client_secret: `secret-of-${name}`,
+      grant_types: ['client_credentials'],
+      redirect_uris: [],
+      response_types: [],
+    })),
+    features: {
+      clientCredentials: { enabled: true },
+      devInteractions: { enabled: false },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: () => audience,
+        getResourceServerInfo: () => ({ scope: '', audience, accessTokenFormat: 'jwt', accessTokenTTL: 300 }),
+      },
+    },
+    jwks: { keys: [signingKey()] },
+    formats: {
+      customizers: {
+        jwt(ctx, token, parts) {
+          const shape = shapes[token.clientId]
+          if (shape.typ) parts.header = { typ: shape.typ }
+          // What a platform says of its workloads replaces what this provider says of its clients.
+          Object.assign(parts.payload, shape.claims)
+        },
+      },
+    },
+  })
+  provider.on('server_error', (ctx, error) => console.error(error))
+  server.on('request', provider.callback())
+  console.log(issuer)
 })
-server.on('request', provider.callback())
-console.log(issuer)
+
+function signingKey() {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  return { ...privateKey.export({ format: 'jwk' }), kid: 'interop', alg: 'RS256', use: 'sig' }
+}

@@ -1,6 +1,8 @@
 //! What a record says.
 
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -66,6 +68,9 @@ pub struct Event {
     /// attribution: anyone can write anything there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The caller's own span in that trace, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<String>,
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
@@ -380,6 +385,7 @@ impl Event {
             stops: None,
             token: None,
             trace: None,
+            span: None,
             gateway: None,
             without_lease: false,
             spool: None,

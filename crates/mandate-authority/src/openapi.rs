@@ -118,6 +118,7 @@ pub(crate) struct ProblemBody {
         endpoint::openid_configuration,
         endpoint::jwks,
         endpoint::spiffe_bundle,
+        endpoint::challenge,
         endpoint::introspect,
         endpoint::revoke,
         endpoint::show,

@@ -367,6 +367,7 @@ fn assertion_for_the_token_endpoint_is_refused_with_the_mend() {
         instance: InstanceId::parse("r-1").unwrap(),
         kind: mandate_model::AttestationKind::Process,
         facts: std::collections::BTreeMap::new(),
+        once: None,
     };
     let fresh = s.lab.fresh();
     let audience = "spiffe://acme.example/mandate/gateway";
@@ -547,6 +548,7 @@ fn suspended_agent_gets_nothing_on_any_path() {
         instance: InstanceId::parse("r-2").unwrap(),
         kind: mandate_model::AttestationKind::Process,
         facts: std::collections::BTreeMap::new(),
+        once: None,
     };
     let fresh = s.lab.fresh();
     let refused = mandate_decide::exchange::attest(evident, None, None, &s.lab.world(), &fresh);

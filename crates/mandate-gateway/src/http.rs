@@ -13,6 +13,8 @@ mod refused;
 mod release;
 mod route;
 mod standing;
+mod tunnel;
+mod upgrade;
 mod upstream_token;
 
 use std::sync::Arc;
@@ -29,7 +31,7 @@ use mandate_decide::enforce::{
 };
 use mandate_model::BootTime;
 use mandate_policy::Bundle;
-use mandate_policy::decl::ServerWorkload;
+use mandate_policy::decl::{Credential, ServerWorkload};
 use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
@@ -47,6 +49,8 @@ use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
 use route::Routed;
 use standing::{Access, Asked};
+use tunnel::Switching;
+use upgrade::Upgrade;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
 /// that an agent that goes away leaves no step half done; `reply` is answered once.
@@ -73,11 +77,15 @@ async fn pass(
 ) -> Result<(), Refused> {
     // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous. Which
     // right there is depends on the server workload.
+    arrival
+        .fault
+        .map_or(Ok(()), |fault| Err(Refusal::Malformed(fault)))?;
     route::check_form(&request)?;
     let snapshot = front.snapshot()?;
     let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
     let server = routed.server;
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let agent = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
 
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
@@ -103,10 +111,15 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
+    headers::keeps_token(&head.headers, &target, &sent).map_err(|why| denied(why, None))?;
+    let action = server.actions.get(pending.action());
+    let shown = authenticate::bearer(&head.headers)?;
+    let upgrade = upgrade::of(&head, action, shown).map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
     let within = server.http.idle_timeout.min(left);
-    let read = attributes::read_attributes(pending, &sent, body, &front.limits, within).await;
+    let as_sent = request_head(&head, &target, &sent);
+    let read = attributes::read_attributes(pending, &as_sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
     // Whoever went away meanwhile gets no access: nobody would have asked for what it does.
@@ -133,6 +146,9 @@ async fn pass(
         method: head.method.clone(),
         target: target.clone(),
         headers: sent.clone(),
+        upgrade: upgrade
+            .as_ref()
+            .map(|upgrade| upgrade.protocol().to_owned()),
     };
     let standing = Access::new(front, bundle, server, &token, asked, &classified);
     let admitted = front.registry.admit(
@@ -157,6 +173,7 @@ async fn pass(
             head: &head,
             sent,
             target: &target,
+            upgrade: upgrade.as_ref(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
         let forwarding = outcome::beside(progress.as_mut(), forwarding);
@@ -173,7 +190,13 @@ async fn pass(
 
     // Release: checked at every chunk. Then what became of it is recorded.
     let idle = server.http.idle_timeout;
-    let handing_over = hand_over(front, arrival, &access, answered, idle, reply);
+    let switching = upgrade.zip(agent).map(|(upgrade, agent)| Switching {
+        upgrade,
+        agent,
+        extensions: server.credential == Credential::None,
+        idle,
+    });
+    let handing_over = hand_over(front, arrival, &access, answered, switching, idle, reply);
     let released = outcome::beside(progress.as_mut(), handing_over).await;
     finish(front, server, admitted, &decided, released).await
 }
@@ -211,11 +234,28 @@ async fn hand_over(
     arrival: &Arrival,
     access: &Arc<Admission>,
     answered: Forwarded,
+    switching: Option<Switching>,
     idle: Duration,
     reply: &mut Reply,
 ) -> Released {
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
+    let switches = answered.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(switching) = switching.filter(|_| switches) {
+        let (response, lent) = (answered.response, answered.lent);
+        let done =
+            tunnel::switch(front, arrival, access, response, needles, switching, reply).await;
+        // Nothing is HTTP on either connection any more; what has not left by now will not.
+        access.up.finish(End::Dropped);
+        access.down.finish(End::Dropped);
+        return match done {
+            Ok(()) => Ok((status, lent)),
+            Err(refusal) => {
+                lent.kill();
+                Err((Some(status), refusal))
+            }
+        };
+    }
     let releasing = release::release(access, answered.response, needles, idle);
     let response = forward::unless_cut(access, releasing).await;
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
@@ -310,6 +350,7 @@ struct Unaddressed<'a> {
     head: &'a Parts,
     sent: HeaderMap,
     target: &'a str,
+    upgrade: Option<&'a Upgrade>,
 }
 
 type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
@@ -323,13 +364,22 @@ async fn inject_and_forward(
     body: AnyBody,
     reply: &mut Reply,
 ) -> Forwarded {
-    let Unaddressed { head, sent, target } = request;
+    let Unaddressed {
+        head,
+        sent,
+        target,
+        upgrade,
+    } = request;
     let shown = authenticate::bearer(&head.headers)?;
     let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
     let outgoing = inject::outgoing(&*front.credentials, server, sent, target, token);
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
+    if let Some(upgrade) = upgrade {
+        outgoing.upgrades = true;
+        upgrade.ask(&mut outgoing.headers, server.credential != Credential::None)?;
+    }
     let body = of_request(body, server.http.max_body_bytes);
     let forwarding = forward::forward(front, access, server, head, &outgoing, body, reply);
     let answered = forward::unless_cut(access, forwarding).await?;

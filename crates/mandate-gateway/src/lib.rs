@@ -38,6 +38,7 @@ mod socket;
 mod spent;
 mod status;
 mod upstream;
+mod wire;
 
 pub use control::{ControlIo, ControlSocket, UnixControl};
 pub use gateway::{Gateway, GatewayConfig, GatewayPorts, GatewayStatus, StartError};

@@ -20,6 +20,7 @@ mod secret;
 mod spiffe;
 pub mod stop;
 pub mod task;
+mod thumbprint;
 mod time;
 mod trigger;
 
@@ -36,5 +37,6 @@ pub use name::{
 };
 pub use secret::Secret;
 pub use spiffe::{MalformedSpiffeId, SpiffeId, TrustDomain};
+pub use thumbprint::{MalformedThumbprint, Thumbprint};
 pub use time::{BootTime, MalformedTimestamp, Timestamp};
 pub use trigger::{Principal, Trigger, TriggerKind, Verified};

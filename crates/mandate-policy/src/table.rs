@@ -22,6 +22,8 @@ pub struct AccessRow {
     pub action: ActionName,
     /// What the action does.
     pub effect: Effect,
+    /// The protocols that it may switch its connection to; what passes then, nobody decides on.
+    pub upgrade: Vec<String>,
     /// The access policies that permit, each with its own conditions; any one of them suffices.
     pub ways: Vec<Way>,
     /// The guardrails that are about it, sorted; none of them may hold.
@@ -57,7 +59,11 @@ impl fmt::Display for AccessRow {
         if let Some(hosted) = &self.as_hosted {
             write!(f, " as {hosted}")?;
         }
-        write!(f, " {}:{} ({}) via ", self.server, self.action, self.effect)?;
+        write!(f, " {}:{} ({}", self.server, self.action, self.effect)?;
+        for protocol in &self.upgrade {
+            write!(f, ", {protocol}")?;
+        }
+        f.write_str(") via ")?;
         let ways: Vec<String> = self.ways.iter().map(Way::to_string).collect();
         f.write_str(&ways.join(" or "))?;
         for (word, names) in [
@@ -120,12 +126,14 @@ impl Bundle {
             .into_iter()
             .filter_map(|(server, action)| {
                 let tasks = self.tasks_reaching(&acting.name, server, action);
+                let declared = self.declared.action(server, action)?;
                 Some(AccessRow {
                     agent: agent.name.clone(),
                     as_hosted: host.map(|_| acting.name.clone()),
                     server: server.clone(),
                     action: action.clone(),
-                    effect: self.declared.action(server, action)?.effect,
+                    effect: declared.effect,
+                    upgrade: declared.upgrade.iter().cloned().collect(),
                     ways: self.ways(&acting.name, server, action),
                     guardrails: self.guardrails_about(&acting.name, server),
                     any_user: self.open_to_anybody(&tasks),

@@ -14,8 +14,8 @@ mod store;
 mod upstream;
 
 pub use attest::{
-    AttestRefusal, Attested, Attestor, Evidence, PeerProcess, Peers, PersonRefusal, PersonVerifier,
-    Users,
+    AttestRefusal, Attested, Attestor, Challenge, Challenges, Evidence, Once, PeerProcess, Peers,
+    PersonRefusal, PersonVerifier, Users,
 };
 pub use clock::{Clock, Entropy};
 pub use log::{

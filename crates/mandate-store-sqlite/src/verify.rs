@@ -1,17 +1,18 @@
-//! Checking the whole log, as it is on disk, in one moment.
+//! Checking the whole log, as it is on disk when that begins.
 
 use mandate_audit::{
     Checkpoint, CheckpointError, Event, Fault, Hash, LogVerifier, NodeId, NoteKey, Report,
     SpoolChains, SpoolFault, VerifiedCheckpoint,
 };
-use mandate_model::KeyId;
 use mandate_model::stop::Subject;
-use mandate_ports::StoreError;
-use rusqlite::Connection;
+use mandate_model::{GatewayId, KeyId};
+use mandate_ports::{LogHead, StoreError};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::column::{get, int, uint, word};
 use crate::failure::store_error;
 use crate::gateways::{self, Announced};
+use crate::read::in_one_moment;
 use crate::{head, log, stops};
 
 /// What the verification of a store's log found.
@@ -23,9 +24,13 @@ pub struct Verification {
     pub spools: Vec<SpoolFault>,
     /// Spools whose gateway announced more than it shipped. What is on its way shows up here too.
     pub withheld: Vec<Announced>,
-    /// Keys of the log that are suspended: whoever has one signs whatever checkpoint it likes.
+    /// Keys of the log that are suspended: whoever has one signs whatever checkpoint it likes, so
+    /// what they signed is compared with the log and confirms nothing.
     pub suspended: Vec<KeyId>,
-    /// The signed note of the latest checkpoint that was verified with all this; `None` if there is none.
+    /// Whether one of them signed the checkpoint that was kept elsewhere.
+    pub since_is_suspended: bool,
+    /// The signed note of the latest checkpoint that was verified with all this, by a key that is not
+    /// suspended; `None` if there is none.
     pub checkpoint: Option<String>,
 }
 
@@ -38,50 +43,119 @@ impl Verification {
 
 /// Verifies all records against the tree, the kept checkpoints and `since`, a checkpoint that was
 /// kept elsewhere. `keys` are the log's keys, past ones included.
+///
+/// What moves is read in one moment, at the beginning: how far the log goes, and what is compared with
+/// it. The records up to there stay as they are.
 pub(crate) fn verify(
     db: &Connection,
     keys: &[NoteKey],
     since: Option<VerifiedCheckpoint>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Verification, StoreError> {
-    let (kept, mut bad) = checkpoints(db, keys)?;
+    let mut begun = in_one_moment(db, |db| Begun::read(db, keys))?;
+    let since_is_suspended = since.as_ref().is_some_and(|one| begun.doubts(one));
+    let (doubted, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut begun.kept)
+        .into_iter()
+        .partition(|(_, checkpoint)| begun.doubts(checkpoint));
     let latest = kept.last().map(|(note, _)| note.clone());
-    let kept = kept.into_iter().map(|(_, checkpoint)| checkpoint);
-    let mut verifier = LogVerifier::new(kept.chain(since));
+    let alone = |kept: Vec<Kept>| kept.into_iter().map(|(_, checkpoint)| checkpoint);
+    let mut verifier = LogVerifier::new(alone(kept)).doubting(alone(doubted));
+    if let Some(since) = since {
+        verifier = verifier.since(since, since_is_suspended);
+    }
     let mut records = Records::default();
-    let head = head::read(db)?.log;
-    let (beyond, by_task) = log::rows(db, head.size)?;
-    while verifier.next() < head.size {
-        progress(verifier.next(), head.size);
-        let batch = log::stored(db, verifier.next(), BATCH)?;
-        for one in &batch {
-            records.take_in(db, verifier.next(), one)?;
-            verifier.record(Some(&one.entry), |id| stored(db, id));
-        }
-        if batch.is_empty() {
-            // Sizes and indexes are on the same disk: those that were changed could be anything.
-            let missing = log::gap(db, verifier.next())?.filter(|gap| (1..=MAX_GAP).contains(gap));
-            let Some(missing) = missing else { break };
-            let missing = missing.min(head.size - verifier.next());
-            (0..missing).for_each(|_| verifier.record(None, |id| stored(db, id)));
+    let size = begun.head.size;
+    while verifier.next() < size {
+        progress(verifier.next(), size);
+        let more = |db: &Connection| take_in(db, size, &mut verifier, &mut records);
+        if !in_one_moment(db, more)? {
+            break;
         }
     }
-    progress(head.size, head.size);
-    let mut report = verifier.finish_at(head.size, &head.root);
-    records.report(&mut report, by_task);
-    if beyond > 0 {
-        report.faults.push(Fault::Beyond { count: beyond });
+    progress(size, size);
+    let mut report = verifier.finish_at(size, &begun.head.root);
+    records.report(&mut report, begun.by_task);
+    if begun.beyond > 0 {
+        report.faults.push(Fault::Beyond {
+            count: begun.beyond,
+        });
     }
-    report.faults.append(&mut bad);
+    report.faults.append(&mut begun.bad);
     let mut spools = records.spool_faults;
-    spools.extend(compare_heads(db, &records.spools)?);
+    spools.extend(compare_heads(&begun.spools, &records.spools));
     Ok(Verification {
         report,
         spools,
-        withheld: gateways::withheld(db)?,
-        suspended: suspended_keys(db)?,
+        withheld: begun.withheld,
+        suspended: begun.suspended.into_iter().map(|(id, _)| id).collect(),
+        since_is_suspended,
         checkpoint: latest,
     })
+}
+
+/// What moves while a log is verified, as it was when that began.
+struct Begun {
+    head: LogHead,
+    /// Rows beyond the head, and rows that lead to records by task.
+    beyond: u64,
+    by_task: u64,
+    kept: Vec<Kept>,
+    /// Checkpoints that none of the keys signed.
+    bad: Vec<Fault>,
+    spools: Vec<SpoolHead>,
+    withheld: Vec<Announced>,
+    /// Keys of the log that are suspended, with the keys themselves.
+    suspended: Vec<(KeyId, Vec<u8>)>,
+}
+
+impl Begun {
+    fn read(db: &Connection, keys: &[NoteKey]) -> Result<Self, StoreError> {
+        let head = head::read(db)?.log;
+        let (beyond, by_task) = log::rows(db, head.size)?;
+        let (kept, bad) = checkpoints(db, keys)?;
+        Ok(Self {
+            head,
+            beyond,
+            by_task,
+            kept,
+            bad,
+            spools: spool_heads(db)?,
+            withheld: gateways::withheld(db)?,
+            suspended: suspended_keys(db)?,
+        })
+    }
+
+    /// Whether somebody else may have signed it.
+    fn doubts(&self, checkpoint: &VerifiedCheckpoint) -> bool {
+        let signer = checkpoint.key().public();
+        self.suspended.iter().any(|(_, public)| public == signer)
+    }
+}
+
+/// The next records, as far as they are of one row; whether there is anything left to look at.
+fn take_in(
+    db: &Connection,
+    size: u64,
+    verifier: &mut LogVerifier,
+    records: &mut Records,
+) -> Result<bool, StoreError> {
+    let left = usize::try_from(size - verifier.next()).unwrap_or(usize::MAX);
+    let batch = log::stored(db, verifier.next(), BATCH.min(left))?;
+    for one in &batch {
+        records.take_in(db, verifier.next(), one)?;
+        verifier.record(Some(&one.entry), |id| stored(db, id));
+    }
+    if !batch.is_empty() {
+        return Ok(true);
+    }
+    // Sizes and indexes are on the same disk: those that were changed could be anything.
+    let missing = log::gap(db, verifier.next())?.filter(|gap| (1..=MAX_GAP).contains(gap));
+    let Some(missing) = missing else {
+        return Ok(false);
+    };
+    let missing = missing.min(size - verifier.next());
+    (0..missing).for_each(|_| verifier.record(None, |id| stored(db, id)));
+    Ok(true)
 }
 
 /// What the records say, beside being in the tree.
@@ -177,41 +251,59 @@ fn open(note: &str, keys: &[NoteKey]) -> Result<VerifiedCheckpoint, CheckpointEr
     result
 }
 
-/// Compares what the log has of each spool with what was taken in.
-fn compare_heads(db: &Connection, spools: &SpoolChains) -> Result<Vec<SpoolFault>, StoreError> {
+/// How far a spool was taken in.
+struct SpoolHead {
+    gateway: GatewayId,
+    spool: String,
+    next: u64,
+    chain: String,
+}
+
+fn spool_heads(db: &Connection) -> Result<Vec<SpoolHead>, StoreError> {
     let mut statement = db
         .prepare("SELECT gateway, name, next, chain FROM spool ORDER BY no")
         .map_err(store_error)?;
     let mut rows = statement.query([]).map_err(store_error)?;
-    let mut faults = Vec::new();
+    let mut heads = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
-        let gateway = word("a gateway", get(row, "gateway")?)?;
-        let (spool, chain): (String, String) = (get(row, "name")?, get(row, "chain")?);
-        let next = uint(get(row, "next")?);
-        let (found_next, found) = spools.head(&gateway, &spool);
-        if (found_next, found.to_string()) != (next, chain) {
-            faults.push(SpoolFault {
-                gateway,
-                spool,
-                seq: found_next.min(next),
-            });
-        }
+        heads.push(SpoolHead {
+            gateway: word("a gateway", get(row, "gateway")?)?,
+            spool: get(row, "name")?,
+            next: uint(get(row, "next")?),
+            chain: get(row, "chain")?,
+        });
     }
-    Ok(faults)
+    Ok(heads)
+}
+
+/// Compares what the log has of each spool with what was taken in.
+fn compare_heads(heads: &[SpoolHead], spools: &SpoolChains) -> Vec<SpoolFault> {
+    let wrong = heads.iter().filter_map(|head| {
+        let (next, chain) = spools.head(&head.gateway, &head.spool);
+        let same = next == head.next && chain.to_string() == head.chain;
+        (!same).then(|| SpoolFault {
+            gateway: head.gateway.clone(),
+            spool: head.spool.clone(),
+            seq: next.min(head.next),
+        })
+    });
+    wrong.collect()
 }
 
 /// The log's keys that are suspended now.
-fn suspended_keys(db: &Connection) -> Result<Vec<KeyId>, StoreError> {
+fn suspended_keys(db: &Connection) -> Result<Vec<(KeyId, Vec<u8>)>, StoreError> {
     let stops = stops::stops(db)?;
     let mut statement = db
-        .prepare("SELECT 1 FROM signing_key WHERE id = ?1 AND purpose = 'log'")
+        .prepare("SELECT public FROM signing_key WHERE id = ?1 AND purpose = 'log'")
         .map_err(store_error)?;
     let mut found = Vec::new();
     for suspension in stops.suspensions() {
-        if let Subject::Key { id } = &suspension.subject
-            && statement.exists([id.as_str()]).map_err(store_error)?
-        {
-            found.push(id.clone());
+        if let Subject::Key { id } = &suspension.subject {
+            let public = statement
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()
+                .map_err(store_error)?;
+            found.extend(public.map(|public| (id.clone(), public)));
         }
     }
     found.sort();

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use mandate_audit::{
-    Checkpoint, Decision, Event, Fault, NodeId, NoteKey, SpoolChain, SpoolKey, VerifiedCheckpoint,
-    What,
+    Checkpoint, Decision, Event, Fault, NodeId, NoteKey, SpoolChain, SpoolKey, Verdict,
+    VerifiedCheckpoint, What,
 };
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::task::TaskPath;
@@ -414,6 +414,100 @@ async fn a_key_of_the_log_that_is_suspended_is_named() {
         .unwrap();
     assert_eq!(found.suspended, [KeyId::parse("log-1").unwrap()]);
     assert!(found.is_whole(), "{found:?}");
+}
+
+/// Makes the key that signs checkpoints here the store's, and suspends it.
+async fn suspend_the_key(store: &SqliteStore) {
+    let id = KeyId::parse("log-1").unwrap();
+    let key = KeyRecord {
+        id: id.clone(),
+        purpose: KeyPurpose::Log,
+        state: KeyState::Signing,
+        since: NOW,
+        pkcs8: Secret::new(vec![7; 100]),
+        public: key().1.public().to_vec(),
+    };
+    let suspension = Suspension {
+        subject: Subject::Key { id },
+        reason: "INC-1".to_owned(),
+        operator: Principal::parse("operator:root").unwrap(),
+        version: StopVersion::new(0),
+        at: NOW,
+    };
+    let unit = Unit {
+        changes: vec![Change::AddKey(key), Change::Suspend(suspension)],
+        ..Unit::default()
+    };
+    store.commit(unit).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_suspended_key_signed_confirms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("store"), [7; 16], NOW).unwrap();
+    fill(&store, 0, 20).await;
+    let kept = sign(&store).await;
+    let log = store.log();
+    let verify = |since| log.verify(vec![key().1], since, |_, _| {});
+    let before = verify(Some(kept.clone())).await.unwrap();
+    assert_eq!(
+        (before.report.confirmed, before.since_is_suspended),
+        (20, false)
+    );
+
+    suspend_the_key(&store).await;
+    let found = verify(Some(kept)).await.unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!(
+        (found.report.confirmed, found.since_is_suspended),
+        (0, true)
+    );
+    assert_eq!(found.report.since.unwrap().verdict, Verdict::Consistent);
+    assert_eq!(found.checkpoint, None, "nobody should keep it");
+
+    // It is compared all the same: a log that it does not fit was changed.
+    let root = [9; 32];
+    let (pair, key) = key();
+    let other = Checkpoint::new(key.name(), 20, root).unwrap();
+    let signature = pair.sign(other.text().as_bytes());
+    let note = other.sign(&key, signature.as_ref().try_into().unwrap());
+    let other = Checkpoint::open(&note.unwrap(), &key).unwrap();
+    let found = verify(Some(other)).await.unwrap();
+    assert_eq!(found.report.since.unwrap().verdict, Verdict::Forked);
+    assert!(!found.is_whole());
+}
+
+#[tokio::test]
+async fn a_log_that_grows_while_it_is_verified_is_whole_and_no_file_of_it_has_to_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = std::sync::Arc::new(SqliteStore::open(&path, [7; 16], NOW).unwrap());
+    let what = What::Alarm {
+        message: "one of many".to_owned(),
+    };
+    let events = vec![Event::new(NOW, what, Decision::Noted); 2_500];
+    let many = Unit {
+        events,
+        ..Unit::default()
+    };
+    store.commit(many).await.unwrap();
+    sign(&store).await;
+    let (tell, told) = std::sync::mpsc::channel();
+    let (server, runtime) = (store.clone(), tokio::runtime::Handle::current());
+    let progress = move |done, _| {
+        runtime.block_on(fill(&server, done, done + 5));
+        // SQLite says 1 where a reader still needs what the write-ahead log has.
+        let db = rusqlite::Connection::open(path.join("mandate.db")).unwrap();
+        let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        let busy: i64 = busy.unwrap();
+        tell.send(busy).unwrap();
+    };
+    let found = store.log().verify(vec![key().1], None, progress).await;
+    let found = found.unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!((found.report.size, found.report.confirmed), (2_500, 2_500));
+    assert_eq!(told.iter().collect::<Vec<i64>>(), [0; 4]);
+    assert_eq!(store.head().await.unwrap().size, 2_520);
 }
 
 #[tokio::test]

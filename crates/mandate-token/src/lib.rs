@@ -11,6 +11,9 @@
 //! times hold as well). Outgoing tokens go [`UnsignedToken`] → [`SignedToken`] → [`CheckedToken`],
 //! which re-reads what was signed; only the last shows its text.
 //!
+//! [`dpop`] has the proofs that callers make of keys of their own: no tokens, and read by code of their
+//! own.
+//!
 //! This crate never holds a private key: signing is a port. It reads no clock.
 
 #![cfg_attr(
@@ -26,7 +29,9 @@
 mod access_token;
 mod assemble;
 mod confirmation;
+pub mod dpop;
 mod error;
+mod evidence;
 mod id_token;
 mod jws;
 mod keys;
@@ -46,7 +51,10 @@ pub use access_token::{AccessToken, ActingChain};
 pub use assemble::{BuildError, CheckError, CheckedToken, SignedToken, UnsignedToken};
 pub use confirmation::{Confirmation, MalformedThumbprint, Thumbprint};
 pub use error::{Limit, Part, TokenError};
-pub use id_token::{IdToken, IdTokenError, IdTokenKeys, JwksError, UnverifiedIdToken};
+pub use evidence::{EvidenceError, EvidenceRules, EvidenceSource, EvidenceToken};
+pub use id_token::{
+    IdToken, IdTokenError, IdTokenKeys, JwksError, SpiffeBundle, UnverifiedIdToken,
+};
 pub use jws::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedJws};
 pub use keys::{KeySet, KeySetError, KeyUse};
 pub use kind::{Expect, FUTURE_LEEWAY, Kind, SignedClaims, Verified};

@@ -139,6 +139,11 @@ impl DataDir {
         self.0.join("gateway.yaml")
     }
 
+    /// How the authority reaches those whose word on evidence it asks for.
+    pub(crate) fn attest_config(&self) -> PathBuf {
+        self.0.join("attest.yaml")
+    }
+
     /// Keys the hashes of personal attributes.
     pub(crate) fn attribute_key(&self) -> PathBuf {
         self.0.join("attribute-key")

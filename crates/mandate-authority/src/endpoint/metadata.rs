@@ -40,6 +40,7 @@ fn document(config: &Config) -> Value {
         "issuer": issuer,
         "token_endpoint": at("/token"),
         "jwks_uri": at("/jwks"),
+        "challenge_endpoint": at("/attestation-challenge"),
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
         "grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange"],

@@ -1,5 +1,6 @@
 //! Endpoints for agents and verifiers beside `/token`.
 
+mod challenge;
 mod identify;
 mod introspect;
 mod keys;
@@ -19,6 +20,7 @@ use crate::problem::Problem;
 use crate::token::{self, Caller, Refused, authenticate, authenticate_leaving, exchange_world};
 use crate::world::World;
 
+pub(crate) use challenge::__path_challenge;
 pub(crate) use introspect::__path_introspect;
 pub(crate) use keys::{__path_jwks, __path_spiffe_bundle};
 pub(crate) use metadata::{__path_metadata, __path_openid_configuration};
@@ -39,6 +41,7 @@ pub(crate) fn router() -> Router<Connection> {
         )
         .route("/jwks", get(keys::jwks))
         .route("/spiffe/bundle", get(keys::spiffe_bundle))
+        .route("/attestation-challenge", post(challenge::challenge))
         .route("/introspect", post(introspect::introspect))
         .route("/revoke", post(revoke::revoke))
         .route("/task/show", post(tasks::show))

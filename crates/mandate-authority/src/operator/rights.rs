@@ -56,7 +56,7 @@ pub(super) fn check(
                     .operators()
                     .any(|was| was.oidc == declared.oidc && has(was));
             let held = old.operators().any(|was| was.is(who) && has(was));
-            if !(by_user && by_oidc) && !held {
+            if !(held || by_user && by_oidc) {
                 let (to, right) = (declared.name.clone(), *right);
                 return Err(Overreach::Gives { to, right });
             }

@@ -2,11 +2,11 @@
 
 use mandate_decide::exchange::{
     self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, IdentifiedClient,
-    LeavingClient, Open, OpenSubject, ParsedExchange, Person, Resume, Step, TaskSubject,
+    LeavingClient, Open, OpenSubject, ParsedExchange, Person, Resume, Shown, Step, TaskSubject,
     VerifiedSubject,
 };
 use mandate_model::task::Task;
-use mandate_model::{SpiffeId, TaskId, Timestamp};
+use mandate_model::{Secret, SpiffeId, TaskId, Timestamp};
 use mandate_ports::{Evidence, PeerProcess, PersonRefusal};
 
 use super::refusal::{Caller, Refusal, Refused};
@@ -87,8 +87,14 @@ impl Chain<'_> {
         parsed: &ParsedExchange,
     ) -> Result<(Grant, Caller), Refused> {
         let step = super::name_of(&parsed.step);
-        if let Step::Attest { audience, claimed } = &parsed.step {
-            return self.attest(audience.as_deref(), claimed.as_ref()).await;
+        if let Step::Attest {
+            evidence,
+            audience,
+            claimed,
+        } = &parsed.step
+        {
+            let asked = (audience.as_deref(), claimed.as_ref());
+            return self.attest(evidence, asked).await;
         }
         let assertion = parsed.client_assertion.as_deref();
         let (client, mut caller) = authenticate(step, assertion, &self.view(), self.world)?;
@@ -159,13 +165,10 @@ impl Chain<'_> {
 
     async fn attest(
         &mut self,
-        audience: Option<&str>,
-        claimed: Option<&SpiffeId>,
+        shown: &Shown,
+        (audience, claimed): (Option<&str>, Option<&SpiffeId>),
     ) -> Result<(Grant, Caller), Refused> {
-        let Origin::Process(peer) = &self.at.origin else {
-            return Err(Refused::early(Refusal::NoPeer));
-        };
-        let evidence = Evidence::Process(same_process(peer).map_err(|_| Refused::unavailable())?);
+        let evidence = self.evidence(shown)?;
         let attestor = &self.at.authority.ports().attestor;
         let attested = attestor
             .attest(evidence, &self.live.bundle)
@@ -179,12 +182,24 @@ impl Chain<'_> {
             instance: attested.instance,
             kind: attested.kind,
             facts: attested.facts,
+            once: attested.once.map(|once| (once.scope, once.id, once.until)),
         };
         let domain = &self.at.authority.config().trust_domain;
         let caller = Caller::attested(domain.agent(&evident.agent), &evident, self.world);
         match exchange::attest(evident, audience, claimed, &self.view(), &self.fresh) {
             Ok(grant) => Ok((grant, caller)),
             Err(why) => Err(caller.refused(why.into())),
+        }
+    }
+
+    fn evidence(&self, shown: &Shown) -> Result<Evidence, Refused> {
+        match (shown, &self.at.origin) {
+            (Shown::Process, Origin::Process(peer)) => same_process(peer)
+                .map(Evidence::Process)
+                .map_err(|_| Refused::unavailable()),
+            (Shown::Process, _) => Err(Refused::early(Refusal::NoPeer)),
+            (Shown::Token(token), _) => Ok(Evidence::Token(Secret::new(token.clone()))),
+            (Shown::Aws(request), _) => Ok(Evidence::Aws(Secret::new(request.clone()))),
         }
     }
 

@@ -93,6 +93,8 @@ impl Refusal {
             Refusal::Evidence(AttestRefusal::Ambiguous) => "evidence.ambiguous",
             Refusal::Evidence(AttestRefusal::Gone) => "evidence.gone",
             Refusal::Evidence(AttestRefusal::Unreadable(_)) => "evidence.unreadable",
+            Refusal::Evidence(AttestRefusal::Broken(_)) => "evidence.broken",
+            Refusal::Evidence(AttestRefusal::Unavailable(_)) => "evidence.unavailable",
             Refusal::Person(PersonRefusal::Token(_)) => "person.token",
             Refusal::Person(PersonRefusal::Unavailable(_)) => "person.unavailable",
             Refusal::Used => "subject.used",
@@ -110,9 +112,16 @@ impl Refusal {
             Refusal::NoPeer | Refusal::Used | Refusal::Person(PersonRefusal::Token(_)) => {
                 ("invalid_request", 400)
             }
-            Refusal::Evidence(_) => ("invalid_client", 401),
+            Refusal::Evidence(
+                AttestRefusal::NoRule { .. }
+                | AttestRefusal::Ambiguous
+                | AttestRefusal::Gone
+                | AttestRefusal::Unreadable(_)
+                | AttestRefusal::Broken(_),
+            ) => ("invalid_client", 401),
             Refusal::Budget(_) | Refusal::NoBundle => ("access_denied", 403),
             Refusal::Person(PersonRefusal::Unavailable(_))
+            | Refusal::Evidence(AttestRefusal::Unavailable(_))
             | Refusal::TooOften
             | Refusal::Unavailable => ("temporarily_unavailable", 503),
         };
@@ -123,8 +132,12 @@ impl Refusal {
     fn aside(&self) -> Option<String> {
         match self {
             Refusal::Evidence(AttestRefusal::NoRule { nearest }) => Some(nearest.clone()),
-            Refusal::Evidence(AttestRefusal::Unreadable(why)) => Some(why.clone()),
-            Refusal::Evidence(AttestRefusal::Ambiguous | AttestRefusal::Gone)
+            Refusal::Evidence(AttestRefusal::Unreadable(why) | AttestRefusal::Unavailable(why)) => {
+                Some(why.clone())
+            }
+            Refusal::Evidence(
+                AttestRefusal::Ambiguous | AttestRefusal::Gone | AttestRefusal::Broken(_),
+            )
             | Refusal::Exchange(_)
             | Refusal::NoPeer
             | Refusal::Person(_)

@@ -15,9 +15,9 @@ use mandate_model::{
 };
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, BundleRecord, CommitError, Committed, Evidence,
-    GatewayRecord, KeyPurpose, KeyRecord, PeerProcess, Peers, Signed, Signer, SignerError,
-    StateReader, StoreError, Unit, Versions, Writer,
+    AttestRefusal, Attested, Attestor, BundleRecord, Challenge, Challenges, CommitError, Committed,
+    Evidence, GatewayRecord, KeyPurpose, KeyRecord, Once, PeerProcess, Peers, Signed, Signer,
+    SignerError, StateReader, StoreError, Unit, Versions, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 use mandate_testkit::clock::FixedClock;
@@ -37,7 +37,26 @@ impl SaidSo {
 #[async_trait]
 impl Attestor for SaidSo {
     async fn attest(&self, evidence: Evidence, _: &Bundle) -> Result<Attested, AttestRefusal> {
-        let Evidence::Process(peer) = evidence;
+        let mut once = None;
+        let (kind, fact) = match evidence {
+            Evidence::Process(peer) => (AttestationKind::Process, peer.pid.to_string()),
+            Evidence::Token(token) => match token.expose().as_str() {
+                "broken" => return Err(AttestRefusal::Broken("it is broken".to_owned())),
+                "unavailable" => {
+                    let why = "https://idp.example is down".to_owned();
+                    return Err(AttestRefusal::Unavailable(why));
+                }
+                other => (AttestationKind::Oidc, other.to_owned()),
+            },
+            Evidence::Aws(request) => {
+                once = Some(Once {
+                    scope: "aws-challenge",
+                    id: request.expose().clone(),
+                    until: Timestamp::from_secs(1_900_000_000),
+                });
+                (AttestationKind::Aws, "a role".to_owned())
+            }
+        };
         let said = self.0.lock().unwrap().clone();
         let nearest = "the test says nothing".to_owned();
         let (agent, instance) = said.ok_or(AttestRefusal::NoRule { nearest })?;
@@ -45,9 +64,19 @@ impl Attestor for SaidSo {
             agent: AgentTypeName::parse(&agent).unwrap(),
             provider: ProviderName::parse("process").unwrap(),
             instance: InstanceId::parse(&instance).unwrap(),
-            kind: AttestationKind::Process,
-            facts: [("pid".to_owned(), peer.pid.to_string())].into(),
+            kind,
+            facts: [("fact".to_owned(), fact)].into(),
+            once,
         })
+    }
+}
+
+impl Challenges for SaidSo {
+    fn challenge(&self) -> Challenge {
+        Challenge {
+            value: "sign-this".to_owned(),
+            expires_in: 120,
+        }
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod attestations;
 mod breakglass;
 mod client;
 mod control;

@@ -11,7 +11,7 @@ use mandate_policy::decl::AgentType;
 use mandate_token::{Audience, JwtSvid};
 
 use super::error::{ActorError, ClientError, ExchangeError, GrantError, SubjectError};
-use super::grant::{Claims, record};
+use super::grant::{Claims, Effect, record};
 use super::{AuthenticatedClient, Fresh, Grant, World};
 
 /// What an attestor found out: evidence that fits exactly one agent type.
@@ -27,6 +27,9 @@ pub struct Evident {
     pub kind: AttestationKind,
     /// What else is known, for the record.
     pub facts: BTreeMap<String, String>,
+    /// What is used up with it, where the evidence is good for one use: scope, identifier, and when
+    /// it may be forgotten.
+    pub once: Option<(&'static str, String, Timestamp)>,
 }
 
 /// Grants a JWT-SVID to what was attested. `claimed` is what the caller says it is: never believed,
@@ -53,15 +56,15 @@ pub fn attest(
         host: None,
     };
     let expires_at = world.now.plus(world.lifetimes.svid);
-    svid(
-        declared,
-        level,
-        audience,
-        expires_at,
-        evident.facts,
-        world,
-        fresh,
-    )
+    let facts = evident.facts;
+    let mut grant = svid(declared, level, audience, expires_at, facts, world, fresh)?;
+    let once = evident.once.map(|(scope, id, until)| Effect::UseOnce {
+        scope: scope.to_owned(),
+        id,
+        until,
+    });
+    grant.effects.extend(once);
+    Ok(grant)
 }
 
 /// Grants a JWT-SVID to an agent in the process of `host`, on the host's word (A6). It lives no

@@ -64,7 +64,7 @@ pub fn user_providers(
 fn issuer_of<'a>(name: &ProviderName, world: &World<'a>) -> Option<&'a str> {
     match world.bundle.provider(name).map(|provider| &provider.kind) {
         Some(ProviderKind::Oidc(oidc)) => Some(&oidc.issuer),
-        Some(ProviderKind::Process) | None => None,
+        Some(ProviderKind::Process | ProviderKind::Token(_) | ProviderKind::Aws(_)) | None => None,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct ParsedExchange {
 pub enum Step {
     /// Evidence for a JWT-SVID.
     Attest {
+        /// What proves it.
+        evidence: Shown,
         /// Whom the SVID is to be shown to; the issuer where absent.
         audience: Option<String>,
         /// What the caller says it is. Never believed: it must equal what is attested.
@@ -62,6 +64,17 @@ pub enum Step {
         /// A part of the mandate.
         entries: Option<Entries>,
     },
+}
+
+/// Evidence as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// The process at the other end of the connection.
+    Process,
+    /// A token that a platform gave to the caller.
+    Token(String),
+    /// A request to AWS that the caller signed.
+    Aws(String),
 }
 
 /// Opening a root task.
@@ -176,12 +189,17 @@ fn parse_form(
     let subject_token_type = form.need("subject_token_type")?;
     let requested = form.take("requested_token_type");
     let step = match (subject_token_type.as_str(), requested.as_deref()) {
-        (PROCESS, None | Some(JWT)) => form.attest()?,
+        (PROCESS | AWS, None | Some(JWT)) => form.attest(&subject_token_type)?,
+        // A platform's token comes alone; a host's SVID is its client assertion too (A6). Clients of
+        // other token services ask for an access token and take what they get (RFC 8693 §2.2.1).
+        (JWT, None | Some(JWT | ACCESS)) if client_assertion.is_none() => {
+            form.attest(&subject_token_type)?
+        }
         (TXN, Some(TXN)) => form.replace(domain)?,
         (ID_TOKEN | JWT, Some(TXN)) => form.open(subject_token_type == ID_TOKEN, domain)?,
         (TXN, None | Some(ACCESS)) => form.access()?,
         (JWT, None | Some(JWT)) => form.attest_hosted()?,
-        (PROCESS | TXN | ID_TOKEN | JWT, _) => {
+        (PROCESS | AWS | TXN | ID_TOKEN | JWT, _) => {
             return Err(FormError::TokenType {
                 parameter: "requested_token_type",
                 mend: "see the table of exchanges in docs/tokens.md",
@@ -190,7 +208,7 @@ fn parse_form(
         _ => {
             return Err(FormError::TokenType {
                 parameter: "subject_token_type",
-                mend: "send a txn_token, id_token, jwt or urn:mandate:token-type:process",
+                mend: "send a txn_token, id_token, jwt, urn:mandate:token-type:process or urn:mandate:token-type:aws-request",
             });
         }
     };
@@ -288,11 +306,17 @@ impl Form {
         }
     }
 
-    fn attest(&mut self) -> Result<Step, FormError> {
-        // The evidence is the connection; the parameter is required by RFC 8693 §2.1.
-        self.need("subject_token")?;
+    fn attest(&mut self, kind: &str) -> Result<Step, FormError> {
+        let subject_token = self.need("subject_token")?;
+        let evidence = match kind {
+            JWT => Shown::Token(subject_token),
+            AWS => Shown::Aws(subject_token),
+            // The evidence is the connection; the parameter is required by RFC 8693 §2.1.
+            _ => Shown::Process,
+        };
         let claimed = self.parsed("requested_actor")?;
         Ok(Step::Attest {
+            evidence,
             audience: self.take("audience"),
             claimed,
         })
@@ -468,6 +492,7 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 const PROCESS: &str = "urn:mandate:token-type:process";
+const AWS: &str = "urn:mandate:token-type:aws-request";
 const OURS: [&str; 6] = [
     "authorization_details",
     "request_details",

@@ -168,6 +168,7 @@ impl Lab {
             instance: InstanceId::parse(instance).unwrap(),
             kind: AttestationKind::Process,
             facts: BTreeMap::new(),
+            once: None,
         };
         let fresh = self.fresh();
         let grant = attest(evident, None, None, &self.world(), &fresh).unwrap();

@@ -25,6 +25,7 @@ use crate::snapshot::Snapshot;
 use crate::socket::Socket;
 use crate::spent::Spent;
 use crate::upstream::Pool;
+use crate::wire::{Fault, Wire};
 
 /// Shared by all listeners.
 pub(crate) struct Front {
@@ -52,6 +53,10 @@ pub(crate) struct Arrival {
     pub(crate) routing: Routing,
     pub(crate) peer: IpAddr,
     pub(crate) socket: Arc<Socket>,
+    /// What is wrong with what came, of which hyper saw nothing.
+    pub(crate) fault: Option<Fault>,
+    /// The connection, as it is read.
+    pub(crate) wire: Arc<Wire>,
 }
 
 /// The way back to the agent: one answer, or none.

@@ -18,6 +18,8 @@ pub(super) struct Outgoing {
     pub(super) headers: HeaderMap,
     pub(super) target: String,
     pub(super) needles: Needles,
+    /// Whether it asks for another protocol, which takes a connection of its own.
+    pub(super) upgrades: bool,
 }
 
 /// What is put into a request.
@@ -78,6 +80,7 @@ pub(super) async fn outgoing(
         headers,
         target,
         needles,
+        upgrades: false,
     })
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn follow(front: &Front, admission: &Admission, lent: &Lent, id
 }
 
 /// Resolves when nothing has passed for `idle`, though it might have.
-async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
+pub(super) async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
     let bytes = || admission.up.bytes().saturating_add(admission.down.bytes());
     let (mut seen, mut seen_at) = (bytes(), front.gate.clock.boot());
     loop {

@@ -11,6 +11,7 @@ use crate::admission::Cut;
 use crate::body::OutBody;
 use crate::spent::SpentError;
 use crate::upstream::ConnectError;
+use crate::wire::Fault;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub(super) enum Refusal {
         rule: &'static str,
         detail: &'static str,
     },
+    /// What came is not spelled as HTTP is.
+    #[error("{0}")]
+    Malformed(Fault),
     /// There is no token.
     #[error("an access token is needed: `Authorization: Bearer …` (RFC 6750)")]
     NoToken,
@@ -67,6 +71,9 @@ pub(super) enum Refusal {
     /// The upstream broke off before it had answered.
     #[error("the upstream broke off")]
     UpstreamBroke,
+    /// The upstream switched protocols, and not to what was asked for.
+    #[error("the upstream's answer is not the one to the upgrade that was asked for")]
+    UnaskedUpgrade,
     /// The agent went away; nobody reads this.
     #[error("the agent went away")]
     AgentGone,
@@ -89,6 +96,7 @@ impl Refusal {
     pub(super) fn rule(&self) -> String {
         let rule = match self {
             Refusal::NotNow { rule, .. } | Refusal::Request { rule, .. } => rule,
+            Refusal::Malformed(fault) => fault.rule(),
             Refusal::NoToken => "token.missing",
             Refusal::Token(_) => "token.invalid",
             Refusal::NoProof => "token.proof",
@@ -102,6 +110,7 @@ impl Refusal {
             Refusal::Connect(_) => "upstream.unreachable",
             Refusal::UpstreamTimeout => "upstream.timeout",
             Refusal::UpstreamBroke => "upstream.broke",
+            Refusal::UnaskedUpgrade => "upstream.upgrade",
             Refusal::Echo => "upstream.echo",
             Refusal::Encoded => "upstream.encoded",
             Refusal::AgentGone => "agent.gone",
@@ -114,6 +123,7 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Refusal::Request { status, .. } | Refusal::Body { status, .. } => *status,
+            Refusal::Malformed(fault) => fault.status(),
             Refusal::NoToken | Refusal::Token(_) | Refusal::NoProof | Refusal::Spent(_) => {
                 StatusCode::UNAUTHORIZED
             }
@@ -129,6 +139,7 @@ impl Refusal {
             Refusal::Credential(_)
             | Refusal::Connect(_)
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded => StatusCode::BAD_GATEWAY,
@@ -177,6 +188,7 @@ impl Refusal {
             }
             Refusal::NotNow { .. }
             | Refusal::Request { .. }
+            | Refusal::Malformed(_)
             | Refusal::Denied(_)
             | Refusal::Cut(_)
             | Refusal::Unrecorded(_)
@@ -186,6 +198,7 @@ impl Refusal {
             | Refusal::Connect(_)
             | Refusal::UpstreamTimeout
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded

@@ -1,7 +1,9 @@
 use crate::fixtures::{EXAMPLE, env, example_with, load_text};
 use crate::{Mistake, Severity, SourceFile, load};
 
+mod providers;
 mod together;
+mod upgrade;
 
 /// The mistakes of the example with `old` replaced by `new`.
 fn mistakes(old: &str, new: &str) -> Vec<Mistake> {
@@ -199,12 +201,11 @@ fn a_trust_rule_that_pins_nothing_does_not_load() {
 
 #[test]
 fn platforms_of_later_versions_are_named_as_such() {
-    let kubernetes = "{kubernetes: {serviceAccount: agents/executor}}";
     one_error(
         "{process: {user: executor}}",
-        kubernetes,
-        "`kubernetes` is not supported by this version",
-        "kubernetes",
+        "{tpm: {endorsement: x}}",
+        "`tpm` is not supported by this version",
+        "tpm",
     );
 }
 

@@ -6,9 +6,10 @@ use std::fmt::Display;
 
 use crate::Bundle;
 use crate::decl::{
-    AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
-    OccurrenceRule, OidcRule, Operator, PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate,
-    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, TrustProvider, UserRule,
+    AccessPolicy, AgentType, AwsProvider, AwsRule, Credential, Durability, Guardrail, HttpSettings,
+    LeaseLoss, OccurrenceRule, OidcProvider, OidcRule, Operator, PersonRule, Pin, ProcessRule,
+    ProviderKind, SecretTemplate, ServerWorkload, SpawnScope, SpiffeBundlePlace, TaskPolicy,
+    TokenIssuer, TokenProvider, TokenRule, TriggerRule, TrustProvider, UserRule,
 };
 use crate::table::{in_words, quoted};
 
@@ -63,12 +64,57 @@ fn provider(TrustProvider { name, kind }: &TrustProvider, into: &mut Fields) {
     match kind {
         ProviderKind::Process => d.say("kind", "process"),
         ProviderKind::Oidc(oidc) => {
-            d.say("kind", "oidc");
-            d.say("issuer", &oidc.issuer);
-            d.say("audience", &oidc.audience);
-            d.say("jwksUri", oidc.jwks_uri.as_deref().unwrap_or_default());
+            // The fields of its own are those of its tokens.
+            let OidcProvider {
+                issuer: _,
+                audience: _,
+                jwks_uri: _,
+                tokens: of_workloads,
+            } = &**oidc;
+            tokens(of_workloads, &mut d);
+        }
+        ProviderKind::Token(of_workloads) => tokens(of_workloads, &mut d),
+        ProviderKind::Aws(AwsProvider { accounts, regions }) => {
+            d.say("kind", "aws");
+            d.say("accounts", list(accounts));
+            d.say("regions", list(regions));
         }
     }
+}
+
+fn tokens(tokens: &TokenProvider, d: &mut Describe<'_>) {
+    let TokenProvider {
+        kind,
+        issuer,
+        audience,
+        typ,
+        max_lifetime,
+        max_age,
+        instance,
+        required,
+        api_server,
+    } = tokens;
+    d.say("kind", kind.as_str());
+    match issuer {
+        TokenIssuer::Issuer { issuer, jwks_uri } => {
+            d.say("issuer", issuer);
+            d.say("jwksUri", jwks_uri.as_deref().unwrap_or_default());
+        }
+        TokenIssuer::TrustDomain { name, bundle } => {
+            d.say("trustDomain", name);
+            match bundle {
+                SpiffeBundlePlace::Web(url) => d.say("bundleEndpoint", url),
+                SpiffeBundlePlace::File(path) => d.say("bundleFile", path),
+            }
+        }
+    }
+    d.say("audience", audience);
+    d.say("tokenType", typ.as_deref().unwrap_or_default());
+    d.say("maxLifetime", format!("{} s", max_lifetime.as_secs()));
+    d.say("maxAge", format!("{} s", max_age.as_secs()));
+    d.say("instance", list(instance));
+    d.say("claims", list(required));
+    d.say("apiServer", api_server.as_deref().unwrap_or_default());
 }
 
 fn agent(agent: &AgentType, into: &mut Fields) {
@@ -76,6 +122,8 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         name,
         id: _,
         process_rules,
+        token_rules,
+        aws_rules,
         hosted_by,
         may_spawn,
         federation,
@@ -87,7 +135,12 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         name: name.to_string(),
         into,
     };
-    d.say("attestation", list(process_rules.iter().map(rule)));
+    let rules = process_rules.iter().map(rule);
+    let rules = rules.chain(token_rules.iter().map(token_rule));
+    d.say(
+        "attestation",
+        list(rules.chain(aws_rules.iter().map(aws_rule))),
+    );
     d.say("hostedBy", list(hosted_by));
     d.say(
         "maySpawn",
@@ -125,6 +178,31 @@ fn rule(rule: &ProcessRule) -> String {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("{provider}({})", parts.join(" "))
+}
+
+fn token_rule(rule: &TokenRule) -> String {
+    let TokenRule {
+        agent: _,
+        provider,
+        kind: _,
+        tests,
+    } = rule;
+    let tests: Vec<String> = tests.iter().map(ToString::to_string).collect();
+    format!("{provider}({})", tests.join(" and "))
+}
+
+fn aws_rule(rule: &AwsRule) -> String {
+    let AwsRule {
+        agent: _,
+        provider,
+        partition,
+        account,
+        role,
+        role_id,
+    } = rule;
+    let id = role_id.as_ref().map(|id| format!(" with id {id}"));
+    let id = id.unwrap_or_default();
+    format!("{provider}(role arn:{partition}:iam::{account}:role/{role}{id})")
 }
 
 fn user(rule: &UserRule) -> String {
@@ -195,6 +273,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         let field = |what: &str| format!("actions.{}.{what}", action.name);
         d.say(&field("effect"), action.effect);
         d.say(&field("match"), list(&action.routes));
+        d.say(&field("upgrade"), list(&action.upgrade));
         let attributes = action.attributes.iter().map(|(name, a)| {
             let words = match &a.ty {
                 mandate_model::AttributeType::Enum(words) => format!("({})", list(words)),

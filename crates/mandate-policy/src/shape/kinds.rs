@@ -1,6 +1,8 @@
 //! The tables: every kind with every field.
 
 use super::Shape::*;
+use super::providers::TRUST_PROVIDER;
+use super::rules::RULES;
 use super::{Field, Shape, optional, required};
 
 /// The one `apiVersion`.
@@ -53,62 +55,16 @@ pub(crate) static KINDS: &[Kind] = &[
     },
 ];
 
-/// Attestors and providers that other versions know.
-pub(crate) static NOT_YET: &[&str] = &[
-    "kubernetes",
-    "github",
-    "aws",
-    "gcp",
-    "azure",
-    "oidc",
-    "tpm",
-    "spiffe",
-    "x509",
-];
-
 pub(crate) static METADATA: &[Field] = &[required(
     "name",
     Text,
     "The declaration's name: 1 to 63 of a-z, 0-9, `-`, `_` and `.`; unique within its kind.",
 )];
 
-static TRUST_PROVIDER: &[Field] = &[
-    optional(
-        "oidc",
-        Record(&[
-            required(
-                "issuer",
-                Text,
-                "`iss` of its tokens, byte for byte; an `https` URL.",
-            ),
-            required(
-                "audience",
-                Text,
-                "The client id that `aud` of its tokens must be, alone, and `azp` where it is there.",
-            ),
-            optional(
-                "jwksUri",
-                Text,
-                "Where its keys are, if not where its discovery document says.",
-            ),
-        ]),
-        "An OpenID provider for people.",
-    ),
-    optional(
-        "process",
-        Nothing,
-        "The kernel of the authority's machine. A provider named `process` of this kind exists without a declaration.",
-    ),
-];
-
 static AGENT_TYPE: &[Field] = &[
     optional(
         "attestation",
-        List(&Choice(&[required(
-            "process",
-            Record(PROCESS_RULE),
-            "A process of which the kernel vouches that it runs as this user or in this unit.",
-        )])),
+        List(&Choice(RULES)),
         "How the type is recognised: any one of these suffices. Left out only for types that are always hosted.",
     ),
     optional(
@@ -155,40 +111,6 @@ static AGENT_TYPE: &[Field] = &[
             ),
         ]),
         "How it is stopped and brought back. An agent that nobody knows how to stop does not load.",
-    ),
-];
-
-static PROCESS_RULE: &[Field] = &[
-    optional(
-        "provider",
-        Text,
-        "A trust provider of kind `process`. Default `process`.",
-    ),
-    optional(
-        "user",
-        Text,
-        "The effective user, by name. `user`, `uid` or `unit` is needed.",
-    ),
-    optional("uid", Integer(0), "The effective user, by number."),
-    optional(
-        "unit",
-        Text,
-        "The systemd unit, as root's service manager runs it.",
-    ),
-    optional(
-        "path",
-        Text,
-        "The executable's absolute path. It narrows; it is no boundary.",
-    ),
-    optional(
-        "sha256",
-        Text,
-        "SHA-256 of the executable, 64 lower-case hex digits.",
-    ),
-    optional(
-        "isolation",
-        Word(&["none"]),
-        "Other agent types may share the user: what is proved is stamped `process-weak`.",
     ),
 ];
 
@@ -351,6 +273,11 @@ static ACTION: &[Field] = &[
         "attributes",
         Map(&Record(ATTRIBUTE)),
         "Resource attributes. Each `{name}` of a path is one without being listed.",
+    ),
+    optional(
+        "upgrade",
+        OneOrMany(&Text),
+        "Protocols that a request for it may switch its connection to: `websocket`. Default none.",
     ),
 ];
 

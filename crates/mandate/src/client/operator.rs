@@ -134,11 +134,17 @@ impl Operator {
 
     /// `GET` of a text that is not JSON, from the root.
     pub(crate) async fn text(&self, target: &str) -> Result<String, OperatorError> {
+        let bytes = self.bytes(target).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|e| OperatorError::Answer(e.to_string()))
+    }
+
+    /// `GET` of what is no text at all, from the root.
+    pub(crate) async fn bytes(&self, target: &str) -> Result<Bytes, OperatorError> {
         let answer = self.call(self.door.get(target)?, CALL).await?;
         if !answer.status.is_success() {
             return Err(refusal(&answer));
         }
-        String::from_utf8(answer.body.to_vec()).map_err(|e| OperatorError::Answer(e.to_string()))
+        Ok(answer.body)
     }
 
     /// `POST` of a JSON body.

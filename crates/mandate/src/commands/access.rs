@@ -108,6 +108,7 @@ pub(crate) fn value(row: &AccessRow) -> Value {
         "server": row.server,
         "action": row.action,
         "effect": effect(row.effect),
+        "upgrade": row.upgrade,
         "ways": row.ways.iter().map(way).collect::<Vec<_>>(),
         "guardrails": row.guardrails,
         "tasks": row.tasks,
@@ -161,7 +162,9 @@ fn cells(row: &AccessRow) -> [String; 4] {
 
 /// What weakens break-glass is said where the access is.
 fn what(row: &AccessRow) -> String {
-    let what = format!("{}:{} ({})", row.server, row.action, effect(row.effect));
+    let mut does = vec![effect(row.effect)];
+    does.extend(row.upgrade.iter().map(String::as_str));
+    let what = format!("{}:{} ({})", row.server, row.action, does.join(", "));
     if row.without_lease {
         format!("{what}\nGOES ON WITHOUT A LEASE")
     } else {

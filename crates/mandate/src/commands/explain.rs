@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// What the root task is for
     #[arg(long, value_name = "PURPOSE", default_value = "explanation")]
     purpose: String,
-    /// How the agent was attested: process, process-weak or hosted
+    /// How the agent was attested: process, hosted, kubernetes, oidc…
     #[arg(long, value_name = "KIND", default_value = "process")]
     attestation: String,
     /// The bundle in this folder instead of the live one; needs no server

@@ -10,7 +10,8 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Everything is kept in --data: the store and the log, the gateway's spool, its sockets in run/, and its local
-configuration gateway.yaml, which maps secrets for upstreams and pins where they may go.
+configuration gateway.yaml, which maps secrets for upstreams and pins where they may go. A file attest.yaml, where
+there is one, says how the authority reaches the API servers of clusters whose tokens are evidence.
 Trust domain and issuer are fixed when the folder is first used.
 
 Examples:

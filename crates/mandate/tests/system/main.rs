@@ -28,6 +28,8 @@ mod logs;
 mod names;
 mod openings;
 mod operations;
+mod proofs;
 mod secrecy;
 mod smuggling;
 mod tls;
+mod tracing;

@@ -101,17 +101,15 @@ fn claims(params: Params<'_>) -> Result<AccessToken, Failure> {
 
 fn actor(params: &Params<'_>) -> Result<ActorLevel, Failure> {
     let unfit = |e: &dyn std::fmt::Display| Failure::usage(e.to_string(), "");
-    let (att, host) = match params.attestation {
-        "process" => (AttestationKind::Process, false),
-        "process-weak" => (AttestationKind::ProcessWeak, false),
-        "hosted" => (AttestationKind::Hosted, true),
-        other => {
-            return Err(Failure::usage(
-                format!("`{other}` is no attestation"),
-                "it is process, process-weak or hosted",
-            ));
-        }
-    };
+    let att = AttestationKind::parse(params.attestation).ok_or_else(|| {
+        let known: Vec<&str> = AttestationKind::ALL.iter().map(|k| k.as_str()).collect();
+        let other = params.attestation;
+        Failure::usage(
+            format!("`{other}` is no attestation"),
+            format!("it is one of {}", known.join(", ")),
+        )
+    })?;
+    let host = att == AttestationKind::Hosted;
     let inst = InstanceId::parse("explain").map_err(|e| unfit(&e))?;
     Ok(ActorLevel {
         sub: params.agent.clone(),

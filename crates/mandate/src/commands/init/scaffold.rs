@@ -33,7 +33,8 @@ fn fill(text: &str, answers: &Answers) -> String {
         .replace("@operator", &answers.operator.to_string())
 }
 
-const AGENTS: &str = r##"# What each agent type is, and how it is stopped. The kernel vouches for the user that a process runs as.
+const AGENTS: &str = r##"# What each agent type is, and how it is stopped. The kernel vouches for the user that a process runs as;
+# in a cluster or a cloud the platform does: docs/attestation.md has a rule to copy for each.
 apiVersion: mandate.dev/v1alpha1
 kind: AgentType
 metadata: {name: @agent}

@@ -311,4 +311,4 @@ fn in_words(mandate: &WireMandate) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
