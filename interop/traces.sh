@@ -45,7 +45,7 @@ denied_record() {
 }
 
 start_collector() {
-  local free line
+  local free line=""
   free='import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
   COLLECTOR_ADDRESS="127.0.0.1:$(python3 -c "$free")"
   sed -e "s|\${endpoint}|$COLLECTOR_ADDRESS|" -e "s|\${folder}|$FOLDER|" collector/config.yaml >"$FOLDER/collector.yaml"

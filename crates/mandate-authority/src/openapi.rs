@@ -1,5 +1,7 @@
 //! The interface's description, generated from the handlers and checked in as `docs/openapi.json`.
 
+mod answers;
+
 use utoipa::{OpenApi, ToSchema};
 
 use crate::{endpoint, operator, token};
@@ -153,13 +155,39 @@ struct Api;
 
 /// The description as JSON, one member a line.
 pub fn openapi() -> Result<String, serde_json::Error> {
-    let mut text = Api::openapi().to_pretty_json()?;
+    let mut api = Api::openapi();
+    answers::complete(&mut api);
+    let mut text = api.to_pretty_json()?;
     text.push('\n');
     Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_request_of_an_operator_may_be_refused_or_find_the_store_away() {
+        let text = super::openapi().unwrap();
+        let api: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut seen = 0;
+        for (path, item) in api["paths"].as_object().unwrap() {
+            if !path.starts_with("/operator/") && !path.starts_with("/log/") {
+                continue;
+            }
+            for operation in item.as_object().unwrap().values() {
+                for status in ["403", "503"] {
+                    let content = &operation["responses"][status]["content"];
+                    let problem = &content["application/problem+json"]["schema"]["$ref"];
+                    assert_eq!(
+                        problem, "#/components/schemas/ProblemBody",
+                        "{path} {status}"
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 40, "{seen}");
+    }
+
     #[test]
     fn the_checked_in_description_is_the_generated_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");

@@ -111,10 +111,10 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
-    headers::keeps_token(&head.headers, &target, &sent).map_err(|why| denied(why, None))?;
     let action = server.actions.get(pending.action());
-    let shown = authenticate::bearer(&head.headers)?;
-    let upgrade = upgrade::of(&head, action, shown).map_err(|why| denied(why, None))?;
+    let upgrade = headers::keeps_token(&head.headers, &target, &sent)
+        .and_then(|token| upgrade::of(&head, action, token))
+        .map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
     let within = server.http.idle_timeout.min(left);
@@ -190,12 +190,7 @@ async fn pass(
 
     // Release: checked at every chunk. Then what became of it is recorded.
     let idle = server.http.idle_timeout;
-    let switching = upgrade.zip(agent).map(|(upgrade, agent)| Switching {
-        upgrade,
-        agent,
-        extensions: server.credential == Credential::None,
-        idle,
-    });
+    let switching = Switching::of(server, upgrade, agent);
     let handing_over = hand_over(front, arrival, &access, answered, switching, idle, reply);
     let released = outcome::beside(progress.as_mut(), handing_over).await;
     finish(front, server, admitted, &decided, released).await

@@ -229,14 +229,19 @@ impl<T> Watched<T> {
             self.end_with(fault);
             return Ok(());
         }
+        let came = BytesMut::from(came);
+        buf.set_filled(before);
+        self.sift_held(&came)
+    }
+
+    /// The same for what came into a place of our own, behind what is held.
+    fn sift_held(&mut self, came: &[u8]) -> io::Result<()> {
         let mut all = std::mem::take(&mut self.held);
         all.extend_from_slice(came);
-        buf.set_filled(before);
         let (may, fault) = self.look(&all)?.parts();
         self.held = all.split_off(may);
         self.ready.unsplit(all);
         self.end_with(fault);
-        self.hand_over(buf);
         Ok(())
     }
 
@@ -252,6 +257,10 @@ impl<T> Watched<T> {
         let here = buf.remaining().min(self.ready.len());
         buf.put_slice(self.ready.get(..here).unwrap_or_default());
         self.ready.advance(here);
+        if self.ready.is_empty() {
+            // A connection that rests keeps no room.
+            self.ready = BytesMut::new();
+        }
     }
 }
 
@@ -289,12 +298,23 @@ impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
             if matches!(me.phase, Phase::Over) {
                 return me.throw_away(cx);
             }
-            ready!(Pin::new(&mut me.io).poll_read(cx, buf))?;
-            if buf.filled().len() == before {
+            let came = if buf.remaining() < ROOM {
+                // As long as hyper asks which protocol it is, it takes a few bytes at a time.
+                let mut space = [0; ROOM];
+                let mut own = ReadBuf::new(&mut space);
+                ready!(Pin::new(&mut me.io).poll_read(cx, &mut own))?;
+                me.sift_held(own.filled())?;
+                own.filled().len()
+            } else {
+                ready!(Pin::new(&mut me.io).poll_read(cx, buf))?;
+                let came = buf.filled().len() - before;
+                me.sift(buf, before)?;
+                came
+            };
+            if came == 0 {
                 // The end. A head that broke off is nobody's request.
                 return Poll::Ready(Ok(()));
             }
-            me.sift(buf, before)?;
         }
     }
 }
@@ -348,6 +368,8 @@ fn malformed(why: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
+/// What one read should have room for.
+const ROOM: usize = 4096;
 /// RFC 9113 §3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// What hyper reads instead of a head that broke a rule. It is answered and nothing else.

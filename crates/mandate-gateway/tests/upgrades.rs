@@ -55,6 +55,7 @@ impl Upstream {
 
     async fn serve(self, stream: TcpStream) {
         let asked = self.asked.clone();
+        #[expect(clippy::result_large_err, reason = "the library's signature")]
         let note = move |request: &Request, response: Response| {
             asked.lock().unwrap().push(request.headers().clone());
             Ok(response)

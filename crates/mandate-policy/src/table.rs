@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName, Timestamp};
+use mandate_model::{
+    ActionName, AgentTypeName, AttestationKind, Effect, PolicyName, ServerName, Timestamp,
+};
 
 use crate::Bundle;
-use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TriggerRule};
+use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TokenRule, TriggerRule, TrustProvider};
 
 /// That an agent type may do an action, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,9 @@ pub struct AccessRow {
     pub agent: AgentTypeName,
     /// The hosted type as which it may, where it is the host: its compromise costs this too (A6).
     pub as_hosted: Option<AgentTypeName>,
+    /// By which kinds of evidence the agent type is known, the kernel's word on processes aside,
+    /// which needs none that travels.
+    pub known_by: BTreeSet<AttestationKind>,
     /// The server workload.
     pub server: ServerName,
     /// The action.
@@ -76,6 +81,10 @@ impl fmt::Display for AccessRow {
                 write!(f, " {word} {}", names.join(", "))?;
             }
         }
+        if !self.known_by.is_empty() {
+            let kinds: Vec<&str> = self.known_by.iter().map(|kind| kind.as_str()).collect();
+            write!(f, " known by {}", kinds.join(", "))?;
+        }
         if !self.federation.is_empty() {
             write!(f, " known elsewhere: {}", self.federation.join(", "))?;
         }
@@ -130,6 +139,7 @@ impl Bundle {
                 Some(AccessRow {
                     agent: agent.name.clone(),
                     as_hosted: host.map(|_| acting.name.clone()),
+                    known_by: self.known_by(agent),
                     server: server.clone(),
                     action: action.clone(),
                     effect: declared.effect,
@@ -146,6 +156,25 @@ impl Bundle {
                 })
             })
             .collect()
+    }
+
+    /// The kinds of evidence that prove `agent`, but for processes.
+    fn known_by(&self, agent: &AgentType) -> BTreeSet<AttestationKind> {
+        let offline = |rule: &TokenRule| {
+            let provider = self
+                .provider(&rule.provider)
+                .and_then(TrustProvider::tokens);
+            provider.is_some_and(|tokens| tokens.api_server.is_none())
+        };
+        let tokens = agent.token_rules.iter().map(|rule| {
+            if rule.kind == AttestationKind::Kubernetes && offline(rule) {
+                AttestationKind::KubernetesOffline
+            } else {
+                rule.kind
+            }
+        });
+        let aws = agent.aws_rules.iter().map(|_| AttestationKind::Aws);
+        tokens.chain(aws).collect()
     }
 
     fn ways(&self, agent: &AgentTypeName, server: &ServerName, action: &ActionName) -> Vec<Way> {

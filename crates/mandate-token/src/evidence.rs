@@ -159,6 +159,8 @@ fn check_type(
     rules: &EvidenceRules<'_>,
 ) -> Result<(), EvidenceError> {
     let typ = token.jws().untrusted_typ().map(str::to_ascii_lowercase);
+    // RFC 7515 §4.1.9: `application/` may be left out.
+    let typ = typ.map(|typ| typ.strip_prefix("application/").unwrap_or(&typ).to_owned());
     let fits = match (typ.as_deref(), rules.typ) {
         (typ, Some(wanted)) => typ == Some(wanted),
         (None | Some("jwt"), None) => true,

@@ -222,6 +222,9 @@ async fn a_token_of_another_kind_is_refused_by_its_type() {
         .issuer
         .typed("at+jwt", &claims(&machines, "agent-7"));
     machines.attest(&access).await.unwrap();
+    let long = claims(&machines, "agent-7");
+    let long = machines.issuer.typed("application/at+jwt", &long);
+    machines.attest(&long).await.unwrap();
     assert!(broken(machines.attest_with(&json!({})).await).contains("`typ`"));
 }
 

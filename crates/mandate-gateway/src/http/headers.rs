@@ -40,18 +40,18 @@ pub(super) fn connection_is_plain(headers: &HeaderMap) -> bool {
 }
 
 /// Refuses a request that shows the agent's token to the upstream too, in its target or in another
-/// field than `authorization` (FAILURES 35).
-pub(super) fn keeps_token(
-    received: &HeaderMap,
+/// field than `authorization` (FAILURES 35). Gives the token.
+pub(super) fn keeps_token<'h>(
+    received: &'h HeaderMap,
     target: &str,
     sent: &HeaderMap,
-) -> Result<(), Refusal> {
+) -> Result<&'h str, Refusal> {
     let token = bearer(received)?;
     let shows = |value: &HeaderValue| {
         value.len() >= token.len() && value.to_str().is_ok_and(|text| text.contains(token))
     };
     if !target.contains(token) && !sent.values().any(shows) {
-        return Ok(());
+        return Ok(token);
     }
     Err(Refusal::Request {
         status: StatusCode::BAD_REQUEST,

@@ -15,6 +15,7 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use mandate_policy::decl::{Credential, ServerWorkload};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::echo::{Needles, Sieve};
@@ -37,6 +38,22 @@ pub(super) struct Switching {
     pub(super) extensions: bool,
     /// How long nothing may pass.
     pub(super) idle: Duration,
+}
+
+impl Switching {
+    /// What `server` may switch to, if anything.
+    pub(super) fn of(
+        server: &ServerWorkload,
+        upgrade: Option<Upgrade>,
+        agent: Option<OnUpgrade>,
+    ) -> Option<Self> {
+        Some(Self {
+            upgrade: upgrade?,
+            agent: agent?,
+            extensions: server.credential == Credential::None,
+            idle: server.http.idle_timeout,
+        })
+    }
 }
 
 /// Tells the agent that the upstream has switched, and carries bytes until either side ends it, or it is cut.

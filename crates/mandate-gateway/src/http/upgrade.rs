@@ -5,7 +5,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use mandate_policy::decl::Action;
 use sha1::{Digest, Sha1};
 
@@ -45,8 +45,11 @@ pub(super) fn of(
             detail: "the action declares no upgrade to this protocol",
         });
     }
-    if head.method != Method::GET || !connection_upgrades(&head.headers) {
-        return malformed("an upgrade is a `GET` with `connection: upgrade`");
+    let asked_well = head.method == Method::GET
+        && head.version == Version::HTTP_11
+        && connection_upgrades(&head.headers);
+    if !asked_well {
+        return malformed("an upgrade is a `GET` over HTTP/1.1 with `connection: upgrade`");
     }
     let websocket = match protocol.as_str() {
         "websocket" => Some(handshake(&head.headers, token)?),

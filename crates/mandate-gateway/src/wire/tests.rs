@@ -15,8 +15,21 @@ impl Clock for Still {
     }
 }
 
-/// What hyper would read of `bytes`, given in pieces of `size`, and what was found wrong.
+/// What hyper would read of `bytes`, given in pieces of `size`, and what was found wrong. How much
+/// room it offers makes no difference.
 async fn read(bytes: &[u8], size: usize) -> (io::Result<Vec<u8>>, Option<(u64, Fault)>) {
+    let (little, fault) = read_into(24, bytes, size).await;
+    let (much, same) = read_into(8192, bytes, size).await;
+    assert_eq!(little.as_ref().ok(), much.as_ref().ok());
+    assert_eq!(fault, same);
+    (much, fault)
+}
+
+async fn read_into(
+    room: usize,
+    bytes: &[u8],
+    size: usize,
+) -> (io::Result<Vec<u8>>, Option<(u64, Fault)>) {
     let (mut client, server) = tokio::io::duplex(64 * 1024);
     let (wire, mut io) = watch(server, &Limits::default(), Arc::new(Still));
     let mut read = Vec::new();
@@ -27,7 +40,7 @@ async fn read(bytes: &[u8], size: usize) -> (io::Result<Vec<u8>>, Option<(u64, F
             None => client.shutdown().await.unwrap(),
         }
         let ended = sent.len() == 0;
-        let mut space = [0; 1024];
+        let mut space = vec![0; room];
         loop {
             let mut buf = ReadBuf::new(&mut space);
             let polled = futures_util::poll!(std::future::poll_fn(|cx| {
@@ -241,4 +254,43 @@ fn frames_that_bring_nothing_are_counted_and_those_that_do_are_not() {
         seen.pass(&many, now.plus(std::time::Duration::from_secs(10))),
         Ok(())
     );
+}
+
+#[tokio::test]
+async fn whatever_comes_is_read_alike_however_it_is_cut() {
+    let whole = [FIRST, SECOND, THIRD].concat().into_bytes();
+    let spice = b"\r\n\0 \t:;,0x\x7f\xff#HGAa";
+    let mut state = 4711_u64;
+    let mut next = |below: usize| {
+        // Knuth's MMIX: enough to look around with, and the same each time.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    for _ in 0..400 {
+        let mut bytes = whole.clone();
+        for _ in 0..=next(3) {
+            let (at, byte) = (next(bytes.len()), spice[next(spice.len())]);
+            match next(3) {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        let (at_once, fault) = read(&bytes, bytes.len()).await;
+        let (by_bytes, fault_by_bytes) = read(&bytes, 1).await;
+        match (fault, by_bytes) {
+            // Its head had gone on already: the body breaks off instead.
+            (Some((_, Fault::Chunk)), Err(why)) => {
+                assert_eq!(why.kind(), io::ErrorKind::InvalidData, "{shown:?}");
+            }
+            (_, Ok(by_bytes)) => {
+                assert_eq!(at_once.unwrap(), by_bytes, "{shown:?}");
+                assert_eq!(fault, fault_by_bytes, "{shown:?}");
+            }
+            (_, Err(why)) => panic!("{why}: {shown:?}"),
+        }
+    }
 }

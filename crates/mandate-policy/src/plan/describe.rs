@@ -1,15 +1,16 @@
 //! Every field of every declaration in words, for comparison. A field that is left out here would
 //! change unseen, so records are taken apart without `..`.
 
+mod evidence;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::Bundle;
 use crate::decl::{
-    AccessPolicy, AgentType, AwsProvider, AwsRule, Credential, Durability, Guardrail, HttpSettings,
-    LeaseLoss, OccurrenceRule, OidcProvider, OidcRule, Operator, PersonRule, Pin, ProcessRule,
-    ProviderKind, SecretTemplate, ServerWorkload, SpawnScope, SpiffeBundlePlace, TaskPolicy,
-    TokenIssuer, TokenProvider, TokenRule, TriggerRule, TrustProvider, UserRule,
+    AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
+    OccurrenceRule, OidcRule, Operator, PersonRule, Pin, ProcessRule, SecretTemplate,
+    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, UserRule,
 };
 use crate::table::{in_words, quoted};
 
@@ -24,7 +25,9 @@ pub(super) const WEAKENING: &str = "leaseLoss";
 
 pub(super) fn all(bundle: &Bundle) -> Fields {
     let mut all = Fields::new();
-    bundle.providers().for_each(|d| provider(d, &mut all));
+    bundle
+        .providers()
+        .for_each(|d| evidence::provider(d, &mut all));
     bundle.agents().for_each(|d| agent(d, &mut all));
     bundle.servers().for_each(|d| server(d, &mut all));
     bundle.access_policies().for_each(|d| access(d, &mut all));
@@ -55,68 +58,6 @@ fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     all.join(", ")
 }
 
-fn provider(TrustProvider { name, kind }: &TrustProvider, into: &mut Fields) {
-    let mut d = Describe {
-        kind: "TrustProvider",
-        name: name.to_string(),
-        into,
-    };
-    match kind {
-        ProviderKind::Process => d.say("kind", "process"),
-        ProviderKind::Oidc(oidc) => {
-            // The fields of its own are those of its tokens.
-            let OidcProvider {
-                issuer: _,
-                audience: _,
-                jwks_uri: _,
-                tokens: of_workloads,
-            } = &**oidc;
-            tokens(of_workloads, &mut d);
-        }
-        ProviderKind::Token(of_workloads) => tokens(of_workloads, &mut d),
-        ProviderKind::Aws(AwsProvider { accounts, regions }) => {
-            d.say("kind", "aws");
-            d.say("accounts", list(accounts));
-            d.say("regions", list(regions));
-        }
-    }
-}
-
-fn tokens(tokens: &TokenProvider, d: &mut Describe<'_>) {
-    let TokenProvider {
-        kind,
-        issuer,
-        audience,
-        typ,
-        max_lifetime,
-        max_age,
-        instance,
-        required,
-        api_server,
-    } = tokens;
-    d.say("kind", kind.as_str());
-    match issuer {
-        TokenIssuer::Issuer { issuer, jwks_uri } => {
-            d.say("issuer", issuer);
-            d.say("jwksUri", jwks_uri.as_deref().unwrap_or_default());
-        }
-        TokenIssuer::TrustDomain { name, bundle } => {
-            d.say("trustDomain", name);
-            match bundle {
-                SpiffeBundlePlace::Web(url) => d.say("bundleEndpoint", url),
-                SpiffeBundlePlace::File(path) => d.say("bundleFile", path),
-            }
-        }
-    }
-    d.say("audience", audience);
-    d.say("tokenType", typ.as_deref().unwrap_or_default());
-    d.say("maxLifetime", format!("{} s", max_lifetime.as_secs()));
-    d.say("maxAge", format!("{} s", max_age.as_secs()));
-    d.say("instance", list(instance));
-    d.say("claims", list(required));
-    d.say("apiServer", api_server.as_deref().unwrap_or_default());
-}
-
 fn agent(agent: &AgentType, into: &mut Fields) {
     let AgentType {
         name,
@@ -136,10 +77,10 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         into,
     };
     let rules = process_rules.iter().map(rule);
-    let rules = rules.chain(token_rules.iter().map(token_rule));
+    let rules = rules.chain(token_rules.iter().map(evidence::token_rule));
     d.say(
         "attestation",
-        list(rules.chain(aws_rules.iter().map(aws_rule))),
+        list(rules.chain(aws_rules.iter().map(evidence::aws_rule))),
     );
     d.say("hostedBy", list(hosted_by));
     d.say(
@@ -178,31 +119,6 @@ fn rule(rule: &ProcessRule) -> String {
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("{provider}({})", parts.join(" "))
-}
-
-fn token_rule(rule: &TokenRule) -> String {
-    let TokenRule {
-        agent: _,
-        provider,
-        kind: _,
-        tests,
-    } = rule;
-    let tests: Vec<String> = tests.iter().map(ToString::to_string).collect();
-    format!("{provider}({})", tests.join(" and "))
-}
-
-fn aws_rule(rule: &AwsRule) -> String {
-    let AwsRule {
-        agent: _,
-        provider,
-        partition,
-        account,
-        role,
-        role_id,
-    } = rule;
-    let id = role_id.as_ref().map(|id| format!(" with id {id}"));
-    let id = id.unwrap_or_default();
-    format!("{provider}(role arn:{partition}:iam::{account}:role/{role}{id})")
 }
 
 fn user(rule: &UserRule) -> String {

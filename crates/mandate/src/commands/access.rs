@@ -105,6 +105,7 @@ pub(crate) fn value(row: &AccessRow) -> Value {
     json!({
         "agent": row.agent,
         "as_hosted": row.as_hosted,
+        "known_by": row.known_by.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
         "server": row.server,
         "action": row.action,
         "effect": effect(row.effect),
@@ -184,6 +185,9 @@ fn who(row: &AccessRow) -> String {
     let mut text = row.agent.to_string();
     if let Some(hosted) = &row.as_hosted {
         text.push_str(&format!(" as {hosted}"));
+    }
+    for kind in &row.known_by {
+        text.push_str(&format!("\nknown by {}", kind.as_str()));
     }
     for audience in &row.federation {
         text.push_str(&format!("\nalso known to {audience}"));

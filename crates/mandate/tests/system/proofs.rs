@@ -83,7 +83,7 @@ fn a_checkpoint_kept_elsewhere_tells_that_a_log_was_rolled_back_and_that_it_was_
     assert!(refused.code == 1 && said.contains("rolled back"), "{said}");
 
     // And then it goes on with other ones.
-    grow(&lab, 60);
+    grow(&lab, size);
     let refused = keep(&lab, &kept);
     let said = refused.value["error"].as_str().unwrap();
     assert!(refused.code == 1 && said.contains("forked"), "{said}");
@@ -169,6 +169,18 @@ fn an_export_of_tiles_is_brought_up_to_date_and_is_for_its_owner_alone() {
         std::fs::read_to_string(folder.join("checkpoint")).unwrap(),
         note
     );
+
+    // Without its checkpoint nobody knows what the folder is: all of it is fetched and checked.
+    std::fs::remove_file(folder.join("checkpoint")).unwrap();
+    let anew = lab.run(&["audit", "export", "--tiles", &to]);
+    assert_eq!(
+        (anew.code, &anew.value["before"]),
+        (0, &json!(null)),
+        "{}",
+        anew.value
+    );
+    let mended = lab.run(&["audit", "export", "--tiles", &to]);
+    assert_eq!(mended.code, 0, "{}", mended.value);
 }
 
 #[test]

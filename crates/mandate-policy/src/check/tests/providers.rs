@@ -416,3 +416,50 @@ fn people_are_verified_by_what_the_provider_says_of_people() {
         ("support-app", None)
     );
 }
+
+#[test]
+fn the_access_table_says_by_which_evidence_an_agent_type_is_known() {
+    let known_by = |provider: &str| {
+        let rule = "{kubernetes: {provider: prod, serviceAccount: agents/retriever}}";
+        let text = EXAMPLE.replacen(
+            "attestation: [{process: {user: executor}}]",
+            &format!("attestation: [{rule}]"),
+            1,
+        );
+        assert!(text.contains(rule));
+        let text =
+            format!("{text}---\nkind: TrustProvider\nmetadata: {{name: prod}}\nspec: {provider}\n");
+        let bundle = load_text(&text).unwrap_or_else(|m| panic!("{m:#?}")).bundle;
+        let rows = bundle.access_table();
+        let row = rows.iter().find(|row| row.agent.as_str() == "executor");
+        row.unwrap().to_string()
+    };
+    let reviewed = "{kubernetes: {issuer: 'https://k8s.example', audience: mandate, apiServer: 'https://10.0.0.1'}}";
+    assert!(
+        known_by(reviewed).ends_with("known by kubernetes"),
+        "{}",
+        known_by(reviewed)
+    );
+    let offline = reviewed.replace(", apiServer: 'https://10.0.0.1'", "");
+    assert!(known_by(&offline).ends_with("known by kubernetes-offline"));
+}
+
+/// What people copy loads, each block by itself.
+#[test]
+fn the_examples_of_the_page_about_attestation_load() {
+    let page = include_str!("../../../../../docs/attestation.md");
+    let blocks = page.split("```yaml\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split("```").next());
+    let bundles: Vec<&str> = blocks.filter(|block| block.starts_with("kind:")).collect();
+    assert_eq!(bundles.len(), 11);
+    for text in bundles {
+        // A condition is judged by the actions that there are.
+        let beside = if text.starts_with("kind: Guardrail") {
+            EXAMPLE
+        } else {
+            ""
+        };
+        let loaded = load_text(&format!("{beside}---\n{text}"));
+        assert!(loaded.is_ok(), "{text}{loaded:#?}");
+    }
+}

@@ -39,13 +39,10 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         context.out.result(&result, |_| note.clone());
         return Ok(Exit::Ok);
     };
-    let before = if file.exists() {
-        let before = kept::read(file, &keys)?;
-        kept::goes_on(&operator, &before, &now).await?;
-        Some(before)
-    } else {
-        None
-    };
+    let before = kept::read_if_there(file, &keys)?;
+    if let Some(before) = &before {
+        kept::goes_on(&operator, before, &now).await?;
+    }
     replace(file, &note).map_err(|e| Failure::file(file, &e))?;
     let result = json!({
         "file": file,

@@ -34,6 +34,15 @@ pub(super) fn read(file: &Path, keys: &[NoteKey]) -> Result<VerifiedCheckpoint, 
     signed(&note, keys).ok_or_else(|| unsigned(file, &note, keys))
 }
 
+/// The same, where nothing may be kept there yet.
+pub(super) fn read_if_there(
+    file: &Path,
+    keys: &[NoteKey],
+) -> Result<Option<VerifiedCheckpoint>, Failure> {
+    let there = file.try_exists().map_err(|e| Failure::file(file, &e))?;
+    there.then(|| read(file, keys)).transpose()
+}
+
 fn signed(note: &str, keys: &[NoteKey]) -> Option<VerifiedCheckpoint> {
     keys.iter().find_map(|key| Checkpoint::open(note, key).ok())
 }

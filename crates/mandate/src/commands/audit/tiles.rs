@@ -6,7 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use mandate_audit::{NoteKey, Tile, TileFault, VerifiedCheckpoint, check_tile, tiles_root};
+use mandate_audit::{
+    NoteKey, TILE_WIDTH, Tile, TileFault, VerifiedCheckpoint, check_tile, tiles_root,
+};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -28,8 +30,9 @@ pub(super) async fn run(folder: &Path, key: Option<&str>, context: &Context) -> 
     if let Some(before) = &before {
         kept::goes_on(&operator, before, &now).await?;
     }
+    let known = before.as_ref().map_or(0, |before| before.size());
     let new: Vec<Tile> = Tile::all(now.size())
-        .filter(|tile| !files.has(tile))
+        .filter(|tile| !files.has(tile, known))
         .collect();
     let progress = Progress::begin(&context.out, "exporting the log");
     let all = u64::try_from(new.len()).unwrap_or(u64::MAX);
@@ -69,17 +72,14 @@ struct Files(PathBuf);
 impl Files {
     /// The checkpoint of an earlier export; `None` in a folder that has none.
     fn checkpoint(&self, keys: &[NoteKey]) -> Result<Option<VerifiedCheckpoint>, Failure> {
-        let file = self.0.join(CHECKPOINT);
-        if file.exists() {
-            kept::read(&file, keys).map(Some)
-        } else {
-            Ok(None)
-        }
+        kept::read_if_there(&self.path(CHECKPOINT), keys)
     }
 
-    /// Whether it need not be fetched: it is whole, since files appear so, and never changes.
-    fn has(&self, tile: &Tile) -> bool {
-        tile.is_full() && self.path(&tile.to_string()).is_file()
+    /// Whether it need not be fetched: it was full in the log of `known` records that the folder holds, which
+    /// was checked, and never changes.
+    fn has(&self, tile: &Tile, known: u64) -> bool {
+        let then = Tile::at(tile.kind(), tile.first() / TILE_WIDTH, known);
+        tile.is_full() && then == Some(*tile) && self.path(&tile.to_string()).is_file()
     }
 
     /// Nothing is handed out that does not hold.

@@ -56,8 +56,8 @@ impl Story {
         match &event.what {
             What::TaskOpened { may_act, .. } => self.begin(record, path, may_act.as_ref()),
             What::TaskDelegated { may_act, .. } => self.begin(record, path, Some(may_act)),
-            What::TaskEnded { state, .. } => {
-                if let Some(task) = self.tasks.get_mut(&path.leaf()) {
+            What::TaskEnded { task, state, .. } => {
+                if let Some(task) = self.tasks.get_mut(task) {
                     task.ended = Some((event.at, word(state)));
                 }
             }
