@@ -186,7 +186,7 @@ const USUAL_BYTES: usize = 1024;
 #[cfg(test)]
 mod tests {
     use mandate_model::task::TaskPath;
-    use mandate_model::{BundleVersion, GatewayId, PolicyName, ServerName, TaskId};
+    use mandate_model::{BundleVersion, GatewayId, PolicyName, ServerName, TaskId, Thumbprint};
 
     use super::*;
     use crate::Outcome;

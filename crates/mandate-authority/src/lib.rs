@@ -56,7 +56,7 @@ mod writable;
 pub use authority::{Authority, StartError};
 pub use checkpoint::log_origin;
 pub use config::{Config, Ports};
-pub use listen::{Access, Door, Origin, PublicSocket};
+pub use listen::{Access, Door, Origin, PublicSocket, SessionHolder};
 pub use metrics::Metrics;
 pub use openapi::openapi;
 pub use run::Doors;

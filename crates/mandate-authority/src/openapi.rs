@@ -149,6 +149,9 @@ pub(crate) struct ProblemBody {
         operator::list,
         operator::rotate,
         operator::accept_epoch,
+        operator::providers,
+        operator::begin,
+        operator::end,
     )
 )]
 struct Api;

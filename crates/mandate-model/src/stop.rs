@@ -150,6 +150,9 @@ pub struct Lineage<'a> {
     pub keys: &'a [KeyId],
     /// The agent type that a task token is for (`may_act`): to hold it is to be handed on to.
     pub recipient: Option<&'a SpiffeId>,
+    /// Whether it is an operator's session. "Everything" stops what agents do; whoever resumes it
+    /// must not be stopped by it.
+    pub operates: bool,
     /// The token of which all this is said, if there is one yet.
     pub token: Option<Shown>,
     /// The key that the token is bound to.
@@ -167,6 +170,7 @@ impl Lineage<'static> {
         gateway: None,
         keys: &[],
         recipient: None,
+        operates: false,
         token: None,
         holder: None,
     };

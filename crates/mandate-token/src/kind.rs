@@ -21,7 +21,7 @@ pub struct Expect<'a> {
 /// have no leeway at all, for issuer and verifiers belong to one authority (FAILURES 42).
 pub const FUTURE_LEEWAY: Duration = Duration::from_secs(5);
 
-/// A kind of token that this authority issues. Implemented by this crate's four kinds alone.
+/// A kind of token that this authority issues. Implemented by this crate's five kinds alone.
 ///
 /// ```
 /// use mandate_token::{AccessToken, Audience, Expect, Issuer, KeySet, Kind, TokenError};

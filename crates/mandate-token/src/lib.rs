@@ -1,9 +1,9 @@
 //! The only crate that parses, assembles and verifies token bytes.
 //!
-//! Four kinds are ours, each a struct of typed claims: [`JwtSvid`] (what an agent is),
-//! [`TaskToken`] (why it works), [`AccessToken`] (one server workload, one task) and
-//! [`UpstreamToken`] (what a gateway shows to an upstream). [`IdToken`] is other people's: it
-//! proves the person behind a task. A token of one kind is never another: header type, key use
+//! Five kinds are ours, each a struct of typed claims: [`JwtSvid`] (what an agent is),
+//! [`TaskToken`] (why it works), [`AccessToken`] (one server workload, one task),
+//! [`UpstreamToken`] (what a gateway shows to an upstream) and [`OperatorSession`] (a person who
+//! operates). [`IdToken`] is other people's: it proves the person behind a task or a session. A token of one kind is never another: header type, key use
 //! and claims differ, and each is checked (RFC 8725 §3.11, §3.12).
 //!
 //! Text becomes a token in steps, each with a type of its own:
@@ -37,6 +37,7 @@ mod jws;
 mod keys;
 mod kind;
 mod names;
+mod operator_session;
 mod scope;
 mod strict;
 mod svid;
@@ -58,6 +59,7 @@ pub use jws::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedJws};
 pub use keys::{KeySet, KeySetError, KeyUse};
 pub use kind::{Expect, FUTURE_LEEWAY, Kind, SignedClaims, Verified};
 pub use names::{Audience, Issuer, MalformedUri};
+pub use operator_session::OperatorSession;
 pub use scope::{MalformedScope, Scope, parse_scope, scope_of};
 pub use strict::{JsonProblem, check_json};
 pub use svid::JwtSvid;

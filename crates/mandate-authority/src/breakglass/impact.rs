@@ -90,7 +90,7 @@ async fn tally(
 /// it can tell all that the subject stops: its index of agents knows the latest level alone, and a
 /// suspension matches every level.
 fn issued_under(authority: &Authority, subject: &Subject, now: Timestamp) -> Search {
-    let longest = authority.config().lifetimes.longest();
+    let longest = authority.config().lifetimes.for_agents();
     let mut search = Search {
         kind: Some("issued".to_owned()),
         since: Some(now.minus(longest)),
@@ -190,6 +190,7 @@ impl Tally {
             gateway: event.gateway.as_ref(),
             keys: std::slice::from_ref(key),
             recipient: None,
+            operates: false,
             token: issued.map(|(id, stops)| Shown { id, stops }),
             holder: None,
         };

@@ -204,6 +204,7 @@ impl Shown<'_> {
             gateway: Some(self.gateway),
             keys: std::slice::from_ref(key),
             recipient: None,
+            operates: false,
             token: Some(stop::Shown {
                 id: claims.id,
                 stops: claims.stops,

@@ -26,3 +26,4 @@ mod people;
 mod possession;
 mod refusals;
 mod resumptions;
+mod sessions;

@@ -253,6 +253,7 @@ fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
         gateway: Some(facts.gateway),
         keys: std::slice::from_ref(key),
         recipient: None,
+        operates: false,
         token: Some(Shown {
             id: token.id,
             stops: token.stops,

@@ -218,6 +218,7 @@ pub(super) fn check_task_stops(
         gateway: None,
         keys,
         recipient: Some(&task.record.may_act),
+        operates: false,
         token,
         holder: None,
     };

@@ -146,8 +146,8 @@ impl BySubject {
         let tasks = lineage.path.iter();
         let keys = lineage.keys.iter();
         let trigger = lineage.trigger_provider;
-        self.everything
-            .iter()
+        let everything = self.everything.iter().filter(|_| !lineage.operates);
+        everything
             .chain(actors.flat_map(|actor| self.of_actor(actor)))
             .chain(tasks.filter_map(|id| look(&self.tasks, id)))
             .chain(keys.filter_map(|id| look(&self.keys, id)))

@@ -73,6 +73,7 @@ fn a_suspension_and_a_resumption_match_every_element_of_a_lineage_and_nothing_el
         gateway: Some(&gateway),
         keys: &keys,
         recipient: Some(&recipient),
+        operates: false,
         token: shown(6),
         holder: None,
     };
@@ -249,4 +250,23 @@ fn a_token_of_a_replaced_key_is_void_and_others_are_not() {
     assert_eq!(bound_to(Some(&old)), Err(Stopped::KeyReplaced));
     assert_eq!(bound_to(Some(&new)), Ok(()));
     assert_eq!(bound_to(None), Ok(()));
+}
+
+#[test]
+fn everything_suspended_or_resumed_leaves_operators_their_sessions() {
+    let operator = Principal::parse("operator:amy").unwrap();
+    let session = Lineage {
+        principal: Some(&operator),
+        operates: true,
+        token: shown(6),
+        ..Lineage::NONE
+    };
+    assert_eq!(set_of(Subject::Everything).check(&session), Ok(()));
+    assert_eq!(resumed(Subject::Everything, 7).check(&session), Ok(()));
+    let id = operator.clone();
+    let amy = Subject::Principal { id };
+    let stopped = Err(Stopped::Suspended(amy.clone()));
+    assert_eq!(set_of(amy.clone()).check(&session), stopped);
+    let void = Err(Stopped::IssuedBefore(amy.clone()));
+    assert_eq!(resumed(amy, 7).check(&session), void);
 }

@@ -136,7 +136,7 @@ fn read_declared(
         declared.add_task_policy(policy);
     }
     for (name, spec) in specs("Operator") {
-        declared.add_operator(operator::operator(name, spec, mistakes));
+        declared.add_operator(operator::operator(name, spec, names, mistakes));
     }
     declared
 }

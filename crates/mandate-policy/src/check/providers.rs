@@ -193,27 +193,32 @@ fn aws_rule(declared: &Declared, rule: &crate::decl::AwsRule, at: Place, mistake
 /// A provider is for people or for workloads: a person's token must never be a workload's evidence.
 fn people(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     let rules = || declared.agents.values().flat_map(|a| &a.token_rules);
-    for policy in declared.task_policies.values() {
+    let begin = declared.task_policies.values().filter_map(|policy| {
         let TriggerRule::User(person) = &policy.trigger else {
+            return None;
+        };
+        let at = ("TaskPolicy", policy.name.as_str(), "trigger");
+        Some((&person.provider, at))
+    });
+    let operate = declared.operators.values().filter_map(|operator| {
+        let at = ("Operator", operator.name.as_str(), "oidc");
+        Some((&operator.oidc.as_ref()?.provider, at))
+    });
+    for (name, (kind, declaration, field)) in begin.chain(operate) {
+        let Some(provider) = declared.providers.get(name) else {
             continue;
         };
-        let Some(provider) = declared.providers.get(&person.provider) else {
-            continue;
-        };
-        let at = names
-            .places
-            .field("TaskPolicy", policy.name.as_str(), "trigger");
+        let at = names.places.field(kind, declaration, field);
         if !matches!(provider.kind, ProviderKind::Oidc(_)) {
             let message = format!(
-                "`{}` vouches for {}, not for people",
-                person.provider,
+                "`{name}` vouches for {}, not for people",
                 vouches_for(provider)
             );
             mistakes.error(at, message, "name a provider of kind `oidc`");
-        } else if let Some(rule) = rules().find(|rule| rule.provider == person.provider) {
+        } else if let Some(rule) = rules().find(|rule| rule.provider == *name) {
             let message = format!(
-                "`{}` vouches for people here and for agent type `{}` elsewhere: a person's token could pass for it",
-                person.provider, rule.agent
+                "`{name}` vouches for people here and for agent type `{}` elsewhere: a person's token could pass for it",
+                rule.agent
             );
             let mend = "declare a provider for workloads, with an audience of its own";
             mistakes.error(at, message, mend);

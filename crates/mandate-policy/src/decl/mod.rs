@@ -16,7 +16,7 @@ pub use agent::{
 };
 pub use claim::{ClaimPath, ClaimTest, MalformedClaimPath, MalformedPattern, Pattern, Wanted};
 pub use credential::{Credential, SecretTemplate};
-pub use operator::{Operator, Right};
+pub use operator::{OidcRule, Operator, PERSONAL_CLAIMS, Right};
 pub use provider::{
     AwsProvider, OidcProvider, ProviderKind, SpiffeBundlePlace, TokenIssuer, TokenProvider,
     TrustProvider,

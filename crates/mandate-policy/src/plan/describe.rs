@@ -9,7 +9,7 @@ use std::fmt::Display;
 use crate::Bundle;
 use crate::decl::{
     AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
-    OccurrenceRule, Operator, PersonRule, Pin, Possession, ProcessRule, SecretTemplate,
+    OccurrenceRule, OidcRule, Operator, PersonRule, Pin, Possession, ProcessRule, SecretTemplate,
     ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, UserRule,
 };
 use crate::table::{in_words, quoted};
@@ -381,10 +381,20 @@ fn occurrence(rule: &OccurrenceRule) -> String {
     format!("{}{item}{word}", quoted(&rule.name))
 }
 
+fn person_at(rule: &OidcRule) -> String {
+    let claims: Vec<String> = rule
+        .claims
+        .iter()
+        .map(|(name, value)| format!("{name} = {}", quoted(value)))
+        .collect();
+    format!("{} of {}", claims.join(", "), rule.provider)
+}
+
 fn operator(operator: &Operator, into: &mut Fields) {
     let Operator {
         name,
         user,
+        oidc,
         rights,
         when,
     } = operator;
@@ -393,7 +403,8 @@ fn operator(operator: &Operator, into: &mut Fields) {
         name: name.to_string(),
         into,
     };
-    d.say("user", self::user(user));
+    d.say("user", user.as_ref().map(self::user).unwrap_or_default());
+    d.say("oidc", oidc.as_ref().map(person_at).unwrap_or_default());
     d.say("rights", list(rights));
     d.say("when", when.as_deref().unwrap_or_default().trim());
 }

@@ -50,7 +50,7 @@ pub(crate) static KINDS: &[Kind] = &[
     },
     Kind {
         name: "Operator",
-        doc: "A user of the authority's machine and what they may do.",
+        doc: "A person who may tell the authority what to do, how they are recognised, and what they may do.",
         spec: Record(OPERATOR),
     },
 ];
@@ -471,9 +471,21 @@ static OPERATOR: &[Field] = &[
     optional(
         "unixUser",
         Text,
-        "The user, by name. `unixUser` or `uid` is needed.",
+        "The user of the authority's machine, by name. One of `unixUser`, `uid` and `oidc` is needed.",
     ),
     optional("uid", Integer(0), "The user, by number."),
+    optional(
+        "oidc",
+        Record(&[
+            required("provider", Text, "The OIDC trust provider that vouches."),
+            required(
+                "claims",
+                Map(&Text),
+                "Claims that the ID token must have: the claim is this text, or a list that holds it. One of `sub`, `oid` and `email` (verified) is needed.",
+            ),
+        ]),
+        "The person at an OpenID provider, who logs in with `mandate login`. Beside a user: the same person.",
+    ),
     required(
         "rights",
         List(&Word(&[

@@ -34,6 +34,14 @@ fn scope_must_be_what_the_details_say() {
         Some(TokenError::Scope)
     );
     assert!(contradicts(forged(&upstream(), |c| c["scope"] = "".into())));
+    for sub in ["user:login:amy", "spiffe://acme.example/agent/retriever"] {
+        assert!(contradicts(forged(&session(), |c| c["sub"] = sub.into())));
+    }
+    for person in [json!({}), json!({"sub": ""}), json!({"sub": 7})] {
+        assert!(contradicts(
+            forged(&session(), |c| c["person"] = person.clone())
+        ));
+    }
 }
 
 /// What a resumption voids is told by it: without it nothing could be.

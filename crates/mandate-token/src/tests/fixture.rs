@@ -7,8 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mandate_model::mandate::{Budget, Entries, Mandate, parse_entries};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
-    ActChain, ActorLevel, AttestationKind, Host, InstanceId, KeyId, Principal, ProviderName,
-    SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified as Vouched,
+    ActChain, ActorLevel, AttestationKind, Host, InstanceId, KeyId, OperatorName, Principal,
+    ProviderName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind,
+    Verified as Vouched,
 };
 use serde_json::{Value, json};
 
@@ -279,5 +280,21 @@ pub(super) fn upstream() -> UpstreamToken {
         stops: StopVersion::new(4),
         issued_at: now(),
         expires_at: at(120),
+    }
+}
+
+pub(super) fn session() -> OperatorSession {
+    let person = json!({"sub": "248289761001", "groups": ["sre"]});
+    OperatorSession {
+        issuer: issuer(),
+        audience: audience("https://id.acme.example/operator/v1"),
+        operator: OperatorName::parse("amy").unwrap(),
+        provider: ProviderName::parse("login").unwrap(),
+        person: serde_json::from_value(person).unwrap(),
+        confirmation: None,
+        id: token_id(5),
+        stops: StopVersion::new(5),
+        issued_at: now(),
+        expires_at: at(900),
     }
 }

@@ -197,6 +197,17 @@ proptest! {
     }
 
     #[test]
+    fn an_operator_session_comes_back_as_granted(
+        subject in "[ -~é]{1,40}",
+        groups in vec("[a-z]{1,9}", 0..5),
+        confirmation in confirmation(),
+    ) {
+        let person = serde_json::json!({"sub": subject, "groups": groups});
+        let person = serde_json::from_value(person).unwrap();
+        comes_back(&OperatorSession { person, confirmation, ..session() });
+    }
+
+    #[test]
     fn a_scope_comes_back_as_derived(entries in some_entries("[a-c]{1,3}", 0..9)) {
         prop_assert_eq!(parse_scope(&scope_of(&entries)), Ok(Scope::of(&entries)));
     }

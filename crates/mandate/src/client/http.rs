@@ -12,6 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::Tls;
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -19,6 +21,8 @@ pub(crate) enum Door {
     Unix(PathBuf),
     /// `host:port`, without TLS: loopback, on this machine.
     Tcp(String),
+    /// `host:port`, with TLS.
+    Tls(Tls),
 }
 
 impl fmt::Display for Door {
@@ -26,6 +30,7 @@ impl fmt::Display for Door {
         match self {
             Door::Unix(path) => write!(f, "{}", path.display()),
             Door::Tcp(authority) => write!(f, "http://{authority}"),
+            Door::Tls(tls) => write!(f, "https://{}", tls.authority()),
         }
     }
 }
@@ -106,6 +111,10 @@ impl Door {
                 let io = TcpStream::connect(authority).await;
                 self.converse(io.map_err(|e| self.shut(e))?, request).await
             }
+            Door::Tls(tls) => {
+                let io = tls.connect().await;
+                self.converse(io.map_err(|e| self.shut(e))?, request).await
+            }
         }
     }
 
@@ -133,6 +142,7 @@ impl Door {
         match self {
             Door::Unix(_) => "mandate",
             Door::Tcp(authority) => authority,
+            Door::Tls(tls) => tls.authority(),
         }
     }
 

@@ -90,7 +90,7 @@ pub(crate) async fn bundle_of(
     context: &Context,
 ) -> Result<Bundle, Failure> {
     let Some(folder) = folder else {
-        return live::bundle(&Operator::of(&context.data), context).await;
+        return live::bundle(&Operator::of(context)?, context).await;
     };
     let files = bundle_files::read(folder)?;
     let environment = bundle_files::environment(context)?;

@@ -90,7 +90,7 @@ async fn agreed_on(
 
 async fn post(path: &str, body: &Value, wait: u64, context: &Context) -> Result<Value, Failure> {
     let limit = CALL + Duration::from_secs(wait);
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let posted = operator.post_within(path, body, limit);
     Ok(progress::waiting(&context.out, "waiting for the gateways", posted).await?)
 }

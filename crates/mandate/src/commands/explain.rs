@@ -110,7 +110,7 @@ async fn stops(args: &Args, context: &Context) -> Result<StopSet, Failure> {
     if args.bundle.is_some() {
         return Ok(StopSet::default());
     }
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let live: Suspensions = operator.get("/suspensions", &[]).await?;
     Ok(StopSet::of_suspensions(
         StopVersion::new(1),

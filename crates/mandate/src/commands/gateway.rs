@@ -38,6 +38,7 @@ struct Accepted {
 
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     let Command::Accept(AcceptArgs {}) = command;
+    context.only_here()?;
     let path = context.data.gateway_state();
     let failed = |e: mandate_gateway::MarksError| {
         Failure::failed(e.to_string(), "run this as the server's own user")
@@ -93,6 +94,6 @@ async fn restore(held: &Marks, context: &Context) -> Result<Accepted, Failure> {
     let body: Value = json!({
         "gateway": gateway, "suspensions": held.suspensions, "stops": held.stops,
     });
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     Ok(operator.post("/gateways/accept-epoch", &body).await?)
 }

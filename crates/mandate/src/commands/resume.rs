@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let subject = args.subject.parse(&suspend::domain(context)?)?;
     let body = json!({ "subject": subject, "reason": args.reason });
-    let answer: Value = Operator::of(&context.data).post("/resume", &body).await?;
+    let answer: Value = Operator::of(context)?.post("/resume", &body).await?;
     context.out.result(&answer, |paint| {
         let resumed = paint.green(format!("{subject} is resumed"));
         format!(

@@ -24,7 +24,7 @@ struct Suspensions {
 }
 
 pub(crate) async fn run(context: &Context) -> Outcome {
-    let all: Suspensions = Operator::of(&context.data).get("/suspensions", &[]).await?;
+    let all: Suspensions = Operator::of(context)?.get("/suspensions", &[]).await?;
     let now = SystemClock.now();
     context.out.result(&all, |paint| text(&all, now, paint));
     Ok(Exit::Ok)

@@ -18,6 +18,7 @@ mod commands;
 mod crash;
 mod disks;
 mod doctor;
+mod elsewhere;
 mod exchanges;
 mod exec;
 mod going_on;

@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let keys = verify::keys(args.key.as_deref(), context)?;
     let (note, now) = kept::latest(&operator, &keys).await?;
     let Some(file) = &args.keep else {

@@ -66,7 +66,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
 }
 
 async fn lines(file: &Path, from: u64, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let stdout = file.as_os_str() == "-";
     let failed = |e: std::io::Error| Failure::file(file, &e);
     let mut to = if stdout {

@@ -36,7 +36,7 @@ struct Page {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let keys = verify::keys(args.key.as_deref(), context)?;
     let (note, checkpoint) = kept::latest(&operator, &keys).await?;
     let (index, size) = (args.index.to_string(), checkpoint.size().to_string());

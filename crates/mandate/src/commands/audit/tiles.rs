@@ -22,7 +22,7 @@ use crate::progress::Progress;
 /// Brings the files in `folder` up to the log's latest checkpoint, which is written last: at no moment does
 /// it promise a file that is not there. What is there already is not fetched again.
 pub(super) async fn run(folder: &Path, key: Option<&str>, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let keys = verify::keys(key, context)?;
     let (note, now) = kept::latest(&operator, &keys).await?;
     let files = Files(folder.to_owned());

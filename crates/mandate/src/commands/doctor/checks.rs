@@ -237,7 +237,7 @@ fn stopped(data: &DataDir) -> Finding {
 
 /// What the server itself finds, and what is live.
 async fn live(context: &Context, mapped: &Mapped) -> Vec<Finding> {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::on_this_machine(&context.data);
     let status = match operator.get::<Value>("/status", &[]).await {
         Ok(status) => status,
         // That it does not run has been said.

@@ -48,7 +48,7 @@ enum Form {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let root = root_of(&operator, &args.what).await?.to_string();
     let found = story(&operator, &root, args.limit);
     let (records, left_out) = progress::waiting(&context.out, "reading the log", found).await?;
