@@ -104,14 +104,7 @@ async fn pass(
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.
-    let caller = Asking {
-        method: head.method.as_str(),
-        address: &arrival.public,
-        host: routed.host.as_deref(),
-        path: head.uri.path(),
-        now: front.now(),
-        boot: front.gate.clock.boot(),
-    };
+    let caller = asking(front, arrival, &head, routed.host.as_deref());
     let (tokens, proofs) = (&front.tokens, &front.proofs);
     let token =
         authenticate::authenticate(tokens, proofs, &snapshot, server, &head.headers, &caller)?;
@@ -211,6 +204,23 @@ async fn pass(
     let handing_over = hand_over(front, arrival, &access, answered, switching, within, reply);
     let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
     finish(front, server, admitted, &decided, released).await
+}
+
+/// What a proof of possession must have been made for.
+fn asking<'a>(
+    front: &Front,
+    arrival: &'a Arrival,
+    head: &'a Parts,
+    host: Option<&'a str>,
+) -> Asking<'a> {
+    Asking {
+        method: head.method.as_str(),
+        address: &arrival.public,
+        host,
+        path: head.uri.path(),
+        now: front.now(),
+        boot: front.gate.clock.boot(),
+    }
 }
 
 /// Records and forwards, in the order that the server workload and the effect ask for.
