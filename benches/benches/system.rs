@@ -1,14 +1,19 @@
 //! The whole system, as a release build: exchanges, the gateway, suspension, memory.
 //!
-//! `cargo build --release -p mandate && cargo bench -p mandate-bench --bench system`
+//! `cargo build --release -p mandate && cargo bench -p mandate-bench --bench system`, all of it, or only
+//! the parts that are named: `-- gateway exchanges suspension`, and `-- memory`, which takes minutes and
+//! is part of nothing else.
 //!
-//! Load generator, server and upstream share the machine's cores. What is compared is measured in
+//! Load generator and upstream are this process; the server and the proxies that it is compared with are
+//! processes of their own, and all share the machine's cores. What is compared is measured in
 //! alternation in one run; compare ratios, not machines.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
     reason = "a bench stops where it cannot go on, and reads the clock"
 )]
 
@@ -19,22 +24,64 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use mandate_bench::figures::{Samples, ms, us};
 use mandate_bench::load::{Run, Shot, closed_loop, connect, fixed_rate};
+use mandate_bench::process::Process;
+use mandate_bench::proxy::Proxy;
 use mandate_bench::server::Server;
 use mandate_bench::{proxy, upstream};
 
 const ROUNDS: usize = 5;
 const SPAN: Duration = Duration::from_secs(3);
+/// So many connections saturate all that is compared; with fewer, the time of a sync limits the gateway.
+const SATURATING: usize = 64;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
+    proxy::serve_if_asked().await;
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with("--"))
+        .collect();
+    let is_asked = |part: &str| named.iter().any(|name| name == part);
+    let runs = |part: &str| named.is_empty() || is_asked(part);
     let upstream = upstream::start().await;
     let server = Server::start(upstream).await;
-    println!("memory: idle after start {:.1} MiB", server.resident_mib());
-    suspension(&server, "before the load").await;
-    exchanges(&server).await;
-    gateway(&server, upstream).await;
-    suspension(&server, "after it").await;
-    println!("memory: after all of this {:.1} MiB", server.resident_mib());
+    let memory = |when: &str| println!("memory: {when} {:.1} MiB", server.process.resident_mib());
+    memory("idle after start");
+    if runs("suspension") {
+        suspension(&server, "before the load").await;
+    }
+    if runs("exchanges") {
+        exchanges(&server).await;
+    }
+    if runs("gateway") {
+        gateway(&server, upstream).await;
+    }
+    if named.is_empty() {
+        suspension(&server, "after it").await;
+    }
+    memory("after all of this");
+    if is_asked("memory") {
+        million(&server).await;
+    }
+}
+
+/// Resident memory over a million accesses.
+async fn million(server: &Server) {
+    let mut done = 0.0;
+    let began = Instant::now();
+    while done < 1e6 {
+        let token = access_token(server, "https://records.bench.example").await;
+        let shot = get("/records/customers/acme", &token);
+        let span = Duration::from_secs(10);
+        let run = closed_loop(server.gateway, &shot, SATURATING, span).await;
+        done += run.per_second * span.as_secs_f64();
+        let resident = server.process.resident_mib();
+        println!("memory: {resident:.1} MiB after {done:.0} accesses");
+    }
+    println!(
+        "a million accesses took {:.0} s",
+        began.elapsed().as_secs_f64()
+    );
 }
 
 async fn exchanges(server: &Server) {
@@ -70,62 +117,122 @@ fn get(path: &str, token: &str) -> Shot {
     }
 }
 
+/// A way to the upstream: where its load goes, and who works for it.
+struct Way<'a> {
+    name: &'static str,
+    to: SocketAddr,
+    process: Option<&'a Process>,
+    runs: Vec<Run>,
+    busy: Duration,
+    steady: Samples,
+}
+
+impl<'a> Way<'a> {
+    fn new(name: &'static str, to: SocketAddr, process: Option<&'a Process>) -> Self {
+        Self {
+            name,
+            to,
+            process,
+            runs: Vec::new(),
+            busy: Duration::ZERO,
+            steady: Samples::default(),
+        }
+    }
+
+    async fn saturate(&mut self, shot: &Shot, connections: usize) {
+        let cpu = || self.process.map_or(Duration::ZERO, Process::cpu);
+        let before = cpu();
+        self.runs
+            .push(closed_loop(self.to, shot, connections, SPAN).await);
+        self.busy += cpu() - before;
+    }
+
+    fn median(&mut self) -> &Run {
+        self.runs
+            .sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
+        &self.runs[self.runs.len() / 2]
+    }
+
+    fn report(&mut self) {
+        let served: f64 = self.runs.iter().map(|run| run.latencies.len() as f64).sum();
+        let each = self.busy.as_secs_f64() * 1e6 / served;
+        let name = format!("{} (its own CPU {each:.1} µs a request)", self.name);
+        report(&name, self.median());
+    }
+}
+
 async fn gateway(server: &Server, upstream: SocketAddr) {
-    let bare = proxy::start(upstream).await;
-    let mut runs = [(); 4].map(|()| Vec::new());
-    let mut slow = [(); 3].map(|()| Samples::default());
+    let bare = Proxy::bare(upstream);
+    let envoy = Proxy::envoy(upstream).await;
+    for connections in [16, SATURATING] {
+        println!("-- {connections} connections");
+        ways(server, upstream, &bare, envoy.as_ref(), connections).await;
+    }
+}
+
+async fn ways(
+    server: &Server,
+    upstream: SocketAddr,
+    bare: &Proxy,
+    envoy: Option<&Proxy>,
+    connections: usize,
+) {
+    let mut alone = Way::new("upstream alone", upstream, None);
+    let mut bare = Way::new("bare hyper proxy", bare.address, Some(&bare.process));
+    let mut envoy = envoy.map(|e| Way::new("Envoy, plain proxy", e.address, Some(&e.process)));
+    let process = Some(&server.process);
+    let mut read = Way::new("gateway, record before release", server.gateway, process);
+    let mut first = Way::new("gateway, record before forwarding", server.gateway, process);
     for _ in 0..ROUNDS {
         // Tokens live two minutes: each round gets its own.
         let internal = access_token(server, "https://records.bench.example").await;
         let strict = access_token(server, "https://strict.bench.example").await;
         let plain = get("/customers/acme", "-");
-        let read = get("/records/customers/acme", &internal);
+        let reading = get("/records/customers/acme", &internal);
         let recorded_first = get("/strict/customers/acme", &strict);
-        let routes = [
-            (upstream, &plain),
-            (bare, &plain),
-            (server.gateway, &read),
-            (server.gateway, &recorded_first),
-        ];
-        for ((to, shot), runs) in routes.iter().zip(&mut runs) {
-            runs.push(closed_loop(*to, shot, 16, SPAN).await);
+        let mut all = vec![(&mut alone, &plain), (&mut bare, &plain)];
+        all.extend(envoy.as_mut().map(|envoy| (envoy, &plain)));
+        all.push((&mut read, &reading));
+        all.push((&mut first, &recorded_first));
+        for (way, shot) in &mut all {
+            way.saturate(shot, connections).await;
         }
-        let routes = [
-            (bare, &plain),
-            (server.gateway, &read),
-            (server.gateway, &recorded_first),
-        ];
-        for ((to, shot), samples) in routes.iter().zip(&mut slow) {
-            samples.extend(fixed_rate(*to, shot, 1000, SPAN).await);
+        for (way, shot) in &mut all[1..] {
+            way.steady
+                .extend(fixed_rate(way.to, shot, 1000, SPAN).await);
         }
     }
-    let names = [
-        "upstream alone",
-        "bare hyper proxy",
-        "gateway, record before release",
-        "gateway, record before forwarding",
-    ];
-    let throughput = runs.map(|mut runs| {
-        runs.sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-        runs.swap_remove(ROUNDS / 2)
-    });
-    for (name, run) in names.iter().zip(&throughput) {
-        report(name, run);
+    for way in [
+        Some(&mut alone),
+        Some(&mut bare),
+        envoy.as_mut(),
+        Some(&mut read),
+        Some(&mut first),
+    ] {
+        way.into_iter().for_each(Way::report);
     }
-    let [_, bare, internal, strict] = &throughput;
+    let share = |way: &mut Way<'_>, of: f64| 100.0 * way.median().per_second / of;
+    let hyper = bare.median().per_second;
     println!(
         "gateway's share of the bare proxy's throughput: {:.0} % internal reads, {:.0} % others",
-        100.0 * internal.per_second / bare.per_second,
-        100.0 * strict.per_second / bare.per_second
+        share(&mut read, hyper),
+        share(&mut first, hyper)
     );
-    let [bare, internal, strict] = &slow;
-    for (name, samples) in [("internal reads", internal), ("others", strict)] {
+    if let Some(envoy) = &mut envoy {
+        let envoy = envoy.median().per_second;
+        println!(
+            "gateway's share of Envoy's throughput: {:.0} % internal reads, {:.0} % others",
+            share(&mut read, envoy),
+            share(&mut first, envoy)
+        );
+    }
+    for (name, way) in [("internal reads", &read), ("others", &first)] {
         println!(
             "added at 1,000 requests/s, {name}: p50 {}, p99 {} (bare: p50 {}, p99 {})",
-            us(samples.median().saturating_sub(bare.median())),
-            us(samples.p99().saturating_sub(bare.p99())),
-            us(bare.median()),
-            us(bare.p99())
+            us(way.steady.median().saturating_sub(bare.steady.median())),
+            us(way.steady.p99().saturating_sub(bare.steady.p99())),
+            us(bare.steady.median()),
+            us(bare.steady.p99())
         );
     }
 }

@@ -1,6 +1,9 @@
-//! A bare reverse proxy on hyper: what forwarding costs without deciding, recording or injecting.
+//! What the gateway is compared with: proxies that only forward, each a process of its own.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -11,23 +14,93 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
-/// Forwards to `upstream` from a free loopback port until the runtime ends.
-pub async fn start(upstream: SocketAddr) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            // One upstream connection for each of the client's: a pool's best case.
-            let sender = Arc::new(Mutex::new(connect(upstream).await));
-            let service = service_fn(move |request| forward(Arc::clone(&sender), request));
-            let serving = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::spawn(serving);
+use crate::process::Process;
+
+/// A proxy in front of the upstream.
+#[derive(Debug)]
+pub struct Proxy {
+    pub process: Process,
+    pub address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Proxy {
+    /// A bare hyper proxy: this very program, which goes into [`serve`] then.
+    pub fn bare(upstream: SocketAddr) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let command = command.env(BARE, upstream.to_string());
+        let mut process = Process::start(command.stdout(Stdio::piped()));
+        let mut line = String::new();
+        BufReader::new(process.stdout())
+            .read_line(&mut line)
+            .unwrap();
+        Self {
+            process,
+            address: line.trim().parse().unwrap(),
+            _folder: tempfile::tempdir().unwrap(),
         }
-    });
-    address
+    }
+
+    /// Envoy as a plain proxy with as many workers as there are cores; `None`, and said so, where there is
+    /// no Envoy.
+    pub async fn envoy(upstream: SocketAddr) -> Option<Self> {
+        let Some(binary) = envoy_binary() else {
+            println!("no Envoy: set ENVOY, or run benches/envoy.sh once; its figures are missing");
+            return None;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let config = include_str!("envoy.yaml")
+            .replace("${port}", &address.port().to_string())
+            .replace("${upstream_port}", &upstream.port().to_string());
+        let path = folder.path().join("envoy.yaml");
+        std::fs::write(&path, config).unwrap();
+        let mut command = Command::new(binary);
+        let command = command
+            .args([
+                "--log-level",
+                "error",
+                "--concurrency",
+                "2",
+                "--use-dynamic-base-id",
+            ])
+            .arg("-c")
+            .arg(&path)
+            .stdout(Stdio::null());
+        let process = Process::start(command);
+        while TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        Some(Self {
+            process,
+            address,
+            _folder: folder,
+        })
+    }
+}
+
+/// Whether this process is to be the bare proxy; then it is one until it is killed.
+pub async fn serve_if_asked() {
+    if let Ok(upstream) = std::env::var(BARE) {
+        serve(upstream.parse().unwrap()).await;
+    }
+}
+
+/// Forwards to `upstream` from a free loopback port, which it prints.
+async fn serve(upstream: SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    std::io::stdout().flush().unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        // One upstream connection for each of the client's: a pool's best case.
+        let sender = Arc::new(Mutex::new(connect(upstream).await));
+        let service = service_fn(move |request| forward(Arc::clone(&sender), request));
+        let serving = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(serving);
+    }
 }
 
 async fn connect(upstream: SocketAddr) -> SendRequest<Incoming> {
@@ -46,3 +119,24 @@ async fn forward(
 ) -> Result<Response<Incoming>, hyper::Error> {
     sender.lock().await.send_request(request).await
 }
+
+/// `ENVOY`, or what `benches/envoy.sh` has put into the target folder.
+fn envoy_binary() -> Option<PathBuf> {
+    if let Ok(path) = std::env::var("ENVOY") {
+        return Some(PathBuf::from(path));
+    }
+    let mut target = std::env::current_exe().unwrap();
+    while target.file_name().is_some_and(|name| name != "release") {
+        target.pop();
+    }
+    let path = target.with_file_name("envoy/bin/envoy");
+    path.exists().then_some(path)
+}
+
+/// Envoy does not tell which port it got, so it is told one that was free just now.
+fn free_address() -> SocketAddr {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap()
+}
+
+const BARE: &str = "MANDATE_BENCH_BARE_PROXY_TO";

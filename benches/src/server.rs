@@ -2,15 +2,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::agent::{Agent, post_unix_json};
+use crate::process::Process;
 
 /// A server that ends with this value.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
+    pub process: Process,
     folder: tempfile::TempDir,
     pub tokens: SocketAddr,
     pub gateway: SocketAddr,
@@ -20,23 +22,24 @@ impl Server {
     /// Starts the release build and applies a bundle in front of `upstream`.
     pub async fn start(upstream: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = Command::new(binary())
+        map_secret(&folder.path().join("data"), upstream);
+        let mut command = Command::new(binary());
+        let command = command
             .args(["serve", "--data"])
             .arg(folder.path().join("data"))
             .args(["--trust-domain", "bench.example", "--log", "warn"])
             .args(["--listen", ANY_PORT, "--gateway-listen", ANY_PORT])
             .args(["--metrics-listen", ANY_PORT])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        until_ready(&mut child);
+            .stdout(Stdio::piped());
+        let mut process = Process::start(command);
+        until_ready(&mut process);
         let endpoints = std::fs::read(folder.path().join("data/run/endpoints.json")).unwrap();
         let endpoints: serde_json::Value = serde_json::from_slice(&endpoints).unwrap();
         let address = |name: &str| endpoints[name].as_str().unwrap().parse().unwrap();
         let server = Self {
             tokens: address("authority"),
             gateway: address("gateway"),
-            child,
+            process,
             folder,
         };
         let bundle = folder_bundle(server.folder.path(), upstream);
@@ -72,23 +75,8 @@ impl Server {
         Agent::new(self.run("agent.sock"), self.tokens)
     }
 
-    /// Resident memory in MiB, as the kernel counts it.
-    pub fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
-        let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-        kib / 1024.0
-    }
-
     fn run(&self, socket: &str) -> PathBuf {
         self.folder.path().join("data/run").join(socket)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 
@@ -107,12 +95,29 @@ fn binary() -> PathBuf {
 }
 
 /// Its first line says so. Nobody reads on, and the pipe must not fill.
-fn until_ready(child: &mut Child) {
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
+fn until_ready(process: &mut Process) {
+    let mut lines = BufReader::new(process.stdout());
     let mut line = String::new();
     lines.read_line(&mut line).unwrap();
     assert!(!line.is_empty(), "the server does not come up");
     std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+}
+
+/// What the gateway injects into requests for `upstream`, and nowhere else.
+fn map_secret(data: &Path, upstream: SocketAddr) {
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::create_dir(data).unwrap();
+    std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let (config, secret) = (data.join("gateway.yaml"), data.join("records-key"));
+    std::fs::write(&secret, "bench-8d1f0c35b1d94c6f9a1e").unwrap();
+    let mapped = format!(
+        "{{file: {}, origins: [\"http://{upstream}\"]}}",
+        secret.display()
+    );
+    std::fs::write(&config, format!("secrets: {{records-key: {mapped}}}\n")).unwrap();
+    for file in [config, secret] {
+        std::fs::set_permissions(file, private.clone()).unwrap();
+    }
 }
 
 fn folder_bundle(folder: &Path, upstream: SocketAddr) -> PathBuf {

@@ -2,6 +2,8 @@
 //!
 //! [`KernelPeers`] and [`ProcessAttestor`] tell processes of this machine apart by what the kernel
 //! says of them (C5), never by what they say of themselves.
+//! [`TokenAttestor`] believes tokens of declared platforms: clusters, clouds, OpenID providers, other
+//! SPIFFE trust domains. [`AwsAttestor`] asks AWS which role signed a request. [`Attestors`] sends each kind of evidence to the one that knows it.
 //! [`OidcPersonVerifier`] verifies the people behind tasks by their ID tokens (A2).
 
 #![cfg_attr(
@@ -15,12 +17,22 @@
     )
 )]
 
+mod all;
+mod aws;
 #[cfg(test)]
 mod fixtures;
+mod http;
 mod oidc;
 mod peers;
 mod process;
+mod reach;
+mod token;
 
-pub use oidc::{OidcOptions, OidcPersonVerifier, UnusableRoots};
+pub use all::Attestors;
+pub use aws::{AwsAttestor, AwsChallenges};
+pub use http::UnusableRoots;
+pub use oidc::{IssuerKeys, OidcOptions, OidcPersonVerifier};
 pub use peers::KernelPeers;
 pub use process::{PasswdUsers, ProcessAttestor};
+pub use reach::{Reach, reach};
+pub use token::{ClusterAccess, Clusters, TokenAttestor};

@@ -37,9 +37,13 @@ pub enum CheckpointError {
     },
 }
 
-/// A checkpoint whose signature and origin were verified. The one maker is [`Checkpoint::open`].
+/// A checkpoint whose signature and origin were verified, and by which key. The one maker is
+/// [`Checkpoint::open`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifiedCheckpoint(Checkpoint);
+pub struct VerifiedCheckpoint {
+    checkpoint: Checkpoint,
+    key: NoteKey,
+}
 
 impl Checkpoint {
     /// What is to be signed for the log `origin` at `size` with `root`.
@@ -81,7 +85,10 @@ impl Checkpoint {
                 expected: key.name().to_owned(),
             });
         }
-        Ok(VerifiedCheckpoint(checkpoint))
+        Ok(VerifiedCheckpoint {
+            checkpoint,
+            key: key.clone(),
+        })
     }
 
     /// What `note` says, whoever signed it: for a store that keeps notes, never for a verifier.
@@ -128,10 +135,17 @@ impl Checkpoint {
     }
 }
 
+impl VerifiedCheckpoint {
+    /// The key that signed it: whether that one is to be trusted is for the caller to know.
+    pub fn key(&self) -> &NoteKey {
+        &self.key
+    }
+}
+
 impl std::ops::Deref for VerifiedCheckpoint {
     type Target = Checkpoint;
     fn deref(&self) -> &Checkpoint {
-        &self.0
+        &self.checkpoint
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a record says.
 
 mod names;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
@@ -8,7 +10,8 @@ use mandate_model::stop::Subject;
 use mandate_model::task::{TaskChain, TaskPath, TaskState, WireMandate};
 use mandate_model::{
     ActionName, ActorLevel, AttributeName, AttributeValue, BundleVersion, GatewayId, KeyId,
-    PolicyName, Principal, ServerName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger,
+    PolicyName, Principal, ServerName, SpiffeId, StopVersion, TaskId, Thumbprint, Timestamp,
+    TokenId, Trigger,
 };
 
 /// One record of the log: who did what, why, and who let them.
@@ -62,10 +65,17 @@ pub struct Event {
     /// The token shown or issued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenId>,
+    /// The key that the caller proved to hold, by its thumbprint (RFC 9449 §6.1); absent where the
+    /// token was shown and nothing proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jkt: Option<Thumbprint>,
     /// The trace that the caller says this belongs to (W3C `traceparent`). Correlation, never
     /// attribution: anyone can write anything there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
+    /// The caller's own span in that trace, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<String>,
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
@@ -292,8 +302,14 @@ pub enum What {
         /// `announced`, `signing`, `verifying` or `retired`.
         state: String,
     },
-    /// An instance attested with another key than before (A5).
-    Rekeyed,
+    /// An instance attested with another key than before: what it had got with the former one is
+    /// void (A5).
+    Rekeyed {
+        /// The key that it had, by its thumbprint.
+        from: Thumbprint,
+        /// The key that it has.
+        to: Thumbprint,
+    },
     /// A gateway said hello, or was refused.
     GatewayConnected {
         /// Its spool.
@@ -333,7 +349,7 @@ impl What {
             What::Revoked { .. } => "revoked",
             What::BundleApplied { .. } => "bundle_applied",
             What::KeyChanged { .. } => "key_changed",
-            What::Rekeyed => "rekeyed",
+            What::Rekeyed { .. } => "rekeyed",
             What::GatewayConnected { .. } => "gateway_connected",
             What::OperatorActed { .. } => "operator_acted",
             What::Alarm { .. } => "alarm",
@@ -379,7 +395,9 @@ impl Event {
             bundle: None,
             stops: None,
             token: None,
+            jkt: None,
             trace: None,
+            span: None,
             gateway: None,
             without_lease: false,
             spool: None,
@@ -388,8 +406,9 @@ impl Event {
 
     /// The event's one encoding, which the log hashes: canonical JSON.
     pub fn canonical(&self) -> Result<Vec<u8>, EncodeError> {
-        let value = serde_json::to_value(self).map_err(|_| EncodeError::Unrepresentable)?;
-        let bytes = mandate_model::canonical_json(&value);
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        mandate_model::write_canonical_json(self, &mut bytes)
+            .map_err(|_| EncodeError::Unrepresentable)?;
         if bytes.len() > MAX_EVENT_BYTES {
             Err(EncodeError::TooLarge)
         } else {
@@ -421,3 +440,5 @@ pub struct DecodeError(String);
 
 /// The longest encoded event: an entry of a C2SP tile has a 16-bit length.
 pub const MAX_EVENT_BYTES: usize = 65_535;
+/// Most records fit.
+const USUAL_BYTES: usize = 1024;

@@ -14,14 +14,17 @@
 )]
 
 mod checkpoint;
+mod draft;
 mod event;
 mod note;
 mod spool_chain;
 mod tile;
+mod tile_check;
 mod tree;
 mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError, MalformedCheckpoint, VerifiedCheckpoint};
+pub use draft::{Draft, FollowUp};
 pub use event::{
     Decision, DecodeError, EncodeError, Event, MAX_EVENT_BYTES, Outcome, SpoolKey, What,
 };
@@ -31,8 +34,9 @@ pub use tile::{
     EntryTooLong, MalformedBundle, MalformedTilePath, TILE_WIDTH, Tile, TileKind, entry_bundle,
     parse_entry_bundle,
 };
+pub use tile_check::{TileFault, check_tile, tiles_root};
 pub use tree::{
     BuildError, Hash, NodeId, ProofInvalid, ProofPlan, Tree, empty_root, leaf_hash, node_hash,
     verify_consistency, verify_inclusion,
 };
-pub use verify::{Fault, LogVerifier, Report, verify_log};
+pub use verify::{Fault, LogVerifier, Report, Since, Verdict, verify_log};

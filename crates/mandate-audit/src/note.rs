@@ -70,6 +70,11 @@ impl NoteKey {
         &self.name
     }
 
+    /// The public key itself.
+    pub fn public(&self) -> &[u8; 32] {
+        &self.public
+    }
+
     /// Its id: the first four bytes of `SHA-256(name ‖ "\n" ‖ 0x01 ‖ key)`.
     pub fn id(&self) -> [u8; 4] {
         let mut hash = Sha256::new();

@@ -54,6 +54,20 @@ impl Tile {
         Some(Self { kind, index, width })
     }
 
+    /// The tile of a log with `size` records whose hashes give node `id`, and which of them: the tree
+    /// over those is the node. `None` if the node is not complete at that size.
+    pub fn of_node(id: NodeId, size: u64) -> Option<(Self, std::ops::Range<usize>)> {
+        let kind = TileKind::Hashes {
+            level: id.level / 8,
+        };
+        let hashes = 1_u64 << (id.level % 8);
+        let first = id.index.checked_mul(hashes)?;
+        let tile = Self::at(kind, first / TILE_WIDTH, size)?;
+        let within = usize::try_from(first % TILE_WIDTH).ok()?;
+        let end = within + usize::try_from(hashes).ok()?;
+        (end <= usize::from(tile.width)).then_some((tile, within..end))
+    }
+
     /// Every tile of a log with `size` records, partial ones included, the lowest level first.
     pub fn all(size: u64) -> impl Iterator<Item = Tile> {
         let kinds = (0..=MAX_TILE_LEVEL).map(|level| TileKind::Hashes { level });
@@ -87,6 +101,11 @@ impl Tile {
     /// What it holds.
     pub fn kind(&self) -> TileKind {
         self.kind
+    }
+
+    /// Whether it will never change.
+    pub fn is_full(&self) -> bool {
+        u64::from(self.width) == TILE_WIDTH
     }
 
     /// How many hashes or entries: 1 to 256.
@@ -142,7 +161,7 @@ impl fmt::Display for Tile {
             .iter()
             .rev()
             .try_for_each(|group| write!(f, "/{group}"))?;
-        if u64::from(self.width) < TILE_WIDTH {
+        if !self.is_full() {
             write!(f, ".p/{}", self.width)?;
         }
         Ok(())
@@ -255,6 +274,28 @@ mod tests {
         assert!(paths.iter().any(|t| t.to_string() == "tile/1/001.p/1"));
         assert!(paths.iter().any(|t| t.to_string() == "tile/2/000.p/1"));
         assert_eq!(Tile::all(0).count(), 0);
+    }
+
+    #[test]
+    fn every_node_of_a_tree_is_found_in_a_tile_and_none_that_is_not_complete() {
+        let size = 2 * 65_536 + 3 * 256 + 5;
+        let found = |level, index| {
+            let (tile, range) = Tile::of_node(NodeId { level, index }, size)?;
+            Some((tile.to_string(), range))
+        };
+        let some = |path: &str, range| Some((path.to_owned(), range));
+        assert_eq!(found(0, 300), some("tile/0/001", 44..45));
+        assert_eq!(found(3, 32), some("tile/0/001", 0..8));
+        assert_eq!(found(8, 514), some("tile/1/002.p/3", 2..3));
+        assert_eq!(found(9, 257), None, "its second half is not complete");
+        assert_eq!(found(15, 3), some("tile/1/001", 128..256));
+        assert_eq!(found(17, 0), some("tile/2/000.p/2", 0..2));
+        assert_eq!(found(16, 2), None);
+        assert_eq!(found(63, u64::MAX), None);
+        // The right edge of the log, which gives its root.
+        for id in crate::ProofPlan::root(size).nodes() {
+            assert!(Tile::of_node(id, size).is_some(), "{id:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::gateways::{Applied, Gateways};
 use crate::looks::Looks;
 use crate::metrics::{Metrics, Standing};
 use crate::names::Names;
+use crate::possession::Proofs;
 use crate::refusals::Refusals;
 use crate::steady::Steady;
 use crate::world::World;
@@ -48,6 +49,7 @@ struct Inner {
     names: Names,
     compiler: Compiler,
     looks: Looks,
+    proofs: Proofs,
     writable: Writable,
     steady: Steady,
     serial: AtomicU64,
@@ -96,7 +98,10 @@ impl Authority {
         let state = ports.state.as_ref();
         let world = World::read(state, None, &[], (&config, &compiler), now).await?;
         let records = ports.state.gateways().await?;
+        let mut secret = [0; 32];
+        ports.entropy.fill(&mut secret);
         let authority = Self(Arc::new(Inner {
+            proofs: Proofs::keyed(&secret),
             gateways: Gateways::after_restart(records, config.lease, start),
             metrics: Metrics::register(registry),
             gate: RwLock::new(()),
@@ -184,12 +189,7 @@ impl Authority {
         undurable.push(suspension.clone());
         let new = Arc::new(World {
             versions: old.versions,
-            stops: Arc::new(mandate_model::stop::StopSet::new(
-                version,
-                old.stops.suspensions().cloned().chain([suspension]),
-                old.stops.ended().map(|(task, until)| (*task, *until)),
-                old.stops.revoked().map(|(token, until)| (*token, *until)),
-            )),
+            stops: Arc::new(old.stops.with(version, [suspension])),
             live: old.live.clone(),
             keys: old.keys.clone(),
             undurable: undurable.len(),
@@ -242,6 +242,10 @@ impl Authority {
 
     pub(crate) fn looks(&self) -> &Looks {
         &self.0.looks
+    }
+
+    pub(crate) fn proofs(&self) -> &Proofs {
+        &self.0.proofs
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {

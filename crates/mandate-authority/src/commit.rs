@@ -132,6 +132,7 @@ impl From<Conflict> for Problem {
             Conflict::TokenRevoked(_) => Problem::conflict("token_revoked", detail),
             Conflict::Budget { .. } => Problem::conflict("budget", detail),
             Conflict::Pinned(_) => Problem::conflict("pinned", detail),
+            Conflict::KeyReplaced(_) => Problem::conflict("key_replaced", detail),
             Conflict::Used => Problem::conflict("used", detail),
             Conflict::Bundle(_) => Problem::conflict("bundle", detail),
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mandate_decide::Lifetimes;
 use mandate_model::TrustDomain;
 use mandate_ports::{
-    Attestor, CheckpointStore, Clock, Entropy, KeySource, LogReader, Peers, PersonVerifier, Signer,
-    StateReader, Users, Writer,
+    Attestor, Challenges, CheckpointStore, Clock, Entropy, KeySource, LogReader, Peers,
+    PersonVerifier, Signer, StateReader, Users, Writer,
 };
 use mandate_token::Issuer;
 
@@ -52,6 +52,8 @@ pub struct Ports {
     pub key_source: Arc<dyn KeySource>,
     /// Evidence.
     pub attestor: Arc<dyn Attestor>,
+    /// Numbers for callers to sign.
+    pub challenges: Arc<dyn Challenges>,
     /// The kernel's word on peers of Unix sockets.
     pub peers: Arc<dyn Peers>,
     /// People's ID tokens.

@@ -1,5 +1,7 @@
 //! The interface's description, generated from the handlers and checked in as `docs/openapi.json`.
 
+mod answers;
+
 use utoipa::{OpenApi, ToSchema};
 
 use crate::{endpoint, operator, token};
@@ -28,6 +30,8 @@ pub(crate) struct TokenRequest {
     request_details: Option<String>,
     /// The SPIFFE ID of the child or hosted agent type.
     requested_actor: Option<String>,
+    /// The key that the child must have, as JSON: `{"jkt": …}` (RFC 7800 §3.1, RFC 9449 §6.1).
+    requested_cnf: Option<String>,
     /// `urn:ietf:params:oauth:client-assertion-type:jwt-spiffe`.
     client_assertion_type: Option<String>,
     /// The client's JWT-SVID.
@@ -42,7 +46,8 @@ pub(crate) struct TokenResponse {
     access_token: String,
     /// Its type.
     issued_token_type: String,
-    /// `Bearer`, or `N_A` for what is no access token.
+    /// `DPoP` for an access token that is bound to a key, `Bearer` for another one, or `N_A` for what
+    /// is no access token.
     token_type: String,
     /// Seconds.
     expires_in: u64,
@@ -118,6 +123,7 @@ pub(crate) struct ProblemBody {
         endpoint::openid_configuration,
         endpoint::jwks,
         endpoint::spiffe_bundle,
+        endpoint::challenge,
         endpoint::introspect,
         endpoint::revoke,
         endpoint::show,
@@ -143,19 +149,48 @@ pub(crate) struct ProblemBody {
         operator::list,
         operator::rotate,
         operator::accept_epoch,
+        operator::providers,
+        operator::begin,
+        operator::end,
     )
 )]
 struct Api;
 
 /// The description as JSON, one member a line.
 pub fn openapi() -> Result<String, serde_json::Error> {
-    let mut text = Api::openapi().to_pretty_json()?;
+    let mut api = Api::openapi();
+    answers::complete(&mut api);
+    let mut text = api.to_pretty_json()?;
     text.push('\n');
     Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn every_request_of_an_operator_may_be_refused_or_find_the_store_away() {
+        let text = super::openapi().unwrap();
+        let api: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut seen = 0;
+        for (path, item) in api["paths"].as_object().unwrap() {
+            if !path.starts_with("/operator/") && !path.starts_with("/log/") {
+                continue;
+            }
+            for operation in item.as_object().unwrap().values() {
+                for status in ["403", "503"] {
+                    let content = &operation["responses"][status]["content"];
+                    let problem = &content["application/problem+json"]["schema"]["$ref"];
+                    assert_eq!(
+                        problem, "#/components/schemas/ProblemBody",
+                        "{path} {status}"
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 40, "{seen}");
+    }
+
     #[test]
     fn the_checked_in_description_is_the_generated_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");

@@ -51,6 +51,21 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", title, detail.into()).with_rule(rule)
     }
 
+    /// Somebody else does not answer now.
+    pub(crate) fn elsewhere(detail: impl Into<String>) -> Self {
+        let title = "somebody else does not answer";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut problem = Self::new(status, "elsewhere", title, detail.into());
+        problem.0.retry_after = Some(RETRY_AFTER);
+        problem
+    }
+
+    /// There is no session that holds.
+    pub(crate) fn session(rule: impl Into<String>, detail: impl Into<String>) -> Self {
+        let title = "an operator's session is needed";
+        Self::new(StatusCode::UNAUTHORIZED, "session", title, detail.into()).with_rule(rule)
+    }
+
     /// A token that a gateway was shown is not good.
     pub(crate) fn token(rule: impl Into<String>, detail: impl Into<String>) -> Self {
         let title = "the access token is not accepted";
@@ -177,6 +192,11 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, kind);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §11.6.1, RFC 6750 §3.
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

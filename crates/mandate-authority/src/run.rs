@@ -74,7 +74,8 @@ impl Authority {
         let mut open = JoinSet::new();
         for (door, socket) in doors.sockets {
             let router = match door {
-                Door::Public | Door::Agents => endpoint::router(),
+                Door::Public => endpoint::router().merge(operator::remote()),
+                Door::Agents => endpoint::router(),
                 Door::Operators => operator::router(),
                 Door::Control => control::router(),
                 Door::Observe => health::router(Arc::clone(&registry)),

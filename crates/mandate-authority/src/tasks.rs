@@ -3,7 +3,9 @@
 use mandate_audit::What;
 use mandate_model::mandate::{Budget, RawEntry};
 use mandate_model::task::{Delegator, Task, TaskState};
-use mandate_model::{InstanceId, Principal, SpiffeId, TaskId, Timestamp, Trigger};
+use mandate_model::{
+    InstanceId, Principal, ProviderName, SpiffeId, TaskId, Thumbprint, Timestamp, Trigger,
+};
 use mandate_ports::{Change, StoreError};
 
 use crate::Authority;
@@ -36,6 +38,14 @@ pub(crate) struct TaskView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     instance: Option<InstanceId>,
+    /// The provider that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    provider: Option<ProviderName>,
+    /// The key that it must have, where its delegator named one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    jkt: Option<Thumbprint>,
     /// Who delegated or opened it: the level of an agent, or `{"operator": name}`.
     #[schema(value_type = Object)]
     delegator: Delegator,
@@ -64,7 +74,9 @@ impl From<&Task> for TaskView {
             principal: task.principal.clone(),
             trigger: task.trigger.clone(),
             may_act: record.may_act.clone(),
-            instance: task.instance.clone(),
+            instance: task.instance.as_ref().map(|pinned| pinned.id.clone()),
+            provider: task.instance.as_ref().map(|pinned| pinned.provider.clone()),
+            jkt: task.key,
             delegator: record.delegator.clone(),
             authorization_details: record.mandate.entries.to_wire(),
             created_at: task.created_at,

@@ -236,15 +236,7 @@ fn with_undurable(stops: Arc<StopSet>, undurable: &[Suspension]) -> Arc<StopSet>
     }
     let more = u64::try_from(undurable.len()).unwrap_or(u64::MAX);
     let version = StopVersion::new(stops.version().get().saturating_add(more));
-    Arc::new(StopSet::new(
-        version,
-        stops
-            .suspensions()
-            .cloned()
-            .chain(undurable.iter().cloned()),
-        stops.ended().map(|(task, until)| (*task, *until)),
-        stops.revoked().map(|(token, until)| (*token, *until)),
-    ))
+    Arc::new(stops.with(version, undurable.iter().cloned()))
 }
 
 const READS: usize = 8;

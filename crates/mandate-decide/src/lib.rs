@@ -21,5 +21,6 @@
 pub mod enforce;
 pub mod exchange;
 mod lifetimes;
+pub mod possession;
 
 pub use lifetimes::Lifetimes;

@@ -14,12 +14,13 @@ use lab::{JWT, Lab, TXN};
 use mandate_audit::Decision;
 use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
-    Verdict, admission_record, classify, decide, deciding_entry, headers_as_sent, recorded_before,
+    Verdict, admission_record, classify, decide, decide_with, deciding_entry, headers_as_sent,
+    recorded_before,
 };
 use mandate_model::mandate::Uncovered;
 use mandate_model::stop::{Stopped, Subject};
 use mandate_model::{BundleVersion, Effect, GatewayId, ServerName, SpiffeId};
-use mandate_policy::PolicyDenial;
+use mandate_policy::{PolicyDenial, PolicyVerdict};
 use mandate_token::{AccessToken, Audience, Expect, Kind, Verified};
 
 const READ: &str = r#"[{"type":"mandate_access","server":"records","actions":["read"],"constraints":{"customer":{"in":["acme"]}}}]"#;
@@ -120,6 +121,11 @@ impl Setting {
             .classify(method, target, body)
             .map_err(Denial::Unclassifiable)?;
         decide(&self.facts(), &classified)
+    }
+
+    fn get_with(&self, target: &str, answer: PolicyVerdict) -> Verdict {
+        let classified = self.classify("GET", target, "").unwrap();
+        decide_with(&self.facts(), &classified, |_| answer.clone())
     }
 
     fn get(&self, target: &str) -> Verdict {
@@ -531,4 +537,29 @@ fn the_entry_that_decides_is_the_one_that_policy_permits_by() {
         deciding_entry(&s.facts(), &classified).is_some(),
         "the first that covers"
     );
+}
+
+#[test]
+fn an_answer_of_the_policy_that_is_brought_along_stands_in_for_the_policy_alone() {
+    let permitted = || PolicyVerdict::Permitted {
+        policies: Vec::new(),
+        max_token_lifetime: None,
+    };
+    let denied = || PolicyVerdict::Denied(PolicyDenial::TooManyValues);
+    let mut setting = setting("retriever", READ);
+    assert!(
+        setting
+            .get_with("/customers/acme/notes", permitted())
+            .is_ok()
+    );
+    let refused = setting.get_with("/customers/acme/notes", denied());
+    assert_eq!(refused, Err(Denial::Policy(PolicyDenial::TooManyValues)));
+    let other = setting.get_with("/customers/globex/notes", permitted());
+    assert!(matches!(other, Err(Denial::Mandate(_))), "{other:?}");
+    let subject = Subject::Server {
+        name: ServerName::parse("records").unwrap(),
+    };
+    setting.lab.suspend(subject);
+    let stopped = setting.get_with("/customers/acme/notes", permitted());
+    assert!(matches!(stopped, Err(Denial::Stopped(_))), "{stopped:?}");
 }

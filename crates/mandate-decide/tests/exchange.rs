@@ -12,11 +12,15 @@
 mod lab;
 #[path = "exchange/limits.rs"]
 mod limits;
+#[path = "exchange/possession.rs"]
+mod possession;
 
 use std::time::Duration;
 
 use lab::{JWT, Lab, Refused, TXN};
-use mandate_decide::exchange::{ActorError, ClientError, ExchangeError, GrantError, SubjectError};
+use mandate_decide::exchange::{
+    ActorError, ClientError, ExchangeError, GrantError, Keyed, SubjectError,
+};
 use mandate_model::stop::Subject;
 use mandate_model::{InstanceId, ProviderName, SpiffeId, TaskId};
 use mandate_token::{Audience, Expect, Kind, TaskToken};
@@ -180,7 +184,7 @@ fn an_actor_that_may_act_does_not_name_gets_nothing() {
 #[test]
 fn an_exchange_without_a_client_is_refused() {
     let s = scene();
-    let refused = mandate_decide::exchange::authenticate(None, &s.lab.world()).map(drop);
+    let refused = mandate_decide::exchange::authenticate(None, None, &s.lab.world()).map(drop);
     assert_eq!(refused, Err(ExchangeError::Client(ClientError::None)));
 }
 
@@ -367,13 +371,20 @@ fn assertion_for_the_token_endpoint_is_refused_with_the_mend() {
         instance: InstanceId::parse("r-1").unwrap(),
         kind: mandate_model::AttestationKind::Process,
         facts: std::collections::BTreeMap::new(),
+        once: None,
     };
     let fresh = s.lab.fresh();
     let audience = "spiffe://acme.example/mandate/gateway";
     let world = s.lab.world();
-    let grant =
-        mandate_decide::exchange::attest(evident.clone(), Some(audience), None, &world, &fresh)
-            .unwrap();
+    let grant = mandate_decide::exchange::attest(
+        evident.clone(),
+        Keyed::default(),
+        Some(audience),
+        None,
+        &world,
+        &fresh,
+    )
+    .unwrap();
     let svid = s.lab.commit(grant).unwrap().0;
     let refused = exchange_error(s.lab.reach(&svid, &s.child));
     assert!(
@@ -383,8 +394,14 @@ fn assertion_for_the_token_endpoint_is_refused_with_the_mend() {
     assert_eq!(refused.oauth().code, "invalid_client");
     // And no SVID is minted for the token endpoint's address at all.
     let endpoint = format!("{}/token", s.lab.issuer);
-    let refused =
-        mandate_decide::exchange::attest(evident, Some(&endpoint), None, &s.lab.world(), &fresh);
+    let refused = mandate_decide::exchange::attest(
+        evident,
+        Keyed::default(),
+        Some(&endpoint),
+        None,
+        &s.lab.world(),
+        &fresh,
+    );
     assert_eq!(
         refused.map(drop),
         Err(ExchangeError::Grant(GrantError::Audience))
@@ -497,7 +514,8 @@ fn a_pinned_task_belongs_to_its_first_instance() {
 fn a_hosted_agent_is_named_as_such_and_hosts_nobody() {
     let mut s = scene();
     let hosted = s.lab.host(&s.orchestrator, "helper").unwrap();
-    let client = mandate_decide::exchange::authenticate(Some(&hosted), &s.lab.world()).unwrap();
+    let client =
+        mandate_decide::exchange::authenticate(Some(&hosted), None, &s.lab.world()).unwrap();
     let host = client.actor().host.as_ref().unwrap();
     assert_eq!(host.sub.path(), "/agent/orchestrator");
     assert_eq!(client.actor().att, mandate_model::AttestationKind::Hosted);
@@ -510,7 +528,7 @@ fn a_hosted_agent_is_named_as_such_and_hosts_nobody() {
         id: SpiffeId::parse("spiffe://acme.example/agent/orchestrator").unwrap(),
     });
     let world = s.lab.world();
-    let refused = mandate_decide::exchange::authenticate(Some(&hosted), &world).map(drop);
+    let refused = mandate_decide::exchange::authenticate(Some(&hosted), None, &world).map(drop);
     assert!(matches!(refused, Err(ExchangeError::Stopped(_))));
 }
 
@@ -547,9 +565,17 @@ fn suspended_agent_gets_nothing_on_any_path() {
         instance: InstanceId::parse("r-2").unwrap(),
         kind: mandate_model::AttestationKind::Process,
         facts: std::collections::BTreeMap::new(),
+        once: None,
     };
     let fresh = s.lab.fresh();
-    let refused = mandate_decide::exchange::attest(evident, None, None, &s.lab.world(), &fresh);
+    let refused = mandate_decide::exchange::attest(
+        evident,
+        Keyed::default(),
+        None,
+        None,
+        &s.lab.world(),
+        &fresh,
+    );
     assert!(matches!(refused.map(drop), Err(ExchangeError::Stopped(_))));
 }
 

@@ -214,6 +214,53 @@ impl Body for WithoutTrailers {
     }
 }
 
+/// `inner`, broken off before the first chunk that `look` finds wrong.
+pub(crate) fn checked_by<E>(
+    inner: AnyBody,
+    look: impl FnMut(&[u8]) -> Result<(), E> + Send + Unpin + 'static,
+) -> AnyBody
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    Box::pin(CheckedBy { inner, look })
+}
+
+struct CheckedBy<F> {
+    inner: AnyBody,
+    look: F,
+}
+
+impl<E, F> Body for CheckedBy<F>
+where
+    E: std::error::Error + Send + Sync + 'static,
+    F: FnMut(&[u8]) -> Result<(), E> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(self.inner.as_mut().poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && let Err(why) = (self.look)(data)
+        {
+            return Poll::Ready(Some(Err(BodyError::Source(Box::new(why)))));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
 /// Bytes that are there already.
 pub(crate) fn full(bytes: Bytes) -> AnyBody {
     use http_body_util::{BodyExt, Full};

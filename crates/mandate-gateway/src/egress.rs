@@ -62,6 +62,11 @@ impl Egress {
         }
     }
 
+    /// Counts bytes that were written to the socket with nothing above that could keep them.
+    pub(crate) fn count(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Counts `bytes` as handed on; they are under way until the result is dropped.
     pub(crate) fn pass(self: &Arc<Self>, bytes: Bytes) -> Passing {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mandate_audit::{Decision, Event, What};
 use mandate_decide::enforce::LeaseState;
 use mandate_model::{GatewayId, Secret};
-use mandate_ports::{Clock, Credentials, Spool, Versions};
+use mandate_ports::{Clock, Credentials, Entropy, Spool, Versions};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::admission::{Cut, Gate, Registry};
 use crate::control::{Client, Control, ControlParts, ControlSocket, ship};
-use crate::http::{Front, TokenCache, UpstreamTokens};
+use crate::http::{Front, Proofs, TokenCache, UpstreamTokens};
 use crate::lease::Lease;
 use crate::listener::{Door, Limits, Listener, accept};
 use crate::marks::{Marks, MarksError};
@@ -55,6 +55,8 @@ pub struct GatewayPorts {
     pub tls: Arc<dyn UpstreamTls>,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
 }
 
 /// Why a gateway does not start.
@@ -118,6 +120,8 @@ impl Gateway {
             clock: Arc::clone(&ports.clock),
             appended: Arc::new(Notify::new()),
             shipped: Arc::new(Notify::new()),
+            waiting: Arc::default(),
+            hurry: Arc::default(),
             metrics: Arc::clone(&metrics),
             failed: Arc::default(),
         };
@@ -174,6 +178,7 @@ impl Gateway {
         let door = Door {
             name: listener.name.as_str().into(),
             routing: listener.routing,
+            public: Arc::new(listener.public),
             limits: self.front.limits,
             front: Arc::clone(&self.front),
         };
@@ -257,11 +262,16 @@ fn front(
             idle_per_origin: 64,
         },
     );
+    let mut secret = [0; 32];
+    ports.entropy.fill(&mut secret);
     Front {
+        proofs: Proofs::keyed(&secret),
         gateway: config.id.clone(),
         registry: Arc::new(Registry::default()),
         recorder,
         credentials: Arc::clone(&ports.credentials),
+        injections: crate::http::Injections::default(),
+        verdicts: crate::http::Verdicts::default(),
         pool,
         tokens: TokenCache::new(),
         upstream_tokens: UpstreamTokens::new(client, config.id.clone()),

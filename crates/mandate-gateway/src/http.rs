@@ -8,34 +8,43 @@ mod front;
 mod headers;
 mod inject;
 mod outcome;
+mod proof;
 mod refusal;
 mod refused;
 mod release;
 mod route;
 mod standing;
+mod tunnel;
+mod upgrade;
 mod upstream_token;
+mod verdicts;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use http::request::Parts;
-use http::{HeaderMap, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
-    classify, decide, headers_as_sent, recorded_before, target_as_sent,
+    classify, headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::BootTime;
 use mandate_policy::Bundle;
-use mandate_policy::decl::ServerWorkload;
+use mandate_policy::decl::{Credential, ServerWorkload};
 use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use front::{Arrival, Front, Reply};
+pub(crate) use inject::Injections;
+pub(crate) use proof::Proofs;
+pub use proof::PublicAddress;
 pub use route::Routing;
 pub(crate) use upstream_token::UpstreamTokens;
+pub(crate) use verdicts::Verdicts;
 
 use crate::admission::{Admission, Admitted};
 use crate::body::{AnyBody, of_request};
@@ -43,10 +52,13 @@ use crate::egress::End;
 use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
 use outcome::{Decided, Recorded};
+use proof::Asking;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
 use route::Routed;
 use standing::{Access, Asked};
+use tunnel::Switching;
+use upgrade::Upgrade;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
 /// that an agent that goes away leaves no step half done; `reply` is answered once.
@@ -57,9 +69,11 @@ pub(crate) async fn serve(
     mut reply: Reply,
 ) {
     let began = front.gate.clock.boot();
-    if let Err(refused) = pass(&front, &arrival, request, &mut reply, began).await {
+    // In a box, for it is large: a task is moved about before it begins, and all of it would be copied.
+    let passing = Box::pin(pass(&front, &arrival, request, &mut reply, began));
+    if let Err(refused) = passing.await {
         let refusal = refused.recorded(&front, &arrival, began).await;
-        reply.send(refusal.response());
+        reply.send(refusal.response(front.proofs.nonce(front.gate.clock.boot())));
     }
 }
 
@@ -73,11 +87,15 @@ async fn pass(
 ) -> Result<(), Refused> {
     // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous. Which
     // right there is depends on the server workload.
+    arrival
+        .fault
+        .map_or(Ok(()), |fault| Err(Refusal::Malformed(fault)))?;
     route::check_form(&request)?;
     let snapshot = front.snapshot()?;
     let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
     let server = routed.server;
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let agent = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
 
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
@@ -86,8 +104,17 @@ async fn pass(
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read.
+    let caller = Asking {
+        method: head.method.as_str(),
+        address: &arrival.public,
+        host: routed.host.as_deref(),
+        path: head.uri.path(),
+        now: front.now(),
+        boot: front.gate.clock.boot(),
+    };
+    let (tokens, proofs) = (&front.tokens, &front.proofs);
     let token =
-        authenticate::authenticate(&front.tokens, &snapshot, server, &head.headers, front.now())?;
+        authenticate::authenticate(tokens, proofs, &snapshot, server, &head.headers, &caller)?;
     let facts = |now| Facts {
         now,
         bundle,
@@ -103,10 +130,15 @@ async fn pass(
         Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
+    let action = server.actions.get(pending.action());
+    let upgrade = headers::keeps_token(&head.headers, &target, &sent)
+        .and_then(|token| upgrade::of(&head, action, token))
+        .map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
     let within = server.http.idle_timeout.min(left);
-    let read = attributes::read_attributes(pending, &sent, body, &front.limits, within).await;
+    let as_sent = request_head(&head, &target, &sent);
+    let read = attributes::read_attributes(pending, &as_sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
     // Whoever went away meanwhile gets no access: nobody would have asked for what it does.
@@ -116,16 +148,14 @@ async fn pass(
 
     // Decide: pure, over one snapshot.
     let facts_now = facts(front.now());
-    let verdict = decide(&facts_now, &classified);
+    let verdict = front.verdicts.decide(&facts_now, bundle, &classified);
     let record = decision_record(front, &facts_now, &asked, Some(&classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {
         // Spent before it is recorded: a token is never used twice because a record failed.
         let allowed = token.claims().uses.map_or(1, std::num::NonZeroU32::get);
-        front
-            .spent
-            .spend(spend, allowed, facts_now.now)
-            .map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
+        let spent = front.spent.spend(spend, allowed, facts_now.now);
+        spent.map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
     }
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
@@ -133,6 +163,9 @@ async fn pass(
         method: head.method.clone(),
         target: target.clone(),
         headers: sent.clone(),
+        upgrade: upgrade
+            .as_ref()
+            .map(|upgrade| upgrade.protocol().to_owned()),
     };
     let standing = Access::new(front, bundle, server, &token, asked, &classified);
     let admitted = front.registry.admit(
@@ -149,32 +182,34 @@ async fn pass(
     // Record: durable before anything is forwarded; for reads of internal upstreams, where the
     // arrival of a request matters to nobody, before anything is released (C1). Where the server
     // workload asks for it, in the authority's log too (C2).
-    let record = Arc::new(record);
-    let recording = outcome::decided(front, Arc::clone(&record)).shared();
-    let mut progress = std::pin::pin!(outcome::progress(front, &access, recording.clone()));
+    let recording = outcome::decided(front, &record).shared();
+    let mut progress = pin!(outcome::progress(front, &access, recording.clone()));
     let (decided, answered) = {
         let outgoing = Unaddressed {
             head: &head,
             sent,
             target: &target,
+            upgrade: upgrade.as_ref(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
+        // Where it lies it stays: what is handed on is its place.
+        let forwarding = pin!(forwarding);
         let forwarding = outcome::beside(progress.as_mut(), forwarding);
         let before = recorded_before(server, classified.effect());
         in_order(front, &access, before, recording, forwarding).await
     };
     let decided = match decided {
         Ok(decided) => decided,
-        Err(why) => {
-            let record = Arc::unwrap_or_clone(record);
-            return Err(unrecorded(admitted, record, why, answered).await);
-        }
+        Err(why) => return Err(unrecorded(admitted, record, why, answered).await),
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
     let idle = server.http.idle_timeout;
-    let handing_over = hand_over(front, arrival, &access, answered, idle, reply);
-    let released = outcome::beside(progress.as_mut(), handing_over).await;
+    let nonce = front.nonce_for(token.claims());
+    let switching = Switching::of(server, upgrade, agent);
+    let within = (idle, nonce);
+    let handing_over = hand_over(front, arrival, &access, answered, switching, within, reply);
+    let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
     finish(front, server, admitted, &decided, released).await
 }
 
@@ -211,16 +246,38 @@ async fn hand_over(
     arrival: &Arrival,
     access: &Arc<Admission>,
     answered: Forwarded,
-    idle: Duration,
+    switching: Option<Switching>,
+    (idle, nonce): (Duration, Option<HeaderValue>),
     reply: &mut Reply,
 ) -> Released {
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
+    let switches = answered.response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(switching) = switching.filter(|_| switches) {
+        let (response, lent) = (answered.response, answered.lent);
+        let done =
+            tunnel::switch(front, arrival, access, response, needles, switching, reply).await;
+        // Nothing is HTTP on either connection any more; what has not left by now will not.
+        access.up.finish(End::Dropped);
+        access.down.finish(End::Dropped);
+        return match done {
+            Ok(()) => Ok((status, lent)),
+            Err(refusal) => {
+                lent.kill();
+                Err((Some(status), refusal))
+            }
+        };
+    }
     let releasing = release::release(access, answered.response, needles, idle);
     let response = forward::unless_cut(access, releasing).await;
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
-        Ok(response) => {
+        Ok(mut response) => {
             access.down.leaves_by(&arrival.socket);
+            // The upstream's own are nobody's business here; ours is for the next proof.
+            response.headers_mut().remove(proof::DPOP_NONCE);
+            if let Some(nonce) = nonce {
+                response.headers_mut().insert(proof::DPOP_NONCE, nonce);
+            }
             reply.send(response);
             outcome::follow(front, access, &answered.lent, idle).await;
             Ok((status, answered.lent))
@@ -292,13 +349,13 @@ async fn finish(
             .iter()
             .all(|way| way.ended() == Some(End::Whole));
     // What is told of it is fixed before the guard goes, which marks it as ended.
-    let event = outcome::completed(front, &access, decided, status, refusal.as_ref());
+    let record = outcome::completed(front, &access, decided, status, refusal.as_ref());
     admitted.end();
     // The next request need not wait for this one's record.
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
-    front.recorder.note(event).await;
+    front.recorder.note_draft(record, "access_completed").await;
     if let Some(Refusal::Credential(why)) = &refusal {
         tracing::warn!(server = %server.name, %why, "an access lacks its credential");
     }
@@ -310,6 +367,7 @@ struct Unaddressed<'a> {
     head: &'a Parts,
     sent: HeaderMap,
     target: &'a str,
+    upgrade: Option<&'a Upgrade>,
 }
 
 type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
@@ -323,13 +381,29 @@ async fn inject_and_forward(
     body: AnyBody,
     reply: &mut Reply,
 ) -> Forwarded {
-    let Unaddressed { head, sent, target } = request;
-    let shown = authenticate::bearer(&head.headers)?;
+    let Unaddressed {
+        head,
+        sent,
+        target,
+        upgrade,
+    } = request;
+    let shown = authenticate::shown(&head.headers)?.token;
     let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
-    let outgoing = inject::outgoing(&*front.credentials, server, sent, target, token);
+    let outgoing = inject::outgoing(
+        &*front.credentials,
+        &front.injections,
+        server,
+        sent,
+        target,
+        token,
+    );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
+    if let Some(upgrade) = upgrade {
+        outgoing.upgrades = true;
+        upgrade.ask(&mut outgoing.headers, server.credential != Credential::None)?;
+    }
     let body = of_request(body, server.http.max_body_bytes);
     let forwarding = forward::forward(front, access, server, head, &outgoing, body, reply);
     let answered = forward::unless_cut(access, forwarding).await?;

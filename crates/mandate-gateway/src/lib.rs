@@ -38,10 +38,11 @@ mod socket;
 mod spent;
 mod status;
 mod upstream;
+mod wire;
 
 pub use control::{ControlIo, ControlSocket, UnixControl};
 pub use gateway::{Gateway, GatewayConfig, GatewayPorts, GatewayStatus, StartError};
-pub use http::Routing;
+pub use http::{PublicAddress, Routing};
 pub use listener::{Limits, Listener};
 pub use marks::{Marks, MarksError, WentBack};
 pub use upstream::UpstreamTls;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,8 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::{BodyError, OutBody};
-use crate::http::{Arrival, Front, Reply, Routing, serve};
+use crate::http::{Arrival, Front, PublicAddress, Reply, Routing, serve};
 use crate::socket::Socket;
+use crate::wire::{self, Wire};
 
 /// A door: a bound socket and how server workloads are told apart behind it.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Listener {
     pub socket: std::net::TcpListener,
     /// How it finds the server workload.
     pub routing: Routing,
+    /// How agents write its address.
+    pub public: PublicAddress,
     /// Certificates; without them it speaks plain HTTP, which belongs on loopback. ALPN is set here.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -103,6 +106,7 @@ pub(crate) async fn accept(
 pub(crate) struct Door {
     pub(crate) name: Arc<str>,
     pub(crate) routing: Routing,
+    pub(crate) public: Arc<PublicAddress>,
     pub(crate) limits: Limits,
     pub(crate) front: Arc<Front>,
 }
@@ -120,8 +124,11 @@ impl Door {
         let arrival = Arrival {
             listener: Arc::clone(&self.name),
             routing: self.routing,
+            public: Arc::clone(&self.public),
             peer,
             socket,
+            fault: None,
+            wire: Arc::default(),
         };
         match tls {
             None => self.serve(io, arrival, stop).await,
@@ -140,17 +147,24 @@ impl Door {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let (wire, io) = wire::watch(io, &self.limits, Arc::clone(&self.front.gate.clock));
         let asked = AtomicU64::new(0);
         let socket = Arc::clone(&arrival.socket);
         let most = usize::try_from(self.limits.streams).unwrap_or(usize::MAX);
         let most = most.clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(most));
         let service = service_fn(|request| {
-            asked.fetch_add(1, Ordering::Relaxed);
-            self.answer(arrival.clone(), request, Arc::clone(&places))
+            let fault = wire.fault_of(asked.fetch_add(1, Ordering::Relaxed));
+            let wire = Arc::clone(&wire);
+            let arrival = Arrival {
+                fault,
+                wire: Arc::clone(&wire),
+                ..arrival.clone()
+            };
+            self.answer(arrival, request, Arc::clone(&places), wire)
         });
         let builder = self.protocols();
-        let connection = builder.serve_connection(TokioIo::new(io), service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
         let mut connection = std::pin::pin!(connection);
         let mut patience = std::pin::pin!(tokio::time::sleep(self.limits.header_timeout));
         let (mut impatient, mut stopping) = (false, false);
@@ -161,6 +175,10 @@ impl Door {
                 ended = connection.as_mut() => {
                     if let Err(why) = ended {
                         tracing::debug!(%why, "an agent's connection ended");
+                    }
+                    if wire.is_upgraded() {
+                        // It keeps its place among the listener's connections for as long as it is one.
+                        socket.until_over().await;
                     }
                     return;
                 }
@@ -200,6 +218,7 @@ impl Door {
         arrival: Arrival,
         request: Request<Incoming>,
         places: Arc<Semaphore>,
+        wire: Arc<Wire>,
     ) -> impl Future<Output = Result<Response<OutBody>, BodyError>> + use<> {
         let front = Arc::clone(&self.front);
         async move {
@@ -210,7 +229,12 @@ impl Door {
                 serve(front, arrival, request, reply).await;
                 drop(place);
             });
-            answer.await.map_err(|_| gone())
+            let mut answer = answer.await.map_err(|_| gone())?;
+            if wire.is_spent() {
+                let headers = answer.headers_mut();
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
         }
     }
 
@@ -223,7 +247,8 @@ impl Door {
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_headers(limits.header_fields)
-            .max_buf_size(header_bytes.max(SMALLEST_BUFFER))
+            // Whether a head is too long is decided before hyper sees it.
+            .max_buf_size(header_bytes.saturating_add(SMALLEST_BUFFER))
             .half_close(false);
         builder
             .http2()

@@ -1,9 +1,10 @@
 //! Writing records: every one passes here, so that each names this gateway and wakes the shipping.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
-use mandate_audit::{Decision, Event, SpoolKey, What};
+use mandate_audit::{Decision, Draft, EncodeError, Event, SpoolKey, What};
 use mandate_model::GatewayId;
 use mandate_ports::{Clock, LocalReceipt, Spool, SpoolError, SpoolHead};
 use tokio::sync::Notify;
@@ -19,6 +20,9 @@ pub(crate) struct Recorder {
     pub(crate) appended: Arc<Notify>,
     /// Wakes who waits for the authority to have a record.
     pub(crate) shipped: Arc<Notify>,
+    /// How many wait for that, and who is told when the first does.
+    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) hurry: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
     /// The last failure that stands in the way of every admission.
     pub(crate) failed: Arc<ArcSwapOption<Failure>>,
@@ -36,8 +40,13 @@ impl Recorder {
     /// Writes `event`. When this returns a receipt, the record is durable here.
     pub(crate) async fn append(&self, mut event: Event) -> Result<LocalReceipt, SpoolError> {
         event.gateway = Some(self.gateway.clone());
+        self.append_draft(Arc::new(Draft::of(&event)?)).await
+    }
+
+    /// The same of a record that is encoded already, and names this gateway.
+    pub(crate) async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         let began = self.clock.boot();
-        let receipt = self.spool.append(event).await;
+        let receipt = self.spool.append_draft(draft).await;
         self.metrics.record_appended(self.clock.boot().since(began));
         match &receipt {
             Ok(_) => {
@@ -59,6 +68,7 @@ impl Recorder {
     /// Resolves when the authority has the record named `key`, which is of this process. Whoever calls it
     /// bounds it.
     pub(crate) async fn until_shipped(&self, key: &SpoolKey) {
+        let _waiting = Waiting::begin(self);
         loop {
             let mut shipped = std::pin::pin!(self.shipped.notified());
             // From here on nothing is missed.
@@ -68,6 +78,11 @@ impl Recorder {
             }
             shipped.await;
         }
+    }
+
+    /// Whether anybody waits for a record to be shipped.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     /// A spool that has nothing to ship any more is on no list, and the present one is always on it.
@@ -95,7 +110,18 @@ impl Recorder {
     pub(crate) async fn note(&self, event: Event) {
         let kind = event.what.kind();
         if let Err(why) = self.append(event).await {
-            tracing::error!(%why, kind, "a record is lost");
+            lost(&why, kind);
+        }
+    }
+
+    /// The same of a record that is encoded already, and names this gateway.
+    pub(crate) async fn note_draft(&self, draft: Result<Draft, EncodeError>, kind: &'static str) {
+        let written = match draft {
+            Ok(draft) => self.append_draft(Arc::new(draft)).await.map(drop),
+            Err(why) => Err(why.into()),
+        };
+        if let Err(why) = written {
+            lost(&why, kind);
         }
     }
 
@@ -125,4 +151,25 @@ impl Recorder {
             .iter()
             .fold(0, |sum, spool| sum.saturating_add(waiting(&**spool)))
     }
+}
+
+/// Somebody who waits for a record to be shipped, for as long as this lives.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn begin(recorder: &Recorder) -> Self {
+        recorder.waiting.fetch_add(1, Ordering::SeqCst);
+        recorder.hurry.notify_one();
+        Self(Arc::clone(&recorder.waiting))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn lost(why: &SpoolError, kind: &'static str) {
+    tracing::error!(%why, kind, "a record is lost");
 }

@@ -93,6 +93,18 @@ impl Socket {
         self.killed.load(Ordering::SeqCst) || self.closed.load(Ordering::SeqCst)
     }
 
+    /// Resolves when nothing can leave any more.
+    pub(crate) async fn until_over(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.is_over() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// How often everything buffered above was written out. A mark for [`Socket::flushed_since`].
     pub(crate) fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::SeqCst)

@@ -79,6 +79,7 @@ async fn an_admitted_read_reaches_its_upstream_with_the_gateways_credential_and_
         decided.trace.as_deref(),
         Some("4bf92f3577b34da6a3ce929d0e0e4736")
     );
+    assert_eq!(decided.span.as_deref(), Some("00f067aa0ba902b7"));
     let key = decided.spool.clone().unwrap();
     let completed = world
         .record(|r| matches!(r.what, What::AccessCompleted { .. }))
@@ -106,7 +107,7 @@ async fn agents_token_never_reaches_the_upstream() {
     let doubled = format!("Bearer {token}").parse().unwrap();
     request.headers_mut().append("authorization", doubled);
     let refused = refusal(send(world.address, request).await).await;
-    assert_eq!(refused.1, "token.missing", "two of them are none");
+    assert_eq!(refused.1, "http.ambiguous", "two of them are none");
     send(world.address, get(READ, &token)).await;
     let arrived = world.upstream.arrived();
     assert_eq!(arrived.len(), 1);

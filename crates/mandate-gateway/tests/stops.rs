@@ -20,9 +20,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use mandate_audit::{Outcome, What};
 use mandate_gateway::Marks;
-use mandate_model::stop::Subject;
-use mandate_model::{StoreEpoch, Timestamp};
+use mandate_model::stop::{Resumption, Subject};
+use mandate_model::{StopVersion, StoreEpoch, Timestamp};
 use mandate_ports::Clock;
+use mandate_token::AccessToken;
 
 const READ: &str = "/records/customers/acme/notes";
 const STREAM: &str = "/records/customers/acme/stream";
@@ -115,6 +116,65 @@ async fn suspension_of_a_task_stops_its_subtree_only() {
         .until(|w| w.authority.acknowledged(version).is_some())
         .await;
     assert!(chunk(&mut body).await.is_err());
+}
+
+/// The resumption of `subject` with the version that it gets.
+fn resume(world: &World, subject: Subject) -> StopVersion {
+    world.authority.change_stops(|stops| {
+        stops.suspensions.retain(|s| s.subject != subject);
+        stops.resumptions.push(Resumption {
+            subject: subject.clone(),
+            version: stops.version,
+            until: Timestamp::from_millis(u64::MAX),
+        });
+    })
+}
+
+#[tokio::test]
+async fn what_was_issued_before_a_resumption_is_cut_and_refused_and_what_comes_after_is_not() {
+    let world = World::new().await;
+    let issued_under = |stops| {
+        let claims = claims("retriever", "read", world.clocks.now());
+        world.authority.keys.sign(AccessToken { stops, ..claims })
+    };
+    let gateway = Subject::Gateway {
+        id: common::gateway_id(),
+    };
+    let orchestrator = Subject::Agent {
+        id: agent("orchestrator"),
+    };
+    let task = Subject::Task { id: task(1) };
+    for subject in [retriever(), orchestrator, task, gateway] {
+        let now = world.authority.stop_version();
+        let old = issued_under(now);
+        let response = send(world.address, get(STREAM, &old)).await;
+        let mut body = response.into_body();
+        world.upstream.feed(b"first");
+        assert_eq!(chunk(&mut body).await.unwrap(), "first");
+        // The suspension itself never comes: the authority may skip versions.
+        let version = resume(&world, subject.clone());
+        world
+            .until(|w| w.authority.acknowledged(version).is_some())
+            .await;
+        assert_eq!(world.authority.acknowledged(version).unwrap().cut, 1);
+        assert!(chunk(&mut body).await.is_err(), "{subject}");
+        let refused = refusal(send(world.address, get(READ, &old)).await).await;
+        assert_eq!(refused, (StatusCode::FORBIDDEN, "stopped".to_owned()));
+        let fresh = issued_under(version);
+        let answer = send(world.address, get(READ, &fresh)).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{subject}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_version_that_the_gateway_has_not_heard_of_yet_is_good() {
+    let world = World::new().await;
+    resume(&world, retriever());
+    let claims = claims("retriever", "read", world.clocks.now());
+    let stops = StopVersion::new(9);
+    let ahead = world.authority.keys.sign(AccessToken { stops, ..claims });
+    let answer = send(world.address, get(READ, &ahead)).await;
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 #[tokio::test]

@@ -20,12 +20,15 @@ mod secret;
 mod spiffe;
 pub mod stop;
 pub mod task;
+mod thumbprint;
 mod time;
 mod trigger;
 
-pub use actor::{ActChain, ActorLevel, AttestationKind, Host, MAX_ACT_LEVELS};
+pub use actor::{ActChain, ActorLevel, AttestationKind, Host, Instance, MAX_ACT_LEVELS};
 pub use attribute::{AttributeType, AttributeValue, Effect, RequestAttributes, UnfitAttribute};
-pub use canonical::canonical_json;
+pub use canonical::{
+    MemberPlace, NotCanonical, canonical_json, write_canonical_json, write_canonical_members,
+};
 pub use ids::{
     BundleVersion, GatewayId, InstanceId, KeyId, KeysVersion, MalformedId, StopVersion, StoreEpoch,
     TaskId, TokenId,
@@ -36,5 +39,6 @@ pub use name::{
 };
 pub use secret::Secret;
 pub use spiffe::{MalformedSpiffeId, SpiffeId, TrustDomain};
+pub use thumbprint::{MalformedThumbprint, Thumbprint};
 pub use time::{BootTime, MalformedTimestamp, Timestamp};
 pub use trigger::{Principal, Trigger, TriggerKind, Verified};

@@ -3,13 +3,16 @@
 //! Suspensions, ended tasks and revoked tokens are one versioned set, so that a gateway that
 //! acknowledges a version has acknowledged all three.
 
-use std::collections::{BTreeMap, HashMap};
+mod index;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{
     ActorLevel, GatewayId, InstanceId, KeyId, Principal, ProviderName, ServerName, SpiffeId,
-    StopVersion, TaskId, Timestamp, TokenId,
+    StopVersion, TaskId, Thumbprint, Timestamp, TokenId,
 };
+use index::BySubject;
 
 /// Whom or what a suspension stops.
 #[derive(
@@ -98,7 +101,37 @@ pub struct Suspension {
     pub at: Timestamp,
 }
 
+/// What a suspension that was lifted leaves behind: whatever was issued under its subject before is
+/// void for good.
+///
+/// "Before" is told by stop versions and by no clock. Every token carries the version under which it
+/// was issued; the store commits an issuance only if no suspension has begun or ended since that
+/// version. So a token issued before the resumption carries a lower version than `version`, one
+/// issued after it this or a higher one, and none is ever in doubt.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resumption {
+    /// Who goes on.
+    pub subject: Subject,
+    /// The stop version with which the suspension ended.
+    pub version: StopVersion,
+    /// When the last token issued before has expired anyway.
+    pub until: Timestamp,
+}
+
+/// A token that is shown, as stops see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// Its id.
+    pub id: TokenId,
+    /// The stop version under which it was issued.
+    pub stops: StopVersion,
+}
+
 /// Everything about an access or an exchange that a stop could name.
+///
+/// Where several tokens are shown, each has a lineage of its own and is checked by itself: what one
+/// was issued under says nothing of the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Lineage<'a> {
     /// The acting agent, its delegators and so on, latest first. Their hosts count too.
@@ -115,8 +148,15 @@ pub struct Lineage<'a> {
     pub gateway: Option<&'a GatewayId>,
     /// The keys that signed the tokens shown.
     pub keys: &'a [KeyId],
-    /// The ids of the tokens shown.
-    pub tokens: &'a [TokenId],
+    /// The agent type that a task token is for (`may_act`): to hold it is to be handed on to.
+    pub recipient: Option<&'a SpiffeId>,
+    /// Whether it is an operator's session. "Everything" stops what agents do; whoever resumes it
+    /// must not be stopped by it.
+    pub operates: bool,
+    /// The token of which all this is said, if there is one yet.
+    pub token: Option<Shown>,
+    /// The key that the token is bound to.
+    pub holder: Option<&'a Thumbprint>,
 }
 
 impl Lineage<'static> {
@@ -129,7 +169,10 @@ impl Lineage<'static> {
         server: None,
         gateway: None,
         keys: &[],
-        tokens: &[],
+        recipient: None,
+        operates: false,
+        token: None,
+        holder: None,
     };
 }
 
@@ -139,43 +182,80 @@ pub enum Stopped {
     /// A suspension matches.
     #[error("{0} is suspended")]
     Suspended(Subject),
+    /// A token was issued before a suspension of this subject ended.
+    #[error("this was issued before {0} was resumed and is void: attest afresh")]
+    IssuedBefore(Subject),
+    /// A token was issued under stops that the store has never had: the store went back.
+    #[error("this was issued under a later state than the authority knows: attest afresh")]
+    FromAnotherPast,
     /// A task on the path was closed or cancelled.
     #[error("task {0} has ended")]
     TaskEnded(TaskId),
     /// A token was revoked.
     #[error("token {0} was revoked")]
     TokenRevoked(TokenId),
+    /// The instance attested with another key since (A5).
+    #[error("the token is bound to a key that its instance has replaced by another one")]
+    KeyReplaced,
 }
 
 /// All stops at one version. Immutable once published; swapped whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StopSet {
     version: StopVersion,
-    suspensions: HashMap<Subject, Suspension>,
+    by_subject: BySubject,
     ended: BTreeMap<TaskId, Timestamp>,
     revoked: BTreeMap<TokenId, Timestamp>,
+    replaced: BTreeMap<Thumbprint, Timestamp>,
 }
 
 impl StopSet {
     /// The stops at `version`.
     ///
     /// An ended task or revoked token comes with the moment after which no token that it concerns
-    /// can still be valid, so that it may be forgotten.
+    /// can still be valid, so that it may be forgotten; so does a resumption.
     pub fn new(
         version: StopVersion,
         suspensions: impl IntoIterator<Item = Suspension>,
+        resumptions: impl IntoIterator<Item = Resumption>,
         ended: impl IntoIterator<Item = (TaskId, Timestamp)>,
         revoked: impl IntoIterator<Item = (TokenId, Timestamp)>,
     ) -> Self {
         Self {
             version,
-            suspensions: suspensions
-                .into_iter()
-                .map(|s| (s.subject.clone(), s))
-                .collect(),
+            by_subject: BySubject::new(suspensions, resumptions),
             ended: ended.into_iter().collect(),
             revoked: revoked.into_iter().collect(),
+            replaced: BTreeMap::new(),
         }
+    }
+
+    /// These, and keys that were replaced: tokens that are bound to one are void (A5). Each comes
+    /// with when it may be forgotten.
+    #[must_use]
+    pub fn with_replaced_keys(
+        mut self,
+        keys: impl IntoIterator<Item = (Thumbprint, Timestamp)>,
+    ) -> Self {
+        self.replaced.extend(keys);
+        self
+    }
+
+    /// Suspensions alone, at `version`.
+    pub fn of_suspensions(
+        version: StopVersion,
+        suspensions: impl IntoIterator<Item = Suspension>,
+    ) -> Self {
+        Self::new(version, suspensions, [], [], [])
+    }
+
+    /// These stops and `more` suspensions, at `version`.
+    #[must_use]
+    pub fn with(&self, version: StopVersion, more: impl IntoIterator<Item = Suspension>) -> Self {
+        let mut stops = self.clone();
+        stops.version = version;
+        stops.by_subject.suspend(more);
+        stops
     }
 
     /// Its version.
@@ -185,12 +265,17 @@ impl StopSet {
 
     /// The suspensions in force, in no order.
     pub fn suspensions(&self) -> impl Iterator<Item = &Suspension> {
-        self.suspensions.values()
+        self.by_subject.suspensions()
     }
 
     /// The suspension of exactly this subject, if there is one.
     pub fn suspension(&self, subject: &Subject) -> Option<&Suspension> {
-        self.suspensions.get(subject)
+        self.by_subject.suspension(subject)
+    }
+
+    /// What lifted suspensions left void, of each subject the latest, in no order.
+    pub fn resumptions(&self) -> impl Iterator<Item = &Resumption> {
+        self.by_subject.resumptions()
     }
 
     /// Ended tasks, each with when it may be forgotten.
@@ -203,13 +288,16 @@ impl StopSet {
         self.revoked.iter()
     }
 
-    /// Whether `lineage` may go on. The first stop that matches is named.
+    /// Keys that were replaced, each with when it may be forgotten.
+    pub fn replaced_keys(&self) -> impl Iterator<Item = (&Thumbprint, &Timestamp)> {
+        self.replaced.iter()
+    }
+
+    /// Whether `lineage` may go on. A suspension that matches is named before anything else.
     ///
     /// The cost grows with the lineage, not with the number of stops.
     pub fn check(&self, lineage: &Lineage<'_>) -> Result<(), Stopped> {
-        if !self.suspensions.is_empty() {
-            self.check_suspensions(lineage)?;
-        }
+        self.by_subject.check(lineage)?;
         if let Some(task) = lineage
             .path
             .iter()
@@ -217,212 +305,28 @@ impl StopSet {
         {
             return Err(Stopped::TaskEnded(*task));
         }
-        match lineage
-            .tokens
-            .iter()
-            .find(|token| self.revoked.contains_key(token))
+        if let Some(token) = lineage.token
+            && self.revoked.contains_key(&token.id)
         {
-            Some(token) => Err(Stopped::TokenRevoked(*token)),
-            None => Ok(()),
+            return Err(Stopped::TokenRevoked(token.id));
+        }
+        match lineage.holder {
+            Some(key) if self.replaced.contains_key(key) => Err(Stopped::KeyReplaced),
+            Some(_) | None => Ok(()),
         }
     }
 
-    fn check_suspensions(&self, lineage: &Lineage<'_>) -> Result<(), Stopped> {
-        self.check_subject(Subject::Everything)?;
-        for actor in lineage.actors {
-            self.check_subject(Subject::Agent {
-                id: actor.sub.clone(),
-            })?;
-            let (provider, id) = (actor.prv.clone(), actor.inst.clone());
-            self.check_subject(Subject::Instance { provider, id })?;
-            self.check_subject(Subject::Provider {
-                name: actor.prv.clone(),
-            })?;
-            if let Some(host) = &actor.host {
-                self.check_subject(Subject::Agent {
-                    id: host.sub.clone(),
-                })?;
-                let (provider, id) = (actor.prv.clone(), host.inst.clone());
-                self.check_subject(Subject::Instance { provider, id })?;
-            }
-        }
-        for id in lineage.path {
-            self.check_subject(Subject::Task { id: *id })?;
-        }
-        for id in lineage.keys {
-            self.check_subject(Subject::Key { id: id.clone() })?;
-        }
-        let rest = [
-            lineage
-                .principal
-                .map(|id| Subject::Principal { id: id.clone() }),
-            lineage
-                .trigger_provider
-                .map(|name| Subject::Provider { name: name.clone() }),
-            lineage
-                .server
-                .map(|name| Subject::Server { name: name.clone() }),
-            lineage
-                .gateway
-                .map(|id| Subject::Gateway { id: id.clone() }),
-        ];
-        rest.into_iter()
-            .flatten()
-            .try_for_each(|subject| self.check_subject(subject))
-    }
-
-    fn check_subject(&self, subject: Subject) -> Result<(), Stopped> {
-        if self.suspensions.contains_key(&subject) {
-            Err(Stopped::Suspended(subject))
-        } else {
-            Ok(())
+    /// As [`check`](Self::check), where the stops are kept. There no token can be ahead of them,
+    /// unless the store was put back to an earlier state: what it was issued under, and was void by,
+    /// nobody knows any more. (A gateway may learn of a version later than an agent of its token.)
+    pub fn check_at_home(&self, lineage: &Lineage<'_>) -> Result<(), Stopped> {
+        self.check(lineage)?;
+        match lineage.token {
+            Some(token) if token.stops > self.version => Err(Stopped::FromAnotherPast),
+            Some(_) | None => Ok(()),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{AttestationKind, Host};
-
-    fn actor(agent: &str, instance: &str, host: Option<&str>) -> ActorLevel {
-        let sub = |name: &str| SpiffeId::parse(&format!("spiffe://a/agent/{name}")).unwrap();
-        ActorLevel {
-            sub: sub(agent),
-            inst: InstanceId::parse(instance).unwrap(),
-            prv: ProviderName::parse("linux").unwrap(),
-            att: if host.is_some() {
-                AttestationKind::Hosted
-            } else {
-                AttestationKind::Process
-            },
-            host: host.map(|name| Host {
-                sub: sub(name),
-                inst: InstanceId::parse("h1").unwrap(),
-            }),
-        }
-    }
-
-    fn set_of(subject: Subject) -> StopSet {
-        let suspension = Suspension {
-            subject,
-            reason: "INC-1".to_owned(),
-            operator: Principal::parse("operator:root").unwrap(),
-            version: StopVersion::new(1),
-            at: Timestamp::from_secs(1),
-        };
-        StopSet::new(StopVersion::new(1), [suspension], [], [])
-    }
-
-    #[test]
-    fn a_suspension_matches_every_element_of_a_lineage_and_nothing_else() {
-        let actors = [
-            actor("retriever", "i2", Some("orchestrator")),
-            actor("planner", "i1", None),
-        ];
-        let task = |n: u8| TaskId::new(Timestamp::from_secs(1), [n; 10]);
-        let path = [task(1), task(2)];
-        let principal = Principal::parse("user:login:alice").unwrap();
-        let (trigger, server) = (
-            ProviderName::parse("login").unwrap(),
-            ServerName::parse("records").unwrap(),
-        );
-        let gateway = GatewayId::parse("g1").unwrap();
-        let keys = [KeyId::parse("k1").unwrap()];
-        let lineage = Lineage {
-            actors: &actors,
-            path: &path,
-            principal: Some(&principal),
-            trigger_provider: Some(&trigger),
-            server: Some(&server),
-            gateway: Some(&gateway),
-            keys: &keys,
-            tokens: &[],
-        };
-        let agent = |name: &str| Subject::Agent {
-            id: SpiffeId::parse(&format!("spiffe://a/agent/{name}")).unwrap(),
-        };
-        let instance = |id: &str| Subject::Instance {
-            provider: ProviderName::parse("linux").unwrap(),
-            id: InstanceId::parse(id).unwrap(),
-        };
-        let provider = |name: &str| Subject::Provider {
-            name: ProviderName::parse(name).unwrap(),
-        };
-        let server = |name: &str| Subject::Server {
-            name: ServerName::parse(name).unwrap(),
-        };
-        for hit in [
-            agent("retriever"),
-            agent("planner"),
-            agent("orchestrator"),
-            instance("i1"),
-            instance("i2"),
-            instance("h1"),
-            provider("linux"),
-            provider("login"),
-            server("records"),
-            Subject::Task { id: task(1) },
-            Subject::Task { id: task(2) },
-            Subject::Principal {
-                id: principal.clone(),
-            },
-            Subject::Gateway {
-                id: gateway.clone(),
-            },
-            Subject::Key {
-                id: keys[0].clone(),
-            },
-            Subject::Everything,
-        ] {
-            assert_eq!(
-                set_of(hit.clone()).check(&lineage),
-                Err(Stopped::Suspended(hit))
-            );
-        }
-        for miss in [
-            agent("executor"),
-            instance("i3"),
-            provider("other"),
-            server("other"),
-            Subject::Task { id: task(3) },
-            Subject::Principal {
-                id: Principal::parse("user:login:bob").unwrap(),
-            },
-            Subject::Gateway {
-                id: GatewayId::parse("g2").unwrap(),
-            },
-            Subject::Key {
-                id: KeyId::parse("k2").unwrap(),
-            },
-        ] {
-            assert_eq!(set_of(miss).check(&lineage), Ok(()));
-        }
-    }
-
-    #[test]
-    fn an_ended_ancestor_and_a_revoked_token_stop_a_lineage() {
-        let task = |n: u8| TaskId::new(Timestamp::from_secs(1), [n; 10]);
-        let token = TokenId::new(Timestamp::from_secs(1), [1; 10]);
-        let later = Timestamp::from_secs(9);
-        let stops = StopSet::new(
-            StopVersion::new(1),
-            [],
-            [(task(1), later)],
-            [(token, later)],
-        );
-        let path = [task(1), task(2)];
-        let of_path = Lineage {
-            path: &path,
-            ..Lineage::NONE
-        };
-        assert_eq!(stops.check(&of_path), Err(Stopped::TaskEnded(task(1))));
-        let tokens = [token];
-        let of_token = Lineage {
-            tokens: &tokens,
-            ..Lineage::NONE
-        };
-        assert_eq!(stops.check(&of_token), Err(Stopped::TokenRevoked(token)));
-        assert_eq!(stops.check(&Lineage::NONE), Ok(()));
-    }
-}
+mod tests;

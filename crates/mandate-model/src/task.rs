@@ -252,7 +252,9 @@ pub struct Task {
     pub act: ActChain,
     /// The one instance that may act in it, once pinned (A5); the opener's for a root task that an
     /// agent opened, the first user's for one that an operator opened.
-    pub instance: Option<crate::InstanceId>,
+    pub instance: Option<crate::Instance>,
+    /// The key that whoever acts in it must have, where its delegator named one (A5).
+    pub key: Option<crate::Thumbprint>,
     /// How it stands.
     pub state: TaskState,
     /// What is left of its budget after what it handed to children (A8).

@@ -11,8 +11,8 @@ use mandate_model::{
 use crate::check::LoadEnv;
 use crate::compile::Engine;
 use crate::decl::{
-    AccessPolicy, Action, AgentType, Attribute, Guardrail, Operator, ProcessRule, ProviderKind,
-    ServerWorkload, SpawnScope, TaskPolicy, TrustProvider,
+    AccessPolicy, Action, AgentType, Attribute, AwsRule, Guardrail, Operator, ProcessRule,
+    ProviderKind, ServerWorkload, SpawnScope, TaskPolicy, TokenRule, TrustProvider,
 };
 
 /// The provider of kind `process` that exists without a declaration.
@@ -287,6 +287,20 @@ impl Bundle {
     /// Every process rule of every agent type.
     pub fn process_rules(&self) -> &[ProcessRule] {
         &self.rules
+    }
+
+    /// The rules about tokens of this provider, of every agent type.
+    pub fn token_rules<'a>(
+        &'a self,
+        provider: &'a ProviderName,
+    ) -> impl Iterator<Item = &'a TokenRule> {
+        let rules = self.agents().flat_map(|agent| &agent.token_rules);
+        rules.filter(move |rule| rule.provider == *provider)
+    }
+
+    /// Every rule about roles of AWS, of every agent type.
+    pub fn aws_rules(&self) -> impl Iterator<Item = &AwsRule> {
+        self.agents().flat_map(|agent| &agent.aws_rules)
     }
 
     /// Whether some access policy names this agent type for this action: delegating what the

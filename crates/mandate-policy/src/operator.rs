@@ -1,19 +1,31 @@
-//! What an operator may do. Operators come over the machine's own door and are its users.
+//! What an operator may do: a user of the machine that comes over its own door, or a person that an
+//! OpenID provider vouched for.
 
-use mandate_model::OperatorName;
 use mandate_model::stop::Subject;
+use mandate_model::{OperatorName, ProviderName};
+use serde_json::{Map, Value};
 
 use crate::Bundle;
 use crate::compile::OperatorContext;
-use crate::decl::{Right, UserRule};
+use crate::decl::Right;
 
-/// Who asks, as the kernel names them.
+/// Who asks, as somebody else than they vouches for it.
 #[derive(Debug, Clone, Copy)]
-pub struct OperatorIdentity<'a> {
-    /// The user's number.
-    pub uid: u32,
-    /// The user's name, if the machine's user database has one.
-    pub user: Option<&'a str>,
+pub enum OperatorIdentity<'a> {
+    /// A user of the machine, in the kernel's words.
+    User {
+        /// The user's number.
+        uid: u32,
+        /// The user's name, if the machine's user database has one.
+        user: Option<&'a str>,
+    },
+    /// A person, in the words of an OpenID provider.
+    Person {
+        /// The provider.
+        provider: &'a ProviderName,
+        /// Claims of their ID token, verified; those that declarations look at are among them.
+        claims: &'a Map<String, Value>,
+    },
 }
 
 /// What the right would be used on, for conditions: `context.target.kind` and `.name`.
@@ -55,6 +67,14 @@ pub enum OperatorDenial {
         /// The user's number.
         uid: u32,
     },
+    /// The person is no declared operator.
+    #[error(
+        "the live bundle has no `Operator` whose `oidc` fits this person of trust provider `{provider}`"
+    )]
+    NoPerson {
+        /// The provider that vouched.
+        provider: ProviderName,
+    },
     /// None of the user's declarations gives the right, for this target.
     #[error("operator `{operator}` has no right `{right}` here")]
     NoRight {
@@ -66,26 +86,40 @@ pub enum OperatorDenial {
 }
 
 impl Bundle {
-    /// Whether the user may use `right` on `target`, and as which operator. Cedar decides.
+    /// Whether whoever asks may use `right` on `target`, and as which operator. Cedar decides.
     ///
-    /// A user that is declared once by name and once by number has the rights of both.
+    /// A user that is declared once by name and once by number has the rights of both, and so has a
+    /// person whom two declarations fit.
     pub fn operator_may(
         &self,
         identity: OperatorIdentity<'_>,
         right: Right,
         target: Option<&Target>,
     ) -> Result<OperatorName, OperatorDenial> {
-        let is_user = |rule: &UserRule| match rule {
-            UserRule::Uid(uid) => *uid == identity.uid,
-            UserRule::Name(name) => identity.user == Some(name),
+        let target = target.map(|t| (t.kind.as_str(), t.name.as_str()));
+        let (mut denial, context) = match identity {
+            OperatorIdentity::User { uid, user } => (
+                OperatorDenial::NoOperator { uid },
+                OperatorContext {
+                    user: user.unwrap_or_default(),
+                    uid: i64::from(uid),
+                    provider: "",
+                    target,
+                },
+            ),
+            OperatorIdentity::Person { provider, .. } => (
+                OperatorDenial::NoPerson {
+                    provider: provider.clone(),
+                },
+                OperatorContext {
+                    user: "",
+                    uid: NO_UID,
+                    provider: provider.as_str(),
+                    target,
+                },
+            ),
         };
-        let context = OperatorContext {
-            user: identity.user.unwrap_or_default(),
-            uid: identity.uid,
-            target: target.map(|t| (t.kind.as_str(), t.name.as_str())),
-        };
-        let mut denial = OperatorDenial::NoOperator { uid: identity.uid };
-        for operator in self.operators().filter(|o| is_user(&o.user)) {
+        for operator in self.operators().filter(|o| o.is(identity)) {
             if self
                 .engine
                 .rights
@@ -112,5 +146,7 @@ impl Bundle {
     }
 }
 
+/// `context.uid` of somebody who is no user of the machine: of none it is this.
+const NO_UID: i64 = -1;
 /// As whom the server's own user is recorded where no operator is declared.
 pub const BOOTSTRAP: &str = "bootstrap";

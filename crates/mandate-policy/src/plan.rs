@@ -119,7 +119,7 @@ pub fn plan(old: Option<&Bundle>, new: &Bundle) -> Plan {
 
 fn is_the_same_access(a: &AccessRow, b: &AccessRow) -> bool {
     (&a.ways, &a.guardrails, &a.effect) == (&b.ways, &b.guardrails, &b.effect)
-        && (&a.tasks, &a.any_user) == (&b.tasks, &b.any_user)
+        && (&a.tasks, &a.any_user, &a.upgrade) == (&b.tasks, &b.any_user, &b.upgrade)
 }
 
 fn redirects(change: &Change) -> bool {

@@ -85,7 +85,7 @@ fn only_a_declared_host_hosts() {
 fn operators_have_the_rights_that_they_are_given_on_the_targets_they_are_given_for() {
     let bundle = example();
     let ask = |uid, user, right, target: Option<&Target>| {
-        bundle.operator_may(OperatorIdentity { uid, user }, right, target)
+        bundle.operator_may(OperatorIdentity::User { uid, user }, right, target)
     };
     let target = |kind: &str| Target {
         kind: kind.to_owned(),

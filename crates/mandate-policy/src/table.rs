@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use mandate_model::{ActionName, AgentTypeName, Effect, PolicyName, ServerName, Timestamp};
+use mandate_model::{
+    ActionName, AgentTypeName, AttestationKind, Effect, PolicyName, ServerName, Timestamp,
+};
 
 use crate::Bundle;
-use crate::decl::{AccessPolicy, AgentType, LeaseLoss, TriggerRule};
+use crate::decl::{
+    AccessPolicy, AgentType, LeaseLoss, Possession, TokenRule, TriggerRule, TrustProvider,
+};
 
 /// That an agent type may do an action, and under which conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +20,17 @@ pub struct AccessRow {
     pub agent: AgentTypeName,
     /// The hosted type as which it may, where it is the host: its compromise costs this too (A6).
     pub as_hosted: Option<AgentTypeName>,
+    /// By which kinds of evidence the agent type is known, the kernel's word on processes aside,
+    /// which needs none that travels.
+    pub known_by: BTreeSet<AttestationKind>,
     /// The server workload.
     pub server: ServerName,
     /// The action.
     pub action: ActionName,
     /// What the action does.
     pub effect: Effect,
+    /// The protocols that it may switch its connection to; what passes then, nobody decides on.
+    pub upgrade: Vec<String>,
     /// The access policies that permit, each with its own conditions; any one of them suffices.
     pub ways: Vec<Way>,
     /// The guardrails that are about it, sorted; none of them may hold.
@@ -57,7 +66,11 @@ impl fmt::Display for AccessRow {
         if let Some(hosted) = &self.as_hosted {
             write!(f, " as {hosted}")?;
         }
-        write!(f, " {}:{} ({}) via ", self.server, self.action, self.effect)?;
+        write!(f, " {}:{} ({}", self.server, self.action, self.effect)?;
+        for protocol in &self.upgrade {
+            write!(f, ", {protocol}")?;
+        }
+        f.write_str(") via ")?;
         let ways: Vec<String> = self.ways.iter().map(Way::to_string).collect();
         f.write_str(&ways.join(" or "))?;
         for (word, names) in [
@@ -69,6 +82,10 @@ impl fmt::Display for AccessRow {
                 let names: Vec<&str> = names.iter().map(PolicyName::as_str).collect();
                 write!(f, " {word} {}", names.join(", "))?;
             }
+        }
+        if !self.known_by.is_empty() {
+            let kinds: Vec<&str> = self.known_by.iter().map(|kind| kind.as_str()).collect();
+            write!(f, " known by {}", kinds.join(", "))?;
         }
         if !self.federation.is_empty() {
             write!(f, " known elsewhere: {}", self.federation.join(", "))?;
@@ -120,13 +137,16 @@ impl Bundle {
             .into_iter()
             .filter_map(|(server, action)| {
                 let tasks = self.tasks_reaching(&acting.name, server, action);
+                let declared = self.declared.action(server, action)?;
                 Some(AccessRow {
                     agent: agent.name.clone(),
                     as_hosted: host.map(|_| acting.name.clone()),
+                    known_by: self.known_by(agent),
                     server: server.clone(),
                     action: action.clone(),
-                    effect: self.declared.action(server, action)?.effect,
-                    ways: self.ways(&acting.name, server, action),
+                    effect: declared.effect,
+                    upgrade: declared.upgrade.iter().cloned().collect(),
+                    ways: self.ways(acting, server, action),
                     guardrails: self.guardrails_about(&acting.name, server),
                     any_user: self.open_to_anybody(&tasks),
                     tasks,
@@ -140,14 +160,36 @@ impl Bundle {
             .collect()
     }
 
-    fn ways(&self, agent: &AgentTypeName, server: &ServerName, action: &ActionName) -> Vec<Way> {
+    /// The kinds of evidence that prove `agent`, but for processes.
+    fn known_by(&self, agent: &AgentType) -> BTreeSet<AttestationKind> {
+        let offline = |rule: &TokenRule| {
+            let provider = self
+                .provider(&rule.provider)
+                .and_then(TrustProvider::tokens);
+            provider.is_some_and(|tokens| tokens.api_server.is_none())
+        };
+        let tokens = agent.token_rules.iter().map(|rule| {
+            if rule.kind == AttestationKind::Kubernetes && offline(rule) {
+                AttestationKind::KubernetesOffline
+            } else {
+                rule.kind
+            }
+        });
+        let aws = agent.aws_rules.iter().map(|_| AttestationKind::Aws);
+        tokens.chain(aws).collect()
+    }
+
+    fn ways(&self, agent: &AgentType, server: &ServerName, action: &ActionName) -> Vec<Way> {
+        let by_server = self.server(server).map(|server| server.proof);
+        let proved = agent.proof == Possession::Required || by_server == Some(Possession::Required);
+        let key = proved.then(|| "the agent proves its key".to_owned());
         self.access_policies()
             .filter(|p| {
-                p.agents.contains(agent) && p.server == *server && p.actions.contains(action)
+                p.agents.contains(&agent.name) && p.server == *server && p.actions.contains(action)
             })
             .map(|p| Way {
                 policy: p.name.clone(),
-                conditions: conditions(p),
+                conditions: conditions(p).into_iter().chain(key.clone()).collect(),
             })
             .collect()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use async_trait::async_trait;
-use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Timestamp};
+use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Secret, Timestamp};
 use mandate_policy::Bundle;
 use mandate_token::IdToken;
 
@@ -13,6 +13,10 @@ use mandate_token::IdToken;
 pub enum Evidence {
     /// The process at the other end of a Unix socket.
     Process(PeerProcess),
+    /// A token that a platform gave to the caller.
+    Token(Secret<String>),
+    /// A request to AWS that the caller has signed, and this authority is to send.
+    Aws(Secret<String>),
 }
 
 /// A process that the kernel named as the peer of a socket.
@@ -55,6 +59,20 @@ pub struct Attested {
     pub kind: AttestationKind,
     /// What else is known, for the record.
     pub facts: BTreeMap<String, String>,
+    /// What makes this evidence good for one use, where it is: whoever issues on it uses it up in
+    /// the same transaction, or does not issue.
+    pub once: Option<Once>,
+}
+
+/// An identifier that may be used once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// The kind of identifier.
+    pub scope: &'static str,
+    /// The identifier.
+    pub id: String,
+    /// When it may be forgotten.
+    pub until: Timestamp,
 }
 
 /// Why evidence is not accepted.
@@ -76,6 +94,28 @@ pub enum AttestRefusal {
     /// It cannot be examined.
     #[error("the evidence could not be examined")]
     Unreadable(String),
+    /// The evidence itself breaks a rule, which the message names.
+    #[error("the evidence is refused: {0}")]
+    Broken(String),
+    /// Whoever would have to be asked cannot be asked now. Why, is for the log.
+    #[error("the trust provider of this evidence cannot be asked now; try again")]
+    Unavailable(String),
+}
+
+/// A number that this authority chose, for a caller to sign (FAILURES 28).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// The number, as text of `A-Z a-z 0-9 - _`.
+    pub value: String,
+    /// For how many seconds it is good.
+    pub expires_in: u64,
+}
+
+/// Makes challenges. Whether one is ours and how old it is, is known without keeping it; that it is
+/// used once is the store's to see to ([`Once`]).
+pub trait Challenges: Send + Sync {
+    /// A new challenge.
+    fn challenge(&self) -> Challenge;
 }
 
 /// Turns evidence into attested facts, or refuses.

@@ -3,10 +3,10 @@
 //! `docs/control-stream.md` is the specification; these are its shapes. Unknown members are
 //! errors: both ends are of one release, or say that they are not ([`PROTOCOL`]).
 
-use mandate_model::stop::{StopSet, Suspension};
+use mandate_model::stop::{Resumption, StopSet, Suspension};
 use mandate_model::{
-    BundleVersion, GatewayId, KeyId, KeysVersion, StopVersion, StoreEpoch, TaskId, Timestamp,
-    TokenId, TrustDomain,
+    BundleVersion, GatewayId, KeyId, KeysVersion, StopVersion, StoreEpoch, TaskId, Thumbprint,
+    Timestamp, TokenId, TrustDomain,
 };
 
 use crate::{KeyPurpose, KeyState, SpoolHead, SpooledRecord, Versions};
@@ -70,14 +70,19 @@ pub struct PublicKeyRecord {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireStops {
-    /// The version of all three.
+    /// The version of all of them.
     pub version: StopVersion,
     /// Suspensions in force.
     pub suspensions: Vec<Suspension>,
+    /// What lifted suspensions left void, and until when it matters: one for each subject.
+    pub resumptions: Vec<Resumption>,
     /// Ended tasks, and until when they matter.
     pub ended: Vec<(TaskId, Timestamp)>,
     /// Revoked tokens, and until when they matter.
     pub revoked: Vec<(TokenId, Timestamp)>,
+    /// Keys that their instances have replaced, and until when they matter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced_keys: Vec<(Thumbprint, Timestamp)>,
 }
 
 impl From<&StopSet> for WireStops {
@@ -85,10 +90,15 @@ impl From<&StopSet> for WireStops {
         Self {
             version: stops.version(),
             suspensions: stops.suspensions().cloned().collect(),
+            resumptions: stops.resumptions().cloned().collect(),
             ended: stops.ended().map(|(task, until)| (*task, *until)).collect(),
             revoked: stops
                 .revoked()
                 .map(|(token, until)| (*token, *until))
+                .collect(),
+            replaced_keys: stops
+                .replaced_keys()
+                .map(|(key, until)| (*key, *until))
                 .collect(),
         }
     }
@@ -96,7 +106,14 @@ impl From<&StopSet> for WireStops {
 
 impl From<WireStops> for StopSet {
     fn from(wire: WireStops) -> Self {
-        StopSet::new(wire.version, wire.suspensions, wire.ended, wire.revoked)
+        StopSet::new(
+            wire.version,
+            wire.suspensions,
+            wire.resumptions,
+            wire.ended,
+            wire.revoked,
+        )
+        .with_replaced_keys(wire.replaced_keys)
     }
 }
 
@@ -142,8 +159,11 @@ pub struct Acknowledgement {
 }
 
 /// `POST /control/v1/records`: a gateway ships records of its spool.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+///
+/// On the wire it is lines: what it is of, as JSON, and then a line for each record: the chain's value
+/// after it, a space, and its bytes as they are. Canonical JSON has no line breaks, so nothing is
+/// escaped, and what is hashed is what is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shipment {
     /// The gateway instance.
     pub gateway: GatewayId,
@@ -151,6 +171,103 @@ pub struct Shipment {
     pub spool: String,
     /// The records, in order, without gaps.
     pub records: Vec<SpooledRecord>,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShipmentHead {
+    gateway: GatewayId,
+    spool: String,
+    /// The number of the first record; the others follow without gaps.
+    first: u64,
+}
+
+/// Why bytes are no [`Shipment`], or one has no bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedShipment {
+    /// The first line does not say what it is of.
+    #[error("the first line is no head of a shipment: {0}")]
+    Head(String),
+    /// A line is no record.
+    #[error(
+        "line {0} is no record: a chain value, a space, and a canonical event, then a line break"
+    )]
+    Record(usize),
+    /// There are none, or they have gaps.
+    #[error("a shipment has at least one record, and they come in order, without gaps")]
+    Gaps,
+}
+
+impl Shipment {
+    /// The media type of its lines.
+    pub const CONTENT_TYPE: &str = "application/vnd.mandate.records";
+
+    /// Its bytes on the wire.
+    pub fn to_lines(&self) -> Result<Vec<u8>, MalformedShipment> {
+        let first = self.records.first().ok_or(MalformedShipment::Gaps)?.seq;
+        if !self
+            .records
+            .iter()
+            .zip(first..)
+            .all(|(record, seq)| record.seq == seq)
+        {
+            return Err(MalformedShipment::Gaps);
+        }
+        let head = ShipmentHead {
+            gateway: self.gateway.clone(),
+            spool: self.spool.clone(),
+            first,
+        };
+        let mut lines =
+            serde_json::to_vec(&head).map_err(|e| MalformedShipment::Head(e.to_string()))?;
+        lines.push(b'\n');
+        for (place, record) in self.records.iter().enumerate() {
+            if [&record.chain, &record.event]
+                .iter()
+                .any(|text| text.contains('\n'))
+            {
+                return Err(MalformedShipment::Record(place + 2));
+            }
+            lines.extend_from_slice(record.chain.as_bytes());
+            lines.push(b' ');
+            lines.extend_from_slice(record.event.as_bytes());
+            lines.push(b'\n');
+        }
+        Ok(lines)
+    }
+
+    /// Reads it from the wire.
+    pub fn from_lines(bytes: &[u8]) -> Result<Self, MalformedShipment> {
+        let text =
+            std::str::from_utf8(bytes).map_err(|e| MalformedShipment::Head(e.to_string()))?;
+        let (head, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let head: ShipmentHead =
+            serde_json::from_str(head).map_err(|e| MalformedShipment::Head(e.to_string()))?;
+        let mut records = Vec::new();
+        for (place, line) in rest.split_inclusive('\n').enumerate() {
+            let malformed = MalformedShipment::Record(place + 2);
+            let line = line
+                .strip_suffix('\n')
+                .and_then(|line| line.split_once(' '));
+            let (chain, event) = line.ok_or(malformed)?;
+            let seq = u64::try_from(place)
+                .ok()
+                .and_then(|place| head.first.checked_add(place));
+            records.push(SpooledRecord {
+                seq: seq.ok_or(MalformedShipment::Gaps)?,
+                event: event.to_owned(),
+                chain: chain.to_owned(),
+            });
+        }
+        if records.is_empty() {
+            return Err(MalformedShipment::Gaps);
+        }
+        Ok(Self {
+            gateway: head.gateway,
+            spool: head.spool,
+            records,
+        })
+    }
 }
 
 /// The answer: what the authority has durably.
@@ -180,4 +297,69 @@ pub struct UpstreamToken {
     pub token: String,
     /// Until when.
     pub expires_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipment(seqs: &[u64]) -> Shipment {
+        let record = |seq: &u64| SpooledRecord {
+            seq: *seq,
+            event: format!("{{\"seq\":{seq},\"text\":\"a b\"}}"),
+            chain: format!("chain-{seq}"),
+        };
+        Shipment {
+            gateway: GatewayId::parse("g").unwrap(),
+            spool: "s".to_owned(),
+            records: seqs.iter().map(record).collect(),
+        }
+    }
+
+    #[test]
+    fn a_shipment_comes_back_from_its_lines() {
+        let sent = shipment(&[4, 5, 6]);
+        let lines = sent.to_lines().unwrap();
+        assert_eq!(lines.split(|b| *b == b'\n').count(), 5);
+        assert_eq!(Shipment::from_lines(&lines), Ok(sent));
+    }
+
+    #[test]
+    fn a_shipment_has_records_in_order_without_gaps() {
+        for seqs in [&[][..], &[4, 6], &[5, 4], &[4, 4]] {
+            assert_eq!(
+                shipment(seqs).to_lines(),
+                Err(MalformedShipment::Gaps),
+                "{seqs:?}"
+            );
+        }
+        let mut broken = shipment(&[4, 5]);
+        broken.records[1].event.push('\n');
+        assert_eq!(broken.to_lines(), Err(MalformedShipment::Record(3)));
+    }
+
+    #[test]
+    fn lines_that_are_no_records_are_named() {
+        let head = "{\"gateway\":\"g\",\"spool\":\"s\",\"first\":4}";
+        let read = |text: String| Shipment::from_lines(text.as_bytes()).unwrap_err();
+        assert_eq!(read(format!("{head}\n")), MalformedShipment::Gaps);
+        assert_eq!(read(head.to_owned()), MalformedShipment::Gaps);
+        assert_eq!(
+            read(format!("{head}\nc {{}}\nc {{}}")),
+            MalformedShipment::Record(3)
+        );
+        assert_eq!(
+            read(format!("{head}\nc{{}}\n")),
+            MalformedShipment::Record(2)
+        );
+        assert!(matches!(
+            read("{}\nc {}\n".to_owned()),
+            MalformedShipment::Head(_)
+        ));
+        let last = head.replace('4', &u64::MAX.to_string());
+        assert_eq!(
+            read(format!("{last}\nc {{}}\nc {{}}\n")),
+            MalformedShipment::Gaps
+        );
+    }
 }

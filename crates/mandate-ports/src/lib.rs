@@ -14,8 +14,8 @@ mod store;
 mod upstream;
 
 pub use attest::{
-    AttestRefusal, Attested, Attestor, Evidence, PeerProcess, Peers, PersonRefusal, PersonVerifier,
-    Users,
+    AttestRefusal, Attested, Attestor, Challenge, Challenges, Evidence, Once, PeerProcess, Peers,
+    PersonRefusal, PersonVerifier, Users,
 };
 pub use clock::{Clock, Entropy};
 pub use log::{
@@ -24,7 +24,7 @@ pub use log::{
 pub use sign::{KeyPurpose, KeyRecord, KeySource, KeyState, NewKey, Signed, Signer, SignerError};
 pub use spool::{LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 pub use store::{
-    BundleRecord, Change, CommitError, Committed, Conflict, GatewayRecord, Ingested, ShippedRecord,
-    StateReader, StoreError, Unit, Versions, Writer,
+    BundleRecord, Change, CommitError, Committed, Conflict, GatewayRecord, HeldKey, Ingested,
+    ShippedRecord, StateReader, StoreError, Unit, Versions, Writer,
 };
 pub use upstream::{CredentialError, Credentials, MIN_SECRET, Origin};

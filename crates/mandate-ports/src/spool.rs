@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mandate_audit::{Event, SpoolKey};
+use mandate_audit::{Draft, EncodeError, Event, SpoolKey};
 
 /// Proof that a record is durable in the gateway's spool. Made by spools alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +54,23 @@ pub enum SpoolError {
     Encoding(String),
 }
 
+impl From<EncodeError> for SpoolError {
+    fn from(why: EncodeError) -> Self {
+        SpoolError::Encoding(why.to_string())
+    }
+}
+
 /// The spool of one gateway.
 #[async_trait]
 pub trait Spool: Send + Sync {
-    /// Writes `event`, giving it its [`SpoolKey`]. When this returns a receipt, the record
-    /// survives a crash of the machine. Appends are grouped; their order is the order of `seq`.
-    async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError>;
+    /// Writes the record that `draft` is, giving it its [`SpoolKey`]. When this returns a receipt, the
+    /// record survives a crash of the machine. Appends are grouped; their order is the order of `seq`.
+    async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError>;
+
+    /// Encodes `event` and writes it.
+    async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
+        self.append_draft(Arc::new(Draft::of(&event)?)).await
+    }
 
     /// Where the spool stands, counting only what is durable.
     fn head(&self) -> SpoolHead;

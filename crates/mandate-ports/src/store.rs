@@ -6,8 +6,8 @@ use mandate_model::mandate::Budget;
 use mandate_model::stop::{StopSet, Subject, Suspension};
 use mandate_model::task::{Task, TaskState};
 use mandate_model::{
-    BundleVersion, GatewayId, InstanceId, KeyId, KeysVersion, Principal, StopVersion, StoreEpoch,
-    TaskId, Timestamp, TokenId,
+    BundleVersion, GatewayId, Instance, KeyId, KeysVersion, Principal, StopVersion, StoreEpoch,
+    TaskId, Thumbprint, Timestamp, TokenId,
 };
 
 use crate::{KeyRecord, KeyState, LogReceipt, SpoolHead};
@@ -46,6 +46,9 @@ pub struct Unit {
     pub live_tasks: Vec<(TaskId, Timestamp)>,
     /// Tokens that the decision rests on: a revoked one is a [`Conflict::TokenRevoked`].
     pub shown_tokens: Vec<TokenId>,
+    /// What the decision takes for the keys of instances: an instance with another live key, or with
+    /// one where `key` is `None`, is a [`Conflict::KeyReplaced`] (A5).
+    pub held_keys: Vec<HeldKey>,
     /// What changes, in order.
     pub changes: Vec<Change>,
     /// What is recorded. Empty only where there is nothing to tell. The `version` of a `suspended`
@@ -82,13 +85,25 @@ pub enum Change {
         /// How many accesses the token is good for.
         count: u64,
     },
-    /// The first instance that acts in a task is the only one from then on (A5). Another one is a
-    /// [`Conflict::Pinned`].
+    /// The first instance that acts in a task is the only one from then on (A5). Another one, or one
+    /// of that name of another provider, is a [`Conflict::Pinned`].
     PinInstance {
         /// The task.
         task: TaskId,
         /// The instance.
-        instance: InstanceId,
+        instance: Instance,
+    },
+    /// An instance attested with a key, which is its live one from then on (A5). With the one that it
+    /// has it keeps it longer. If its live key is neither `key` nor the one that `holder` takes for it,
+    /// or if `key` was replaced before, it is a [`Conflict::KeyReplaced`]. What is bound to a key that is replaced is
+    /// void; that moves the stop version.
+    BindKey {
+        /// The instance, and what its live key is taken for.
+        holder: HeldKey,
+        /// The key.
+        key: Thumbprint,
+        /// When everything bound to `key` so far has expired.
+        until: Timestamp,
     },
     /// An identifier is used for the first and only time; a second time is a [`Conflict::Used`].
     UseOnce {
@@ -103,8 +118,20 @@ pub enum Change {
     /// suspended already, the first suspension stays as it is; the operator counts as one who
     /// suspended it too ([`StateReader::suspenders`]), and the stop version moves.
     Suspend(Suspension),
-    /// A suspension ends; if there is none, [`Conflict::NotSuspended`].
+    /// A suspension ends; if there is none, [`Conflict::NotSuspended`]. Whatever was issued under the
+    /// subject before is void from now on ([`Resumption`](mandate_model::stop::Resumption)): the store
+    /// keeps that at least until the last token has expired that it recorded as issued, whatever any
+    /// clock says.
     Resume(Subject),
+    /// Everything that was ever issued is void, as if everything had been suspended and resumed; and
+    /// the stop version moves past `beyond`. For a store that went back: what it lost may be of stop
+    /// versions that it has not reached again.
+    VoidAll {
+        /// A stop version that the next one must be above.
+        beyond: StopVersion,
+        /// When the last token that the store does not know of has expired.
+        until: Timestamp,
+    },
     /// A token is void from now on.
     RevokeToken {
         /// The token.
@@ -136,6 +163,17 @@ pub enum Change {
     /// Shipped records, in order. One with a known key and the same bytes is skipped; with other
     /// bytes it is kept out of the log and an alarm is recorded instead (C2).
     Ingest(Vec<ShippedRecord>),
+}
+
+/// What is taken for the live key of an instance at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldKey {
+    /// The instance.
+    pub instance: Instance,
+    /// Its live key; `None` if it has none.
+    pub key: Option<Thumbprint>,
+    /// The moment.
+    pub at: Timestamp,
 }
 
 /// A record of a gateway's spool on its way into the log.
@@ -237,6 +275,9 @@ pub enum Conflict {
     /// The task is pinned to another instance.
     #[error("task {0} is pinned to another instance")]
     Pinned(TaskId),
+    /// The instance has another live key, or the key was replaced before.
+    #[error("instance {}/{} has another key by now", .0.provider, .0.id)]
+    KeyReplaced(Instance),
     /// The identifier was used before.
     #[error("this token or proof was used before; it is good for one use")]
     Used,
@@ -282,8 +323,8 @@ pub trait StateReader: Send + Sync {
     /// The current versions.
     async fn versions(&self) -> Result<Versions, StoreError>;
 
-    /// All stops in force; of ended tasks and revoked tokens at least those that could still matter
-    /// at `now`. Nothing is left out on the word of `now` alone: a clock that jumped forward and back
+    /// All stops in force; of resumptions, ended tasks and revoked tokens at least those that could
+    /// still matter at `now`. Nothing is left out on the word of `now` alone: a clock that jumped forward and back
     /// must not bring a revoked token back. A store forgets what has long expired by a time that held.
     async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError>;
 
@@ -304,6 +345,13 @@ pub trait StateReader: Send + Sync {
 
     /// A task.
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError>;
+
+    /// The live key of an instance at `at` (A5); `None` if it has none.
+    async fn live_key(
+        &self,
+        instance: &Instance,
+        at: Timestamp,
+    ) -> Result<Option<Thumbprint>, StoreError>;
 
     /// A task and all below it, parents before children.
     async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError>;

@@ -118,11 +118,25 @@ impl GroupHeader {
     }
 }
 
-/// Adds a record to a group's body.
-pub(crate) fn push_record(body: &mut Vec<u8>, event: &[u8]) {
-    let len = u32::try_from(event.len()).unwrap_or(u32::MAX);
-    body.extend_from_slice(&len.to_le_bytes());
-    body.extend_from_slice(event);
+/// Adds the record that `write` writes to a group's body. After an error the body is as it was.
+pub(crate) fn push_record<E>(
+    body: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<&[u8], E> {
+    let begin = body.len();
+    body.extend_from_slice(&[0; 4]);
+    if let Err(why) = write(body) {
+        body.truncate(begin);
+        return Err(why);
+    }
+    let (_, with_length) = body.split_at_mut(begin);
+    let (length, record) = with_length.split_at_mut(4);
+    length.copy_from_slice(
+        &u32::try_from(record.len())
+            .unwrap_or(u32::MAX)
+            .to_le_bytes(),
+    );
+    Ok(record)
 }
 
 /// The records of a group's body.

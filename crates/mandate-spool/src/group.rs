@@ -1,7 +1,9 @@
 //! A group of records: what one write and one sync make durable.
 
-use mandate_audit::{Event, SpoolChain, SpoolKey};
-use mandate_model::{GatewayId, Timestamp};
+use std::sync::Arc;
+
+use mandate_audit::{Draft, SpoolChain, SpoolKey};
+use mandate_model::Timestamp;
 use mandate_ports::{LocalReceipt, SpoolError};
 
 use crate::format::{self, GroupHeader, SegmentHeader};
@@ -14,56 +16,65 @@ pub(crate) const MAX_BODY: usize = 256 << 10;
 /// Records that are numbered and encoded, and not written yet.
 #[derive(Debug)]
 pub(crate) struct Group {
-    spool: String,
+    /// The name of its first record.
+    first: SpoolKey,
     number: u64,
-    first_seq: u64,
-    chain: SpoolChain,
+    before: SpoolChain,
     oldest: Timestamp,
     body: Vec<u8>,
-    receipts: Vec<LocalReceipt>,
+    chains: Vec<SpoolChain>,
+}
+
+/// A group's records as they were written: its body, and the chain's value after each.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) body: Vec<u8>,
+    pub(crate) chains: Vec<SpoolChain>,
 }
 
 impl Group {
-    /// An empty group that follows `chain`.
-    pub(crate) fn after(spool: &str, number: u64, first_seq: u64, chain: SpoolChain) -> Self {
+    /// An empty group that follows `chain`, and whose first record gets the name `first`.
+    pub(crate) fn after(first: SpoolKey, number: u64, chain: SpoolChain) -> Self {
         Self {
-            spool: spool.to_owned(),
+            first,
             number,
-            first_seq,
-            chain,
+            before: chain,
             oldest: Timestamp::from_millis(u64::MAX),
             body: Vec::new(),
-            receipts: Vec::new(),
+            chains: Vec::new(),
         }
     }
 
-    /// Numbers, encodes and adds `event`. After an error the group is as it was.
-    pub(crate) fn add(&mut self, mut event: Event, gateway: &GatewayId) -> Result<(), SpoolError> {
-        let key = SpoolKey {
-            gateway: gateway.clone(),
-            spool: self.spool.clone(),
-            seq: self.next_seq(),
-        };
-        event.spool = Some(key.clone());
-        let bytes = event
-            .canonical()
-            .map_err(|e| SpoolError::Encoding(e.to_string()))?;
-        self.chain = self.chain.after(&bytes);
-        format::push_record(&mut self.body, &bytes);
-        self.oldest = self.oldest.min(event.at);
-        self.receipts.push(LocalReceipt { key });
+    /// Names, numbers and adds `draft`. After an error the group is as it was.
+    pub(crate) fn add(&mut self, draft: &Draft) -> Result<(), SpoolError> {
+        let key = self.key(self.len());
+        let chain = self.chain();
+        let record = format::push_record(&mut self.body, |body| draft.write_named(&key, body))?;
+        self.chains.push(chain.after(record));
+        self.oldest = self.oldest.min(draft.at());
         Ok(())
+    }
+
+    fn key(&self, place: usize) -> SpoolKey {
+        let place = u64::try_from(place).unwrap_or(u64::MAX);
+        SpoolKey {
+            seq: self.first.seq.saturating_add(place),
+            ..self.first.clone()
+        }
+    }
+
+    fn chain(&self) -> SpoolChain {
+        self.chains.last().copied().unwrap_or(self.before)
     }
 
     /// The number of the record after its last one.
     pub(crate) fn next_seq(&self) -> u64 {
-        let count = u64::try_from(self.receipts.len()).unwrap_or(u64::MAX);
-        self.first_seq.saturating_add(count)
+        self.key(self.len()).seq
     }
 
     /// How many records.
     pub(crate) fn len(&self) -> usize {
-        self.receipts.len()
+        self.chains.len()
     }
 
     /// How many bytes of body.
@@ -86,10 +97,10 @@ impl Group {
     pub(crate) fn header(&self) -> GroupHeader {
         GroupHeader {
             number: self.number,
-            first_seq: self.first_seq,
-            count: u32::try_from(self.receipts.len()).unwrap_or(u32::MAX),
+            first_seq: self.first.seq,
+            count: u32::try_from(self.len()).unwrap_or(u32::MAX),
             body: u32::try_from(self.body.len()).unwrap_or(u32::MAX),
-            chain: self.chain,
+            chain: self.chain(),
         }
     }
 
@@ -97,13 +108,24 @@ impl Group {
     pub(crate) fn encode(&self, segment: &SegmentHeader, offset: u64) -> Vec<u8> {
         let header = self.header();
         let mut bytes = header.encode(segment, offset);
+        bytes.reserve_exact(format::usize_of(header.length()).saturating_sub(bytes.len()));
         bytes.extend_from_slice(&self.body);
         bytes.resize(format::usize_of(header.length()), 0);
         bytes
     }
 
     /// What its callers are owed, in their order, once it is durable.
-    pub(crate) fn into_receipts(self) -> Vec<LocalReceipt> {
-        self.receipts
+    pub(crate) fn receipts(&self) -> impl Iterator<Item = LocalReceipt> {
+        (0..self.len()).map(|place| LocalReceipt {
+            key: self.key(place),
+        })
+    }
+
+    /// Its records, once they are written.
+    pub(crate) fn into_written(self) -> Arc<Written> {
+        Arc::new(Written {
+            body: self.body,
+            chains: self.chains,
+        })
     }
 }

@@ -11,6 +11,7 @@ use mandate_model::Timestamp;
 use mandate_ports::{SpoolError, SpoolHead, SpooledRecord};
 
 use crate::format::{self, GroupHeader, usize_of};
+use crate::group::Written;
 use crate::segment::Segment;
 
 /// A durable group and where it is.
@@ -19,6 +20,8 @@ pub(crate) struct GroupPlace {
     pub(crate) header: GroupHeader,
     pub(crate) chain_before: SpoolChain,
     pub(crate) oldest: Timestamp,
+    /// What this process wrote, so that shipping it need not read it back; as long as there is room.
+    pub(crate) written: Option<Arc<Written>>,
     pub(crate) segment: Arc<Segment>,
     pub(crate) offset: u64,
 }
@@ -28,14 +31,38 @@ impl GroupPlace {
         self.header.first_seq + u64::from(self.header.count)
     }
 
-    /// Reads its records back, and checks them against the chain.
+    /// Its records: as they were written, or read back and checked against the chain.
     fn read(&self) -> io::Result<Vec<SpooledRecord>> {
+        if let Some(written) = &self.written
+            && let Some(records) = self.as_written(written)
+        {
+            return Ok(records);
+        }
         let mut body = vec![0; usize_of(u64::from(self.header.body))];
         let at = self.offset + GroupHeader::LEN;
         self.segment.file.read_exact_at(&mut body, at)?;
         self.chained(&body).ok_or_else(|| {
             io::Error::other(format!("`{}` is damaged", self.segment.path.display()))
         })
+    }
+
+    fn as_written(&self, written: &Written) -> Option<Vec<SpooledRecord>> {
+        let events = format::records(&written.body)?.into_iter();
+        let numbered = (self.header.first_seq..).zip(events.zip(&written.chains));
+        numbered
+            .map(|(seq, (event, chain))| {
+                Some(SpooledRecord {
+                    seq,
+                    event: String::from_utf8(event.to_vec()).ok()?,
+                    chain: chain.to_string(),
+                })
+            })
+            .collect()
+    }
+
+    fn kept(&self) -> u64 {
+        let body = self.written.as_ref().map_or(0, |_| self.header.body);
+        u64::from(body)
     }
 
     fn chained(&self, body: &[u8]) -> Option<Vec<SpooledRecord>> {
@@ -78,6 +105,8 @@ struct State {
     chain: SpoolChain,
     unshipped: u64,
     bytes: u64,
+    /// How much of that is in memory too.
+    kept: u64,
     /// Not wholly shipped, in order.
     groups: VecDeque<GroupPlace>,
     /// On disk, in order. The last one is being written.
@@ -102,6 +131,7 @@ impl Ledger {
             chain: header.chain,
             unshipped: header.first_seq,
             bytes: 0,
+            kept: 0,
             groups: VecDeque::new(),
             segments: VecDeque::new(),
         };
@@ -123,8 +153,12 @@ impl Ledger {
     }
 
     /// Publishes a group that is durable.
-    pub(crate) fn add_group(&self, place: GroupPlace) {
+    pub(crate) fn add_group(&self, mut place: GroupPlace) {
         let mut state = self.state();
+        if state.kept + place.kept() > MOST_KEPT {
+            place.written = None;
+        }
+        state.kept += place.kept();
         state.next = place.end();
         state.chain = place.header.chain;
         state.bytes += u64::from(place.header.body);
@@ -206,6 +240,7 @@ impl Ledger {
         let mark = state.unshipped;
         while let Some(group) = state.groups.pop_front_if(|g| g.end() <= mark) {
             state.bytes -= u64::from(group.header.body);
+            state.kept -= group.kept();
         }
         let mut gone = Vec::new();
         while state
@@ -240,6 +275,9 @@ impl Ledger {
         text.trim().parse().unwrap_or(0)
     }
 }
+
+/// The most bytes of records that wait to be shipped and are kept in memory.
+const MOST_KEPT: u64 = 4 << 20;
 
 fn write_marker(path: &Path, next: u64) -> io::Result<()> {
     let aside = path.with_extension("shipped-tmp");

@@ -181,6 +181,7 @@ impl Walk {
             && u32::try_from(records.len()) == Ok(header.count)
             && header.chain == chain;
         follows.then(|| GroupPlace {
+            written: None,
             header,
             chain_before: self.chain,
             oldest: oldest(&records),

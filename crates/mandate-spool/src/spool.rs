@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
-use mandate_audit::Event;
+use mandate_audit::Draft;
 use mandate_ports::{Entropy, LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 use tokio::sync::oneshot;
 
@@ -84,11 +84,11 @@ impl FileSpool {
 
 #[async_trait]
 impl Spool for FileSpool {
-    async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
+    async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         let gone = || SpoolError::Unwritable("the spool's thread is gone".to_owned());
         let (reply, receipt) = oneshot::channel();
         self.appends
-            .send(Append { event, reply })
+            .send(Append { draft, reply })
             .map_err(|_| gone())?;
         receipt.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -129,7 +129,7 @@ struct OneSpool(Arc<Ledger>);
 
 #[async_trait]
 impl Spool for OneSpool {
-    async fn append(&self, _event: Event) -> Result<LocalReceipt, SpoolError> {
+    async fn append_draft(&self, _draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         let reason = "records are appended to the folder, which knows the spool that takes them";
         Err(SpoolError::Unwritable(reason.to_owned()))
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use mandate_audit::Event;
 use mandate_model::GatewayId;
 use mandate_ports::{Entropy, Spool, SpoolError};
+use mandate_testkit::losing_disk::{Fate, Image, LosingDisk};
 use mandate_testkit::spool_suite::{self, event};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -609,5 +610,20 @@ fn a_folder_or_file_that_others_can_open_is_refused_with_the_mend() {
         assert!(refused.contains(&mend), "{refused}");
         set_mode(path, right);
         open(&directory).unwrap().close();
+    }
+}
+
+#[tokio::test]
+async fn what_a_new_spool_acknowledged_is_there_after_a_crash() {
+    let Some(disk) = LosingDisk::mount(Image::default(), 1) else {
+        return;
+    };
+    let spool = open(&disk.path().join("data/spool")).unwrap();
+    spool.append(event("the first")).await.unwrap();
+    disk.crash();
+    for fate in [Fate::Lost, Fate::Torn { sector: 512 }] {
+        let found = LosingDisk::mount(disk.after_crash(fate, 1), 1).unwrap();
+        let again = open(&found.path().join("data/spool")).unwrap();
+        assert_eq!(again.head(), spool.head(), "{fate:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mandate_audit::{Decision, Event, SpoolChain, What};
+use mandate_audit::{Draft, SpoolChain, SpoolKey};
 use mandate_model::GatewayId;
 use mandate_ports::{Entropy, LocalReceipt, SpoolError};
 use tokio::sync::oneshot;
@@ -19,9 +19,9 @@ use crate::ledger::{GroupPlace, Ledger, Waiting};
 use crate::recover::Recovered;
 use crate::segment::Segment;
 
-/// An event that waits, and who waits for it.
+/// A record that waits, and who waits for it.
 pub(crate) struct Append {
-    pub(crate) event: Event,
+    pub(crate) draft: Arc<Draft>,
     pub(crate) reply: Reply,
 }
 
@@ -161,17 +161,22 @@ impl Writer {
     /// refused at once.
     fn stage(&self, appends: &mut impl Iterator<Item = Append>) -> (Group, Vec<Reply>) {
         let spool = &self.at.segment.header.spool;
-        let mut group = Group::after(spool, self.at.next_group, self.at.next_seq, self.at.chain);
+        let key = SpoolKey {
+            gateway: self.gateway.clone(),
+            spool: spool.clone(),
+            seq: self.at.next_seq,
+        };
+        let mut group = Group::after(key, self.at.next_group, self.at.chain);
         let mut replies = Vec::new();
         // What is shipped meanwhile makes room for the next group.
         let waiting = self.shelf.waiting();
         while !group.is_full() {
-            let Some(Append { event, reply }) = appends.next() else {
+            let Some(Append { draft, reply }) = appends.next() else {
                 break;
             };
             let staged = self
-                .check_unshipped(&event, &group, waiting)
-                .and_then(|()| group.add(event, &self.gateway));
+                .check_unshipped(&draft, &group, waiting)
+                .and_then(|()| group.add(&draft));
             match staged {
                 Ok(()) => replies.push(reply),
                 Err(error) => answer(reply, Err(error)),
@@ -184,7 +189,7 @@ impl Writer {
     /// (ends, refusals, alarms) is no exposure but the account of one, and has a headroom.
     fn check_unshipped(
         &self,
-        event: &Event,
+        draft: &Draft,
         group: &Group,
         waiting: Waiting,
     ) -> Result<(), SpoolError> {
@@ -192,8 +197,8 @@ impl Writer {
         let records = waiting.records.saturating_add(staged);
         let bytes = waiting.bytes.saturating_add(group.bytes());
         let limits = &self.limits;
-        let fits = if is_exposure(event) {
-            let age = waiting.oldest.map(|oldest| event.at.since(oldest));
+        let fits = if draft.exposes() {
+            let age = waiting.oldest.map(|oldest| draft.at().since(oldest));
             records < limits.max_unshipped_records
                 && bytes < limits.max_unshipped_bytes
                 && age.is_none_or(|age| age <= limits.max_unshipped_age)
@@ -211,7 +216,8 @@ impl Writer {
     fn commit(&mut self, group: Group, replies: Vec<Reply>) {
         match self.write(&group) {
             Ok(()) => {
-                let receipts = group.into_receipts();
+                let receipts: Vec<_> = group.receipts().collect();
+                self.publish(group);
                 for (reply, receipt) in replies.into_iter().zip(receipts) {
                     answer(reply, Ok(receipt));
                 }
@@ -227,7 +233,7 @@ impl Writer {
         }
     }
 
-    /// After `Ok`, the group is durable and published. A crash before the sync leaves it torn or
+    /// After `Ok`, the group is durable. A crash before the sync leaves it torn or
     /// whole, and nobody was told of it.
     fn write(&mut self, group: &Group) -> Result<(), Fault> {
         let harmless = |e: io::Error| Fault::Harmless(spool_error(&e));
@@ -242,9 +248,7 @@ impl Writer {
             Err(e) if e.kind() == io::ErrorKind::StorageFull => return Err(harmless(e)),
             written => written.map_err(doubtful)?,
         }
-        (self.sync)(&self.at.segment.file).map_err(doubtful)?;
-        self.publish(group);
-        Ok(())
+        (self.sync)(&self.at.segment.file).map_err(doubtful)
     }
 
     /// Begins the next segment. The former one is whole: its last group was synced.
@@ -271,18 +275,20 @@ impl Writer {
         Ok(())
     }
 
-    fn publish(&mut self, group: &Group) {
+    fn publish(&mut self, group: Group) {
         let header = group.header();
+        let (oldest, next_seq) = (group.oldest(), group.next_seq());
         self.at.ledger.add_group(GroupPlace {
             header,
             chain_before: self.at.chain,
-            oldest: group.oldest(),
+            oldest,
+            written: Some(group.into_written()),
             segment: self.at.segment.clone(),
             offset: self.at.end,
         });
         self.at.end += header.length();
         self.at.next_group += 1;
-        self.at.next_seq = group.next_seq();
+        self.at.next_seq = next_seq;
         self.at.chain = header.chain;
     }
 
@@ -324,12 +330,6 @@ pub(crate) fn begin(
         next_seq: 0,
         chain: SpoolChain::ORIGIN,
     })
-}
-
-/// Whether something is let happen on account of `event`.
-fn is_exposure(event: &Event) -> bool {
-    matches!(event.what, What::AccessProgress { .. })
-        || matches!(event.decision, Decision::Allowed | Decision::WouldDeny)
 }
 
 fn refuse(replies: Vec<Reply>, error: &SpoolError) {

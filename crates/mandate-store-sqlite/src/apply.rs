@@ -1,5 +1,6 @@
 //! One unit: checked, its changes made, its records appended.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use mandate_audit::{Event, What};
@@ -10,7 +11,7 @@ use rusqlite::Connection;
 
 use crate::failure::Outcome;
 use crate::head::Head;
-use crate::{bundles, gateways, ingest, keys, log, stops, tasks};
+use crate::{bundles, gateways, holders, ingest, keys, log, stops, tasks};
 
 /// What changes leave behind for the records that tell of them.
 #[derive(Default)]
@@ -36,15 +37,20 @@ pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Co
     for (task, at) in &unit.live_tasks {
         tasks::check_live(db, *task, *at)?;
     }
+    for held in &unit.held_keys {
+        holders::check(db, held)?;
+    }
     let mut effects = Effects::default();
     for change in &unit.changes {
         make(db, head, change, &mut effects)?;
     }
-    let receipts = unit
-        .events
-        .iter()
-        .map(|event| log::append(db, head, &stamped(event, &effects)))
-        .collect::<Outcome<_>>()?;
+    for event in &unit.events {
+        if let What::Issued { expires_at, .. } = &event.what {
+            head.issued_until(*expires_at);
+        }
+    }
+    let events = unit.events.iter().map(|event| stamped(event, &effects));
+    let receipts = log::append_all(db, head, events)?;
     Ok(Committed {
         receipts,
         versions: head.versions,
@@ -59,6 +65,7 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
         Change::EndTask { task, state, until } => tasks::end(db, head, *task, *state, *until),
         Change::ReserveAccesses { task, count } => tasks::reserve_accesses(db, *task, *count),
         Change::PinInstance { task, instance } => tasks::pin(db, *task, instance),
+        Change::BindKey { holder, key, until } => holders::bind(db, head, holder, *key, *until),
         Change::UseOnce { scope, id, until } => stops::use_once(db, scope, id, *until),
         Change::Suspend(suspension) => {
             let version = stops::suspend(db, head, suspension)?;
@@ -70,6 +77,7 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
             effects.stops.insert(subject.clone(), version);
             Ok(())
         }
+        Change::VoidAll { beyond, until } => stops::void_all(db, head, *beyond, *until),
         Change::RevokeToken { token, until } => stops::revoke(db, head, *token, *until),
         Change::ApplyBundle { base, record } => bundles::apply(db, head, *base, record),
         Change::AddKey(key) => keys::add(db, head, key),
@@ -87,19 +95,18 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
 }
 
 /// The record with the version that its suspension or resumption got: who asked could not know it.
-fn stamped(event: &Event, effects: &Effects) -> Event {
-    let mut event = event.clone();
-    if let What::Suspended {
-        subject, version, ..
-    }
-    | What::Resumed {
-        subject, version, ..
-    } = &mut event.what
-        && let Some(actual) = effects.stops.get(subject)
-    {
+fn stamped<'e>(event: &'e Event, effects: &Effects) -> Cow<'e, Event> {
+    let (What::Suspended { subject, .. } | What::Resumed { subject, .. }) = &event.what else {
+        return Cow::Borrowed(event);
+    };
+    let Some(actual) = effects.stops.get(subject) else {
+        return Cow::Borrowed(event);
+    };
+    let mut stamped = event.clone();
+    if let What::Suspended { version, .. } | What::Resumed { version, .. } = &mut stamped.what {
         *version = *actual;
     }
-    event
+    Cow::Owned(stamped)
 }
 
 /// What time it is for the one who sends `unit`.

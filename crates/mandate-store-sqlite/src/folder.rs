@@ -60,11 +60,7 @@ impl Folder {
             path: path.to_owned(),
             error,
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        make_durably(path).map_err(failed)?;
         check_private(path, "700")?;
         let lock = private_file(&path.join("lock"))?;
         match lock.try_lock() {
@@ -88,6 +84,31 @@ impl Folder {
     /// The ballast; see `reserve.rs`.
     pub(crate) fn reserve(&self) -> PathBuf {
         self.path.join("reserve")
+    }
+}
+
+/// Makes `folder` and what is missing above it. What is in a folder is lost with its name, and that is
+/// durable when the folder above is synced: SQLite syncs the names in this one, and none above.
+fn make_durably(folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|path| !path.exists());
+    let made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    made.iter().try_for_each(|made| sync_above(made))?;
+    match sync_above(folder) {
+        // One that was there may lie in a folder that only others can read.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied && made.is_empty() => Ok(()),
+        synced => synced,
+    }
+}
+
+fn sync_above(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(above) if above.as_os_str().is_empty() => File::open(".")?.sync_all(),
+        Some(above) => File::open(above)?.sync_all(),
+        None => Ok(()),
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Head {
     pub(crate) tree: Tree,
     /// What time it is, as far as the authority told.
     pub(crate) heard: Heard,
+    /// When the last token expires that was recorded as issued.
+    pub(crate) last_expiry: Timestamp,
 }
 
 impl Head {
@@ -54,6 +56,7 @@ impl Head {
             suspended: stored.suspended,
             tree,
             heard: stored.heard,
+            last_expiry: stored.last_expiry,
         })
     }
 
@@ -74,7 +77,8 @@ impl Head {
         let rows = db
             .prepare_cached(
                 "UPDATE meta SET stops = ?1, bundle = ?2, keys = ?3, log_size = ?4, log_root = ?5,
-                 latest = ?6, suspended = ?7, steady = ?8, since = ?9 WHERE log_size = ?10",
+                 latest = ?6, suspended = ?7, steady = ?8, since = ?9, last_expiry = ?10
+                 WHERE log_size = ?11",
             )?
             .execute(params![
                 int(self.versions.stops.get()),
@@ -86,6 +90,7 @@ impl Head {
                 int(self.suspended.get()),
                 moment(self.heard.steady),
                 moment(self.heard.since),
+                moment(self.last_expiry),
                 int(before.tree.size()),
             ])?;
         if rows == 1 {
@@ -107,6 +112,18 @@ impl Head {
         self.suspended
     }
 
+    /// Moves the stop version past `beyond`, if it is not above it anyway, for a suspension that
+    /// begins or ends.
+    pub(crate) fn move_suspensions_past(&mut self, beyond: StopVersion) -> StopVersion {
+        self.versions.stops = self.versions.stops.max(beyond);
+        self.move_suspensions()
+    }
+
+    /// A token was issued that expires at `end`.
+    pub(crate) fn issued_until(&mut self, end: Timestamp) {
+        self.last_expiry = self.last_expiry.max(end);
+    }
+
     /// The log's head.
     pub(crate) fn log(&self) -> LogHead {
         LogHead {
@@ -122,6 +139,7 @@ pub(crate) struct Stored {
     suspended: StopVersion,
     pub(crate) log: LogHead,
     heard: Heard,
+    last_expiry: Timestamp,
 }
 
 /// The committed head, without the tree.
@@ -152,5 +170,6 @@ fn from_row(row: &rusqlite::Row<'_>) -> Result<Stored, StoreError> {
             steady: timestamp(get(row, "steady")?),
             since: timestamp(get(row, "since")?),
         },
+        last_expiry: timestamp(get(row, "last_expiry")?),
     })
 }

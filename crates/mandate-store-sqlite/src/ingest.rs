@@ -9,6 +9,8 @@ use crate::column::{get, int, uint};
 use crate::failure::{Outcome, damaged};
 use crate::head::Head;
 use crate::log;
+use crate::lot::Lot;
+use crate::words::Found;
 
 /// What is known of a spool.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(crate) struct Spool {
 
 /// What to do with a record.
 enum Verdict {
-    Add(Box<Event>),
+    Add(Found),
     Known,
     Alarm(&'static str),
 }
@@ -55,16 +57,22 @@ fn ingest_of_one(
         return Ok(());
     };
     let mut spool = Spool::of(db, &key.gateway, &key.spool)?;
+    let mut lot = Lot::default();
     let mut broken = false;
     for record in records {
-        match judge(db, &spool, record)? {
-            Verdict::Add(event) => {
-                add(db, head, &mut spool, record, &event)?;
+        // What is known is looked up in the log, and alarms come after what came before them.
+        if record.key.seq != spool.next || lot.is_full() {
+            add(db, head, &spool, &mut lot)?;
+        }
+        match judge(db, &mut spool, record)? {
+            Verdict::Add(found) => {
+                lot.add(&record.event, found);
                 result.added += 1;
             }
             Verdict::Known => result.known += 1,
             Verdict::Alarm(why) => {
                 result.alarms += 1;
+                add(db, head, &spool, &mut lot)?;
                 // Whatever follows a refused record is a gap because of it: one alarm tells both.
                 if !broken || why != GAP {
                     raise(db, head, &spool, (record.key.seq, &record.event), why)?;
@@ -73,12 +81,14 @@ fn ingest_of_one(
             }
         }
     }
+    add(db, head, &spool, &mut lot)?;
     spool.store(db)?;
     result.next = Some(spool.next);
     Ok(())
 }
 
-fn judge(db: &Connection, spool: &Spool, record: &ShippedRecord) -> Outcome<Verdict> {
+/// Judges a record. One that is to be added moves the spool.
+fn judge(db: &Connection, spool: &mut Spool, record: &ShippedRecord) -> Outcome<Verdict> {
     let seq = record.key.seq;
     if seq < spool.next {
         let same = recorded(db, spool, seq)?.is_some_and(|bytes| bytes == record.event);
@@ -107,7 +117,9 @@ fn judge(db: &Connection, spool: &Spool, record: &ShippedRecord) -> Outcome<Verd
             "its chain value is not the one that was announced",
         ));
     }
-    Ok(Verdict::Add(Box::new(event)))
+    spool.next = seq.saturating_add(1);
+    spool.chain.clone_from(&record.chain);
+    Ok(Verdict::Add(Found::of(&event)?))
 }
 
 fn canonical_event(record: &ShippedRecord) -> Option<Event> {
@@ -116,18 +128,17 @@ fn canonical_event(record: &ShippedRecord) -> Option<Event> {
     (canonical == record.event && event.spool.as_ref() == Some(&record.key)).then_some(event)
 }
 
-fn add(
-    db: &Connection,
-    head: &mut Head,
-    spool: &mut Spool,
-    record: &ShippedRecord,
-    event: &Event,
-) -> Outcome<()> {
-    let receipt = log::append_bytes(db, head, event, &record.event)?;
-    db.prepare_cached("INSERT INTO spool_record (spool, seq, idx) VALUES (?1, ?2, ?3)")?
-        .execute(params![spool.no, int(record.key.seq), int(receipt.index)])?;
-    spool.next = record.key.seq.saturating_add(1);
-    spool.chain.clone_from(&record.chain);
+/// Appends `lot`, the last records before the spool's next one, and leaves it empty.
+fn add(db: &Connection, head: &mut Head, spool: &Spool, lot: &mut Lot) -> Outcome<()> {
+    let lot = std::mem::take(lot);
+    let count = u64::try_from(lot.len()).unwrap_or(u64::MAX);
+    if count == 0 {
+        return Ok(());
+    }
+    let first = log::append_lot(db, head, &lot)?;
+    let seq = spool.next.saturating_sub(count);
+    db.prepare_cached("INSERT INTO spool_part (spool, seq, count, idx) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![spool.no, int(seq), int(count), int(first)])?;
     Ok(())
 }
 
@@ -161,12 +172,21 @@ pub(crate) fn raise(
 }
 
 fn recorded(db: &Connection, spool: &Spool, seq: u64) -> Outcome<Option<Vec<u8>>> {
-    let index: Option<i64> = db
-        .prepare_cached("SELECT idx FROM spool_record WHERE spool = ?1 AND seq = ?2")?
-        .query_row(params![spool.no, int(seq)], |row| row.get(0))
+    let part: Option<(i64, i64, i64)> = db
+        .prepare_cached(
+            "SELECT seq, count, idx FROM spool_part WHERE spool = ?1 AND seq <= ?2
+             ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row(params![spool.no, int(seq)], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
+    let index = part.and_then(|(first, count, index)| {
+        let place = seq.checked_sub(uint(first))?;
+        (place < uint(count)).then(|| uint(index).saturating_add(place))
+    });
     match index {
-        Some(index) => Ok(log::entry(db, uint(index))?),
+        Some(index) => Ok(log::entry(db, index)?),
         None => Ok(None),
     }
 }

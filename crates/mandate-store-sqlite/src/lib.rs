@@ -22,9 +22,11 @@ mod gateways;
 mod group;
 mod head;
 mod heard;
+mod holders;
 mod ingest;
 mod keys;
 mod log;
+mod lot;
 mod read;
 mod reserve;
 mod schema;
@@ -35,6 +37,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod words;
 mod writer;
 
 pub use folder::OpenError;

@@ -1,140 +1,153 @@
-//! The log: its records, their index, and the nodes of the tree.
+//! The log: its records in lots, what they are found by, and the nodes of the tree.
 
-use mandate_audit::{Checkpoint, Event, Hash, NodeId, ProofPlan, What, leaf_hash};
-use mandate_model::stop::Subject;
-use mandate_model::{TaskId, TokenId};
+use std::borrow::Borrow;
+
+use mandate_audit::{Checkpoint, Event, Hash, NodeId, ProofPlan};
 use mandate_ports::{CheckpointRefusal, EntryRange, LogReceipt, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::column::{int, moment, uint, word_of};
+use crate::column::{int, uint};
 use crate::failure::{Outcome, damaged, store_error};
 use crate::head::Head;
+use crate::lot::{self, Lot};
+use crate::words::{Found, Word};
 
 /// Appends `event`.
-pub(crate) fn append(db: &Connection, head: &mut Head, event: &Event) -> Outcome<LogReceipt> {
-    append_bytes(db, head, event, &event.canonical()?)
+pub(crate) fn append(db: &Connection, head: &mut Head, event: &Event) -> Outcome<()> {
+    append_all(db, head, std::iter::once(event)).map(drop)
 }
 
-/// Appends `bytes`, which are the encoding of `event`.
-pub(crate) fn append_bytes(
+/// Appends `events`, in their order.
+pub(crate) fn append_all(
     db: &Connection,
     head: &mut Head,
-    event: &Event,
-    bytes: &[u8],
-) -> Outcome<LogReceipt> {
-    let index = head.tree.size();
-    insert_record(db, index, event, bytes)?;
-    insert_tasks(db, index, event)?;
-    let mut nodes = Vec::with_capacity(2);
-    head.tree
-        .append(leaf_hash(bytes), |id, hash| nodes.push((id, hash)));
-    for (id, hash) in nodes {
-        db.prepare_cached("INSERT INTO node (level, idx, hash) VALUES (?1, ?2, ?3)")?
-            .execute(params![id.level, int(id.index), hash])?;
+    events: impl Iterator<Item = impl Borrow<Event>>,
+) -> Outcome<Vec<LogReceipt>> {
+    let before = head.tree.size();
+    let mut lot = Lot::default();
+    for event in events {
+        let event = event.borrow();
+        lot.add(&event.canonical()?, Found::of(event)?);
+        if lot.is_full() {
+            append_lot(db, head, &std::mem::take(&mut lot))?;
+        }
     }
-    Ok(LogReceipt { index })
+    append_lot(db, head, &lot)?;
+    let receipts = (before..head.tree.size()).map(|index| LogReceipt { index });
+    Ok(receipts.collect())
 }
 
-/// What is found by: of a record, what its columns and rows beside its bytes say.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Index {
-    at: i64,
-    kind: String,
-    decision: String,
-    agent: Option<String>,
-    server: Option<String>,
-    token: Option<Vec<u8>>,
+/// Appends the records of `lot`. Tells the index of the first.
+pub(crate) fn append_lot(db: &Connection, head: &mut Head, lot: &Lot) -> Outcome<u64> {
+    let first = head.tree.size();
+    let Some((earliest, latest)) = lot.times else {
+        return Ok(first);
+    };
+    let mut hashes = Vec::with_capacity(lot.len() * 2 * 32);
+    for leaf in &lot.leaves {
+        head.tree
+            .append(*leaf, |_, hash| hashes.extend_from_slice(&hash));
+    }
+    let count = i64::try_from(lot.len()).unwrap_or(i64::MAX);
+    db.prepare_cached(
+        "INSERT INTO log (first, count, earliest, latest, entries) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![int(first), count, earliest, latest, lot.entries])?;
+    db.prepare_cached("INSERT INTO node (first, hashes) VALUES (?1, ?2)")?
+        .execute(params![int(first), hashes])?;
+    let mut found_by =
+        db.prepare_cached("INSERT INTO found_by (sort, value, first) VALUES (?1, ?2, ?3)")?;
+    for word in &lot.words {
+        found_by.execute(params![word.sort as i64, word.value, int(first)])?;
+    }
+    Ok(first)
 }
 
-impl Index {
-    /// What is to be found of `event`.
-    pub(crate) fn of(event: &Event) -> Result<Self, StoreError> {
-        Ok(Self {
-            at: moment(event.at),
-            kind: event.what.kind().to_owned(),
-            decision: word_of(&event.decision)?,
-            agent: event.actors.first().map(|a| a.sub.as_str().to_owned()),
-            server: event.server.as_ref().map(|s| s.as_str().to_owned()),
-            token: token(event).map(|token| token.as_bytes().to_vec()),
-        })
-    }
-
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            at: row.get("at")?,
-            kind: row.get("kind")?,
-            decision: row.get("decision")?,
-            agent: row.get("agent")?,
-            server: row.get("server")?,
-            token: row.get("token")?,
-        })
-    }
-}
-
-/// A record as it is stored, with what it is found by. An index that cannot be read is none.
+/// A lot as it is stored.
 pub(crate) struct Stored {
-    pub(crate) entry: Vec<u8>,
-    pub(crate) index: Option<Index>,
+    pub(crate) first: u64,
+    /// From when to when its records are found.
+    pub(crate) times: (i64, i64),
+    entries: Vec<u8>,
+    /// Where the next lot begins: what this one says of later records is never read.
+    end: u64,
 }
 
-/// The records from `first` on as they are stored, without gaps.
-pub(crate) fn stored(db: &Connection, first: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
-    let mut statement = db
-        .prepare_cached("SELECT * FROM log WHERE idx >= ?1 ORDER BY idx LIMIT ?2")
-        .map_err(store_error)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement
-        .query(params![int(first), limit])
-        .map_err(store_error)?;
-    let (mut found, mut next) = (Vec::new(), first);
-    while let Some(row) = rows.next().map_err(store_error)? {
-        let index: i64 = row.get("idx").map_err(store_error)?;
-        if uint(index) != next {
-            break;
-        }
-        found.push(Stored {
-            entry: row.get("entry").map_err(store_error)?,
-            index: Index::read(row).ok(),
-        });
-        next += 1;
+impl Stored {
+    /// Its records with their indexes, from `from` on.
+    pub(crate) fn records(&self, from: u64) -> impl Iterator<Item = (u64, &[u8])> {
+        let numbered = (self.first..self.end).zip(lot::entries(&self.entries));
+        numbered.skip_while(move |(index, _)| *index < from)
     }
-    Ok(found)
-}
 
-/// Whether each of `tasks` finds the record `index`.
-pub(crate) fn is_found_by(
-    db: &Connection,
-    index: u64,
-    tasks: &[TaskId],
-) -> Result<bool, StoreError> {
-    let mut statement = db
-        .prepare_cached("SELECT 1 FROM log_task WHERE task = ?1 AND idx = ?2")
-        .map_err(store_error)?;
-    for task in tasks {
-        let found = statement.exists(params![task.as_bytes(), int(index)]);
-        if !found.map_err(store_error)? {
-            return Ok(false);
-        }
+    fn read(row: &Row<'_>, end: u64) -> rusqlite::Result<Self> {
+        Ok(Self {
+            first: uint(row.get("first")?),
+            times: (row.get("earliest")?, row.get("latest")?),
+            entries: row.get("entries")?,
+            end,
+        })
     }
-    Ok(true)
 }
 
-/// How many rows there are of records beyond `size`, and by which tasks find records.
+/// The lot that has the record `index`; `None` if none has.
+pub(crate) fn lot_of(db: &Connection, index: u64) -> Result<Option<Stored>, StoreError> {
+    let Ok(asked) = i64::try_from(index) else {
+        return Ok(None);
+    };
+    let next: Option<i64> = db
+        .prepare_cached("SELECT min(first) FROM log WHERE first > ?1")
+        .and_then(|mut statement| statement.query_row([asked], |row| row.get(0)))
+        .map_err(store_error)?;
+    let end = next.map_or(u64::MAX, uint);
+    let found = db
+        .prepare_cached("SELECT * FROM log WHERE first <= ?1 ORDER BY first DESC LIMIT 1")
+        .and_then(|mut statement| {
+            statement
+                .query_row([asked], |row| Stored::read(row, end))
+                .optional()
+        })
+        .map_err(store_error)?;
+    Ok(found.filter(|lot| lot.records(index).next().is_some()))
+}
+
+/// Whether `word` finds the lot that begins with `first`.
+pub(crate) fn is_found_by(db: &Connection, first: u64, word: &Word) -> Result<bool, StoreError> {
+    db.prepare_cached("SELECT 1 FROM found_by WHERE sort = ?1 AND value = ?2 AND first = ?3")
+        .and_then(|mut statement| {
+            statement.exists(params![word.sort as i64, word.value, int(first)])
+        })
+        .map_err(store_error)
+}
+
+/// How many records there are that nobody reads, beyond `size` or under others, and how many words
+/// lead to lots.
 pub(crate) fn rows(db: &Connection, size: u64) -> Result<(u64, u64), StoreError> {
-    let sql = "SELECT (SELECT count(*) FROM log WHERE idx >= ?1 OR idx < 0),
-                      (SELECT count(*) FROM log_task)";
-    let size = i64::try_from(size).unwrap_or(i64::MAX);
-    db.query_row(sql, [size], |row| {
-        Ok((uint(row.get(0)?), uint(row.get(1)?)))
-    })
-    .map_err(store_error)
+    let words = db.query_row("SELECT count(*) FROM found_by", [], |row| row.get(0));
+    let mut statement = db
+        .prepare("SELECT first, count FROM log ORDER BY first DESC")
+        .map_err(store_error)?;
+    let mut lots = statement.query([]).map_err(store_error)?;
+    let (mut end, mut unread) = (size, 0_u64);
+    while let Some(row) = lots.next().map_err(store_error)? {
+        let first: i64 = row.get(0).map_err(store_error)?;
+        let count = uint(row.get(1).map_err(store_error)?);
+        let Ok(first) = u64::try_from(first) else {
+            unread = unread.saturating_add(count);
+            continue;
+        };
+        let read = count.min(end.saturating_sub(first));
+        unread = unread.saturating_add(count - read);
+        end = end.min(first);
+    }
+    Ok((unread, uint(words.map_err(store_error)?)))
 }
 
 /// How many records from `first` on are not there; `None` if none comes after them.
 pub(crate) fn gap(db: &Connection, first: u64) -> Result<Option<u64>, StoreError> {
     let next: Option<i64> = db
         .query_row(
-            "SELECT min(idx) FROM log WHERE idx >= ?1",
+            "SELECT min(first) FROM log WHERE first >= ?1",
             [int(first)],
             |row| row.get(0),
         )
@@ -142,86 +155,29 @@ pub(crate) fn gap(db: &Connection, first: u64) -> Result<Option<u64>, StoreError
     Ok(next.and_then(|next| uint(next).checked_sub(first)))
 }
 
-fn insert_record(db: &Connection, index: u64, event: &Event, bytes: &[u8]) -> Outcome<()> {
-    let found = Index::of(event)?;
-    db.prepare_cached(
-        "INSERT INTO log (idx, entry, at, kind, decision, agent, server, token)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?
-    .execute(params![
-        int(index),
-        bytes,
-        found.at,
-        found.kind,
-        found.decision,
-        found.agent,
-        found.server,
-        found.token,
-    ])?;
-    Ok(())
-}
-
-fn insert_tasks(db: &Connection, index: u64, event: &Event) -> Outcome<()> {
-    for task in tasks(event) {
-        db.prepare_cached("INSERT INTO log_task (task, idx) VALUES (?1, ?2)")?
-            .execute(params![task.as_bytes(), int(index)])?;
-    }
-    Ok(())
-}
-
-/// The tasks that find `event`: those on its path, and the one that it is about.
-pub(crate) fn tasks(event: &Event) -> Vec<TaskId> {
-    let mut tasks: Vec<TaskId> = event.task.iter().flat_map(|path| path.iter()).collect();
-    tasks.extend(named_task(&event.what).filter(|task| !tasks.contains(task)));
-    tasks
-}
-
-/// The task that an event is about without being done in it.
-fn named_task(what: &What) -> Option<TaskId> {
-    if let What::TaskEnded { task, .. }
-    | What::Suspended {
-        subject: Subject::Task { id: task },
-        ..
-    }
-    | What::Resumed {
-        subject: Subject::Task { id: task },
-        ..
-    } = what
-    {
-        Some(*task)
-    } else {
-        None
-    }
-}
-
-fn token(event: &Event) -> Option<TokenId> {
-    if let What::Revoked { token } = event.what {
-        Some(token)
-    } else {
-        event.token
-    }
-}
-
 /// A stored node.
 pub(crate) fn node(db: &Connection, id: NodeId) -> Result<Option<Hash>, StoreError> {
-    db.prepare_cached("SELECT hash FROM node WHERE level = ?1 AND idx = ?2")
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![id.level, int(id.index)], |row| row.get(0))
-                .optional()
-        })
-        .map_err(store_error)
+    let Ok(leaf) = i64::try_from(lot::completed_with(id)) else {
+        return Ok(None);
+    };
+    db.prepare_cached(
+        "SELECT first, hashes FROM node WHERE first <= ?1 ORDER BY first DESC LIMIT 1",
+    )
+    .and_then(|mut statement| {
+        let row = |row: &Row<'_>| {
+            let hashes = row.get_ref(1)?.as_blob()?;
+            Ok(lot::node(uint(row.get(0)?), hashes, id))
+        };
+        statement.query_row([leaf], row).optional()
+    })
+    .map(Option::flatten)
+    .map_err(store_error)
 }
 
 /// The bytes of a record.
 pub(crate) fn entry(db: &Connection, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    db.prepare_cached("SELECT entry FROM log WHERE idx = ?1")
-        .and_then(|mut statement| {
-            statement
-                .query_row([int(index)], |row| row.get(0))
-                .optional()
-        })
-        .map_err(store_error)
+    let lot = lot_of(db, index)?;
+    Ok(lot.and_then(|lot| lot.records(index).next().map(|(_, entry)| entry.to_vec())))
 }
 
 /// The records from `first` on, without gaps: it ends before the first that is not there.
@@ -230,21 +186,15 @@ pub(crate) fn entries(db: &Connection, first: u64, limit: usize) -> Result<Entry
         first,
         entries: Vec::new(),
     };
-    let mut statement = db
-        .prepare_cached("SELECT idx, entry FROM log WHERE idx >= ?1 ORDER BY idx LIMIT ?2")
-        .map_err(store_error)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement
-        .query(params![int(first), limit])
-        .map_err(store_error)?;
     let mut next = first;
-    while let Some(row) = rows.next().map_err(store_error)? {
-        let index: i64 = row.get(0).map_err(store_error)?;
-        if uint(index) != next {
-            break;
+    while range.entries.len() < limit
+        && let Some(lot) = lot_of(db, next)?
+    {
+        let left = limit - range.entries.len();
+        for (index, entry) in lot.records(next).take(left) {
+            range.entries.push(entry.to_vec());
+            next = index + 1;
         }
-        range.entries.push(row.get(1).map_err(store_error)?);
-        next += 1;
     }
     Ok(range)
 }

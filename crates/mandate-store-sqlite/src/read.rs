@@ -70,8 +70,11 @@ impl LogFile {
         self.read(log::checkpoints).await
     }
 
-    /// Checks the whole log as it is in one moment: records, tree, the checkpoints that are kept and
-    /// `since`, one that was kept elsewhere. `keys` are all that ever signed checkpoints.
+    /// Checks the whole log as it is when this begins: records, tree, the checkpoints that are kept
+    /// and `since`, one that was kept elsewhere. `keys` are all that ever signed checkpoints.
+    ///
+    /// Records never change, so they are read a thousand at a moment: no moment is held for so long
+    /// that the files of a server that goes on writing would grow meanwhile.
     ///
     /// A log proves nothing against its own host without such an earlier checkpoint and keys that
     /// are known from elsewhere.
@@ -83,7 +86,7 @@ impl LogFile {
         since: Option<VerifiedCheckpoint>,
         progress: impl Fn(u64, u64) + Send + 'static,
     ) -> Result<Verification, StoreError> {
-        self.read(move |db| verify::verify(db, &keys, since, &progress))
+        self.with(move |db| verify::verify(db, &keys, since, &progress))
             .await
     }
 
@@ -98,19 +101,27 @@ impl LogFile {
         &self,
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.with(|db| in_one_moment(db, read)).await
+    }
+
+    /// Runs `work` on a connection; what it reads is of one moment only where it says so.
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let gone = |why: &dyn std::fmt::Display| StoreError::Unavailable(why.to_string());
         let _permit = self.0.permits.acquire().await.map_err(|e| gone(&e))?;
         let readers = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || readers.read(read))
+        tokio::task::spawn_blocking(move || readers.with(work))
             .await
             .map_err(|e| gone(&e))?
     }
 }
 
 impl Readers {
-    fn read<T>(
+    fn with<T>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let idle = self
             .idle
@@ -121,7 +132,7 @@ impl Readers {
             Some(db) => db,
             None => connect(&self.path, self.immutable)?,
         };
-        let result = in_one_moment(&db, read);
+        let result = work(&db);
         // A connection that failed is not used again.
         if result.is_ok() {
             self.idle
@@ -133,7 +144,8 @@ impl Readers {
     }
 }
 
-fn in_one_moment<T>(
+/// Runs `read` within one moment of the store.
+pub(crate) fn in_one_moment<T>(
     db: &Connection,
     read: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {

@@ -56,9 +56,9 @@ impl Reserve {
             .mode(0o600)
             .open(&self.path)?;
         // Written, not only sized: a hole holds no space.
-        let page = [0_u8; 4096];
-        for _ in 0..SIZE / 4096 {
-            file.write_all(&page)?;
+        let chunk = vec![0_u8; CHUNK];
+        for _ in 0..SIZE / CHUNK as u64 {
+            file.write_all(&chunk)?;
         }
         file.sync_all()
     }
@@ -73,3 +73,5 @@ fn is_full(kind: io::ErrorKind) -> bool {
 
 /// Room for dozens of suspensions: each writes a dozen pages to the write-ahead log.
 const SIZE: u64 = 4 << 20;
+/// Written at once.
+const CHUNK: usize = 128 << 10;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use crate::failure::store_error;
 
 /// The version of [`TABLES`].
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 4;
 
 /// What a writing connection is set to, each time that it is opened.
 ///
@@ -70,6 +70,8 @@ const TABLES: &str = "
         latest   INTEGER NOT NULL,
         steady   INTEGER NOT NULL,
         since    INTEGER NOT NULL,
+        -- When the last token expires that was recorded as issued.
+        last_expiry INTEGER NOT NULL DEFAULT 0,
         -- Counts reopenings after a failed write; see `writer.rs`.
         scars    INTEGER NOT NULL DEFAULT 0
     ) STRICT;
@@ -82,7 +84,9 @@ const TABLES: &str = "
         state         TEXT NOT NULL CHECK (state IN ('open', 'closed', 'cancelled')),
         expires_at    INTEGER NOT NULL,
         created_at    INTEGER NOT NULL,
-        instance      TEXT,
+        -- Of the one instance that may act in it: its provider, and what that calls it.
+        provider      TEXT,
+        instance      TEXT CHECK ((instance IS NULL) = (provider IS NULL)),
         left_accesses INTEGER,
         left_children INTEGER,
         principal     TEXT NOT NULL,
@@ -99,10 +103,28 @@ const TABLES: &str = "
         operator TEXT NOT NULL,
         UNIQUE (subject, operator)
     ) STRICT;
+    -- What was issued under a subject before it was last resumed, with a lower stop version, is void.
+    CREATE TABLE resumption (
+        subject TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        until   INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX resumption_until ON resumption (until);
     CREATE TABLE ended_task (task BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX ended_task_until ON ended_task (until);
     CREATE TABLE revoked_token (token BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE INDEX revoked_token_until ON revoked_token (until);
+    -- Each instance's live key, until everything that is bound to it has expired.
+    CREATE TABLE instance_key (
+        provider TEXT NOT NULL,
+        instance TEXT NOT NULL,
+        jkt      BLOB NOT NULL CHECK (length(jkt) = 32),
+        until    INTEGER NOT NULL,
+        PRIMARY KEY (provider, instance)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX instance_key_until ON instance_key (until);
+    CREATE TABLE replaced_key (jkt BLOB PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE INDEX replaced_key_until ON replaced_key (until);
     CREATE TABLE used_once (
         scope TEXT NOT NULL,
         id    TEXT NOT NULL,
@@ -149,9 +171,11 @@ const TABLES: &str = "
         announced_chain TEXT NOT NULL,
         UNIQUE (gateway, name)
     ) STRICT;
-    CREATE TABLE spool_record (
+    -- Where the log has a spool's records: `count` of them from `seq` on, from index `idx` on.
+    CREATE TABLE spool_part (
         spool INTEGER NOT NULL REFERENCES spool (no),
         seq   INTEGER NOT NULL,
+        count INTEGER NOT NULL,
         idx   INTEGER NOT NULL,
         PRIMARY KEY (spool, seq)
     ) STRICT, WITHOUT ROWID;
@@ -163,35 +187,25 @@ const TABLES: &str = "
         PRIMARY KEY (spool, seq, digest)
     ) STRICT, WITHOUT ROWID;
 
+    -- Lots: records that were appended together, each with its length before it; see `lot.rs`.
     CREATE TABLE log (
-        idx      INTEGER PRIMARY KEY,
-        entry    BLOB NOT NULL,
-        at       INTEGER NOT NULL,
-        kind     TEXT NOT NULL,
-        decision TEXT NOT NULL,
-        agent    TEXT,
-        server   TEXT,
-        token    BLOB
+        first    INTEGER PRIMARY KEY,
+        count    INTEGER NOT NULL,
+        earliest INTEGER NOT NULL,
+        latest   INTEGER NOT NULL,
+        entries  BLOB NOT NULL
     ) STRICT;
-    CREATE INDEX log_at ON log (at);
-    CREATE INDEX log_kind ON log (kind);
-    CREATE INDEX log_agent ON log (agent) WHERE agent IS NOT NULL;
-    CREATE INDEX log_server ON log (server) WHERE server IS NOT NULL;
-    CREATE INDEX log_token ON log (token) WHERE token IS NOT NULL;
-    -- A row for each task on a record's path.
-    CREATE TABLE log_task (
-        task BLOB NOT NULL,
-        idx  INTEGER NOT NULL,
-        PRIMARY KEY (task, idx)
+    -- A row for each different word that records of a lot are found by; see `words.rs`.
+    CREATE TABLE found_by (
+        sort  INTEGER NOT NULL,
+        value BLOB NOT NULL,
+        first INTEGER NOT NULL,
+        PRIMARY KEY (sort, value, first)
     ) STRICT, WITHOUT ROWID;
-    -- The tree: every complete subtree's hash (RFC 6962); level 0 are leaves.
-    CREATE TABLE node (
-        level INTEGER NOT NULL,
-        idx   INTEGER NOT NULL,
-        hash  BLOB NOT NULL CHECK (length(hash) = 32),
-        PRIMARY KEY (level, idx)
-    ) STRICT, WITHOUT ROWID;
+    -- The tree: the hashes of the complete subtrees (RFC 6962) that each lot completed. Not in the
+    -- lot's own row, so that a record that is lost does not take its hash with it.
+    CREATE TABLE node (first INTEGER PRIMARY KEY, hashes BLOB NOT NULL) STRICT;
     CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
 
-    PRAGMA user_version = 2;
+    PRAGMA user_version = 4;
 ";

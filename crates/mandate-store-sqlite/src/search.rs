@@ -1,96 +1,137 @@
-//! Finding records by what they are about.
+//! Finding records by what they are about: first the lots that may have some, then those in them.
 
+use std::ops::Range;
+
+use mandate_audit::Event;
 use mandate_ports::{Search, StoreError};
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
-use crate::column::{int, moment, uint};
+use crate::column::{moment, uint};
 use crate::failure::store_error;
+use crate::lot;
+use crate::words::{Found, Sort, Word};
 
 /// Matching records, the latest first.
 pub(crate) fn search(db: &Connection, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-    let filter = Filter::of(search);
+    let filter = Filter::of(db, search)?;
+    let limit = search.limit.min(MAX_FOUND);
     let mut statement = db.prepare_cached(&filter.sql()).map_err(store_error)?;
-    let row = |row: &rusqlite::Row<'_>| Ok((uint(row.get(0)?), row.get(1)?));
-    let found = statement
-        .query_map(params_from_iter(filter.values), row)
+    let mut lots = statement
+        .query(params_from_iter(filter.values()))
         .map_err(store_error)?;
-    found.collect::<Result<_, _>>().map_err(store_error)
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(row) = lots.next().map_err(store_error)?
+    {
+        let first = uint(row.get(0).map_err(store_error)?);
+        let bytes = row.get_ref(1).map_err(store_error)?;
+        let matching = filter.in_lot(first, bytes.as_blob().map_err(|e| store_error(e.into()))?);
+        let left = limit - found.len();
+        found.extend(matching.into_iter().rev().take(left));
+    }
+    Ok(found)
 }
 
-/// Conditions that must all hold, and the values in them, in order.
-#[derive(Default)]
+/// What must all hold of a record.
 struct Filter {
-    conditions: Vec<&'static str>,
-    values: Vec<Value>,
+    words: Vec<Word>,
+    times: Range<i64>,
+    /// An index beyond what SQLite compares is beyond every record.
+    before: i64,
 }
 
 impl Filter {
-    fn of(search: &Search) -> Self {
-        let mut filter = Self::default();
-        let bytes = |id: &[u8; 16]| Value::Blob(id.to_vec());
-        filter.add(
-            UNDER_TASK,
-            search.under_task.map(|task| bytes(task.as_bytes())),
-        );
-        filter.add(
-            ROOT_TASK,
-            search.root_task.map(|task| bytes(task.as_bytes())),
-        );
-        filter.add(
-            "agent = ?",
-            search.agent.as_ref().map(|id| text(id.as_str())),
-        );
-        filter.add(
-            "server = ?",
-            search.server.as_ref().map(|name| text(name.as_str())),
-        );
-        filter.add(
-            "token = ?",
-            search.token.map(|token| bytes(token.as_bytes())),
-        );
-        filter.add("kind = ?", search.kind.as_deref().map(text));
-        filter.add("decision = ?", search.decision.as_deref().map(text));
-        filter.add("at >= ?", search.since.map(|at| Value::Integer(moment(at))));
-        filter.add("at < ?", search.until.map(|at| Value::Integer(moment(at))));
-        // An index beyond what SQLite compares is beyond every record.
-        let before = search
-            .before
-            .map(|idx| Value::Integer(i64::try_from(idx).unwrap_or(i64::MAX)));
-        filter.add("idx < ?", before);
-        let limit = u64::try_from(search.limit)
-            .unwrap_or(u64::MAX)
-            .min(MAX_FOUND);
-        filter.values.push(Value::Integer(int(limit)));
-        filter
-    }
-
-    fn add(&mut self, condition: &'static str, value: Option<Value>) {
-        if let Some(value) = value {
-            self.conditions.push(condition);
-            self.values.push(value);
-        }
+    fn of(db: &Connection, search: &Search) -> Result<Self, StoreError> {
+        let root = match search.root_task {
+            Some(task) => Some(root_of(db, task.as_bytes())?),
+            None => None,
+        };
+        let asked = [
+            (
+                Sort::Task,
+                search.under_task.as_ref().map(|task| &task.as_bytes()[..]),
+            ),
+            (Sort::Task, root.as_deref()),
+            (
+                Sort::Agent,
+                search.agent.as_ref().map(|id| id.as_str().as_bytes()),
+            ),
+            (
+                Sort::Server,
+                search.server.as_ref().map(|name| name.as_str().as_bytes()),
+            ),
+            (
+                Sort::Token,
+                search.token.as_ref().map(|token| &token.as_bytes()[..]),
+            ),
+            (Sort::Kind, search.kind.as_deref().map(str::as_bytes)),
+            (
+                Sort::Decision,
+                search.decision.as_deref().map(str::as_bytes),
+            ),
+        ];
+        let asked = asked.into_iter();
+        let words = asked.filter_map(|(sort, value)| Some(Word::new(sort, value?)));
+        let before = search.before.map(i64::try_from);
+        Ok(Self {
+            words: words.collect(),
+            times: search.since.map_or(i64::MIN, moment)..search.until.map_or(i64::MAX, moment),
+            before: before.and_then(Result::ok).unwrap_or(i64::MAX),
+        })
     }
 
     fn sql(&self) -> String {
-        let all = if self.conditions.is_empty() {
-            "true".to_owned()
-        } else {
-            self.conditions.join(" AND ")
-        };
-        format!("SELECT idx, entry FROM log WHERE {all} ORDER BY idx DESC LIMIT ?")
+        let by_word = "first IN (SELECT first FROM found_by WHERE sort = ? AND value = ?) AND ";
+        let by_words = by_word.repeat(self.words.len());
+        format!(
+            "SELECT first, entries FROM log WHERE {by_words} first < ? AND latest >= ? AND earliest < ?
+             ORDER BY first DESC"
+        )
+    }
+
+    fn values(&self) -> Vec<Value> {
+        let words = self.words.iter();
+        let words = words.flat_map(|word| {
+            [
+                Value::Integer(word.sort as i64),
+                Value::Blob(word.value.clone()),
+            ]
+        });
+        let others = [self.before, self.times.start, self.times.end].map(Value::Integer);
+        words.chain(others).collect()
+    }
+
+    /// The matching records of a lot, in their order.
+    fn in_lot(&self, first: u64, bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+        let before = uint(self.before);
+        let records = (first..before).zip(lot::entries(bytes));
+        records
+            .filter(|(_, entry)| self.holds_of(entry))
+            .map(|(index, entry)| (index, entry.to_vec()))
+            .collect()
+    }
+
+    /// What cannot be read is found by nothing; verification names it.
+    fn holds_of(&self, entry: &[u8]) -> bool {
+        let found = Event::parse(entry)
+            .ok()
+            .and_then(|event| Found::of(&event).ok());
+        found.is_some_and(|found| {
+            self.times.contains(&found.at)
+                && self.words.iter().all(|word| found.words.contains(word))
+        })
     }
 }
 
-fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
+/// A task's tree is what is under its root; a task that is not known is its own root.
+fn root_of(db: &Connection, task: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let root = db
+        .prepare_cached("SELECT root FROM task WHERE id = ?1")
+        .and_then(|mut statement| statement.query_row([task], |row| row.get(0)).optional())
+        .map_err(store_error)?;
+    Ok(root.unwrap_or_else(|| task.to_vec()))
 }
 
-const UNDER_TASK: &str = "idx IN (SELECT idx FROM log_task WHERE task = ?)";
-
-/// A task's tree is what is under its root; a task that is not known is its own root.
-const ROOT_TASK: &str = "idx IN (SELECT log_task.idx FROM (SELECT ? AS id) AS asked
-    LEFT JOIN task ON task.id = asked.id JOIN log_task ON log_task.task = ifnull(task.root, asked.id))";
-
 /// One answer is never larger, whatever is asked for; `before` asks for the next page.
-const MAX_FOUND: u64 = 10_000;
+const MAX_FOUND: usize = 10_000;

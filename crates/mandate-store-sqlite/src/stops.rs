@@ -1,11 +1,11 @@
 //! Suspensions, ended tasks, revoked tokens, and identifiers that are good for one use.
 
-use mandate_model::stop::{StopSet, Subject, Suspension};
+use mandate_model::stop::{Resumption, StopSet, Subject, Suspension};
 use mandate_model::{Principal, StopVersion, TaskId, Timestamp, TokenId};
 use mandate_ports::{Conflict, StoreError};
 use rusqlite::{Connection, params};
 
-use crate::column::{FromUuid, id, json, moment, parse, timestamp};
+use crate::column::{FromUuid, id, int, json, moment, parse, timestamp, uint};
 use crate::failure::{Outcome, store_error};
 use crate::head::Head;
 
@@ -34,7 +34,9 @@ pub(crate) fn suspend(
     Ok(version)
 }
 
-/// A suspension ends.
+/// A suspension ends. What was issued under the subject before is void by the version that this
+/// gets: everything that was has a lower one, since no issuance is committed that was decided before
+/// a suspension began or ended ([`Head::bears`]).
 pub(crate) fn resume(db: &Connection, head: &mut Head, subject: &Subject) -> Outcome<StopVersion> {
     let text = json(subject)?;
     let rows = db
@@ -45,7 +47,35 @@ pub(crate) fn resume(db: &Connection, head: &mut Head, subject: &Subject) -> Out
     }
     db.prepare_cached("DELETE FROM suspender WHERE subject = ?1")?
         .execute([&text])?;
-    Ok(head.move_suspensions())
+    let version = head.move_suspensions();
+    void(db, subject, version, head.last_expiry)?;
+    Ok(version)
+}
+
+/// Everything that was ever issued is void, as far as stop versions go up to `beyond`.
+pub(crate) fn void_all(
+    db: &Connection,
+    head: &mut Head,
+    beyond: StopVersion,
+    until: Timestamp,
+) -> Outcome<()> {
+    let version = head.move_suspensions_past(beyond);
+    void(
+        db,
+        &Subject::Everything,
+        version,
+        until.max(head.last_expiry),
+    )
+}
+
+fn void(db: &Connection, subject: &Subject, version: StopVersion, until: Timestamp) -> Outcome<()> {
+    db.prepare_cached(
+        "INSERT INTO resumption (subject, version, until) VALUES (?1, ?2, ?3)
+         ON CONFLICT (subject) DO UPDATE
+         SET version = excluded.version, until = max(until, excluded.until)",
+    )?
+    .execute(params![json(subject)?, int(version.get()), moment(until)])?;
+    Ok(())
 }
 
 /// A task's tokens are void.
@@ -107,6 +137,9 @@ pub(crate) fn prune(db: &Connection, steady: Timestamp) -> Outcome<()> {
         ("used_once", "scope, id"),
         ("ended_task", "task"),
         ("revoked_token", "token"),
+        ("instance_key", "provider, instance"),
+        ("replaced_key", "jkt"),
+        ("resumption", "subject"),
     ] {
         db.prepare_cached(&format!(
             "DELETE FROM {table} WHERE ({key}) IN
@@ -143,9 +176,31 @@ pub(crate) fn stops(db: &Connection) -> Result<StopSet, StoreError> {
         let body: String = row.get(0).map_err(store_error)?;
         suspensions.push(parse::<Suspension>("a suspension", &body)?);
     }
+    let resumptions = resumptions(db)?;
     let ended: Vec<(TaskId, _)> = voided(db, "SELECT task, until FROM ended_task")?;
     let revoked: Vec<(TokenId, _)> = voided(db, "SELECT token, until FROM revoked_token")?;
-    Ok(StopSet::new(versions.stops, suspensions, ended, revoked))
+    let replaced = crate::holders::replaced(db)?;
+    Ok(
+        StopSet::new(versions.stops, suspensions, resumptions, ended, revoked)
+            .with_replaced_keys(replaced),
+    )
+}
+
+fn resumptions(db: &Connection) -> Result<Vec<Resumption>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT subject, version, until FROM resumption")
+        .map_err(store_error)?;
+    let mut rows = statement.query([]).map_err(store_error)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let subject: String = row.get(0).map_err(store_error)?;
+        found.push(Resumption {
+            subject: parse("a subject", &subject)?,
+            version: StopVersion::new(uint(row.get(1).map_err(store_error)?)),
+            until: timestamp(row.get(2).map_err(store_error)?),
+        });
+    }
+    Ok(found)
 }
 
 fn voided<T: FromUuid>(db: &Connection, sql: &str) -> Result<Vec<(T, Timestamp)>, StoreError> {

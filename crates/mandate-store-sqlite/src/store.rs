@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use mandate_audit::NodeId;
 use mandate_model::stop::{StopSet, Subject};
 use mandate_model::task::Task;
-use mandate_model::{BundleVersion, Principal, StoreEpoch, TaskId, Timestamp};
+use mandate_model::{
+    BundleVersion, Instance, Principal, StoreEpoch, TaskId, Thumbprint, Timestamp,
+};
 use mandate_ports::{
     BundleRecord, CheckpointRefusal, CheckpointStore, CommitError, Committed, EntryRange,
     GatewayRecord, KeyRecord, LogHead, LogReader, Search, StateReader, StoreError, Unit, Versions,
@@ -16,12 +18,13 @@ use mandate_ports::{
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::failure::store_error;
 use crate::folder::{Folder, OpenError};
 use crate::gateways::Announced;
 use crate::head::Head;
 use crate::read::LogFile;
 use crate::writer::{Job, Published, Waiting, Writer, connect};
-use crate::{bundles, gateways, keys, schema, stops, tasks};
+use crate::{bundles, gateways, holders, keys, schema, stops, tasks};
 
 /// Authority state and log in one folder of this machine.
 ///
@@ -153,6 +156,17 @@ impl StateReader for SqliteStore {
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         self.state.read(move |db| tasks::task(db, id)).await
+    }
+
+    async fn live_key(
+        &self,
+        instance: &Instance,
+        at: Timestamp,
+    ) -> Result<Option<Thumbprint>, StoreError> {
+        let instance = instance.clone();
+        self.state
+            .read(move |db| holders::live(db, &instance, at).map_err(store_error))
+            .await
     }
 
     async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError> {

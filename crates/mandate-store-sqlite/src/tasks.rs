@@ -4,7 +4,7 @@ use mandate_model::mandate::{Budget, Mandate};
 use mandate_model::task::{
     Delegator, Task, TaskChain, TaskPath, TaskRecord, TaskState, WireMandate,
 };
-use mandate_model::{ActChain, ActorLevel, InstanceId, TaskId, Timestamp, Trigger};
+use mandate_model::{ActChain, ActorLevel, Instance, TaskId, Thumbprint, Timestamp, Trigger};
 use mandate_ports::{Conflict, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -23,6 +23,8 @@ struct Fixed {
     trigger: Trigger,
     purpose: String,
     act: Vec<ActorLevel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Thumbprint>,
 }
 
 /// A root task begins, with its mandate's budget whole.
@@ -73,15 +75,18 @@ pub(crate) fn reserve_accesses(db: &Connection, task: TaskId, count: u64) -> Out
 }
 
 /// The first instance to act stays the only one.
-pub(crate) fn pin(db: &Connection, task: TaskId, instance: &InstanceId) -> Outcome<()> {
-    db.prepare_cached("UPDATE task SET instance = ?2 WHERE id = ?1 AND instance IS NULL")?
-        .execute(params![task.as_bytes(), instance.as_str()])?;
-    let pinned: Option<String> = db
-        .prepare_cached("SELECT instance FROM task WHERE id = ?1")?
-        .query_row([task.as_bytes()], |row| row.get(0))
+pub(crate) fn pin(db: &Connection, task: TaskId, instance: &Instance) -> Outcome<()> {
+    let (provider, id) = (instance.provider.as_str(), instance.id.as_str());
+    db.prepare_cached(
+        "UPDATE task SET provider = ?2, instance = ?3 WHERE id = ?1 AND instance IS NULL",
+    )?
+    .execute(params![task.as_bytes(), provider, id])?;
+    let is_ours: bool = db
+        .prepare_cached("SELECT provider = ?2 AND instance = ?3 FROM task WHERE id = ?1")?
+        .query_row(params![task.as_bytes(), provider, id], |row| row.get(0))
         .optional()?
         .ok_or(Conflict::NoTask(task))?;
-    if pinned.as_deref() == Some(instance.as_str()) {
+    if is_ours {
         Ok(())
     } else {
         Err(Conflict::Pinned(task).into())
@@ -212,8 +217,8 @@ fn insert(db: &Connection, task: &Task) -> Outcome<()> {
     let rows = db
         .prepare_cached(
             "INSERT INTO task (id, parent, root, depth, state, expires_at, created_at, instance,
-             left_accesses, left_children, principal, may_act, fixed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             left_accesses, left_children, principal, may_act, fixed, provider)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
              ON CONFLICT (id) DO NOTHING",
         )?
         .execute(params![
@@ -224,12 +229,15 @@ fn insert(db: &Connection, task: &Task) -> Outcome<()> {
             word_of(&task.state)?,
             moment(record.mandate.expires_at),
             moment(task.created_at),
-            task.instance.as_ref().map(InstanceId::as_str),
+            task.instance.as_ref().map(|pinned| pinned.id.as_str()),
             budget.max_accesses.map(int),
             budget.max_children.map(int),
             task.principal.to_string(),
             record.may_act.as_str(),
             json(&Fixed::of(task))?,
+            task.instance
+                .as_ref()
+                .map(|pinned| pinned.provider.as_str()),
         ])?;
     if rows == 1 {
         Ok(())
@@ -248,6 +256,7 @@ impl Fixed {
             trigger: task.trigger.clone(),
             purpose: task.purpose.clone(),
             act: task.act.levels().to_vec(),
+            key: task.key,
         }
     }
 }
@@ -282,7 +291,7 @@ pub(crate) fn subtree(db: &Connection, task: TaskId) -> Result<Vec<Task>, StoreE
 fn from_row(row: &Row<'_>) -> Result<Task, StoreError> {
     let fixed: Fixed = parse("a task", &get::<String>(row, "fixed")?)?;
     let parent: Option<[u8; 16]> = get(row, "parent")?;
-    let instance: Option<String> = get(row, "instance")?;
+    let instance = pinned(get(row, "provider")?, get(row, "instance")?)?;
     Ok(Task {
         record: TaskRecord {
             id: id(&get::<[u8; 16]>(row, "id")?)?,
@@ -298,17 +307,31 @@ fn from_row(row: &Row<'_>) -> Result<Task, StoreError> {
         purpose: fixed.purpose,
         act: ActChain::from_levels(fixed.act)
             .ok_or_else(|| damaged("an actor chain", "it is too long"))?,
-        instance: instance
-            .map(|instance| word("an instance", instance))
-            .transpose()?,
+        instance,
+        key: fixed.key,
         state: word("a task's state", get(row, "state")?)?,
         remaining: budget(row)?,
         created_at: timestamp(get(row, "created_at")?),
     })
 }
 
-const COLUMNS: &str = "id, parent, state, created_at, instance, left_accesses, left_children, \
-                       principal, may_act, fixed";
+fn pinned(
+    provider: Option<String>,
+    instance: Option<String>,
+) -> Result<Option<Instance>, StoreError> {
+    provider
+        .zip(instance)
+        .map(|(provider, id)| {
+            Ok(Instance {
+                provider: word("a provider", provider)?,
+                id: word("an instance", id)?,
+            })
+        })
+        .transpose()
+}
+
+const COLUMNS: &str = "id, parent, state, created_at, provider, instance, left_accesses, \
+                       left_children, principal, may_act, fixed";
 
 /// The task `?1` and all below it.
 const BELOW: &str = "WITH RECURSIVE below (id) AS (

@@ -1,17 +1,21 @@
-//! Checking the whole log, as it is on disk, in one moment.
+//! Checking the whole log, as it is on disk when that begins.
+
+use std::collections::HashSet;
 
 use mandate_audit::{
     Checkpoint, CheckpointError, Event, Fault, Hash, LogVerifier, NodeId, NoteKey, Report,
     SpoolChains, SpoolFault, VerifiedCheckpoint,
 };
-use mandate_model::KeyId;
 use mandate_model::stop::Subject;
-use mandate_ports::StoreError;
-use rusqlite::Connection;
+use mandate_model::{GatewayId, KeyId};
+use mandate_ports::{LogHead, StoreError};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::column::{get, int, uint, word};
 use crate::failure::store_error;
 use crate::gateways::{self, Announced};
+use crate::read::in_one_moment;
+use crate::words::{Found, Word};
 use crate::{head, log, stops};
 
 /// What the verification of a store's log found.
@@ -23,9 +27,13 @@ pub struct Verification {
     pub spools: Vec<SpoolFault>,
     /// Spools whose gateway announced more than it shipped. What is on its way shows up here too.
     pub withheld: Vec<Announced>,
-    /// Keys of the log that are suspended: whoever has one signs whatever checkpoint it likes.
+    /// Keys of the log that are suspended: whoever has one signs whatever checkpoint it likes, so
+    /// what they signed is compared with the log and confirms nothing.
     pub suspended: Vec<KeyId>,
-    /// The signed note of the latest checkpoint that was verified with all this; `None` if there is none.
+    /// Whether one of them signed the checkpoint that was kept elsewhere.
+    pub since_is_suspended: bool,
+    /// The signed note of the latest checkpoint that was verified with all this, by a key that is not
+    /// suspended; `None` if there is none.
     pub checkpoint: Option<String>,
 }
 
@@ -38,50 +46,131 @@ impl Verification {
 
 /// Verifies all records against the tree, the kept checkpoints and `since`, a checkpoint that was
 /// kept elsewhere. `keys` are the log's keys, past ones included.
+///
+/// What moves is read in one moment, at the beginning: how far the log goes, and what is compared with
+/// it. The records up to there stay as they are.
 pub(crate) fn verify(
     db: &Connection,
     keys: &[NoteKey],
     since: Option<VerifiedCheckpoint>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Verification, StoreError> {
-    let (kept, mut bad) = checkpoints(db, keys)?;
+    let mut begun = in_one_moment(db, |db| Begun::read(db, keys))?;
+    let since_is_suspended = since.as_ref().is_some_and(|one| begun.doubts(one));
+    let (doubted, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut begun.kept)
+        .into_iter()
+        .partition(|(_, checkpoint)| begun.doubts(checkpoint));
     let latest = kept.last().map(|(note, _)| note.clone());
-    let kept = kept.into_iter().map(|(_, checkpoint)| checkpoint);
-    let mut verifier = LogVerifier::new(kept.chain(since));
+    let alone = |kept: Vec<Kept>| kept.into_iter().map(|(_, checkpoint)| checkpoint);
+    let mut verifier = LogVerifier::new(alone(kept)).doubting(alone(doubted));
+    if let Some(since) = since {
+        verifier = verifier.since(since, since_is_suspended);
+    }
     let mut records = Records::default();
-    let head = head::read(db)?.log;
-    let (beyond, by_task) = log::rows(db, head.size)?;
-    while verifier.next() < head.size {
-        progress(verifier.next(), head.size);
-        let batch = log::stored(db, verifier.next(), BATCH)?;
-        for one in &batch {
-            records.take_in(db, verifier.next(), one)?;
-            verifier.record(Some(&one.entry), |id| stored(db, id));
-        }
-        if batch.is_empty() {
-            // Sizes and indexes are on the same disk: those that were changed could be anything.
-            let missing = log::gap(db, verifier.next())?.filter(|gap| (1..=MAX_GAP).contains(gap));
-            let Some(missing) = missing else { break };
-            let missing = missing.min(head.size - verifier.next());
-            (0..missing).for_each(|_| verifier.record(None, |id| stored(db, id)));
+    let size = begun.head.size;
+    while verifier.next() < size {
+        progress(verifier.next(), size);
+        let more = |db: &Connection| take_in(db, size, &mut verifier, &mut records);
+        if !in_one_moment(db, more)? {
+            break;
         }
     }
-    progress(head.size, head.size);
-    let mut report = verifier.finish_at(head.size, &head.root);
-    records.report(&mut report, by_task);
-    if beyond > 0 {
-        report.faults.push(Fault::Beyond { count: beyond });
+    progress(size, size);
+    let mut report = verifier.finish_at(size, &begun.head.root);
+    records.report(&mut report, begun.words);
+    if begun.beyond > 0 {
+        report.faults.push(Fault::Beyond {
+            count: begun.beyond,
+        });
     }
-    report.faults.append(&mut bad);
+    report.faults.append(&mut begun.bad);
     let mut spools = records.spool_faults;
-    spools.extend(compare_heads(db, &records.spools)?);
+    spools.extend(compare_heads(&begun.spools, &records.spools));
     Ok(Verification {
         report,
         spools,
-        withheld: gateways::withheld(db)?,
-        suspended: suspended_keys(db)?,
+        withheld: begun.withheld,
+        suspended: begun.suspended.into_iter().map(|(id, _)| id).collect(),
+        since_is_suspended,
         checkpoint: latest,
     })
+}
+
+/// What moves while a log is verified, as it was when that began.
+struct Begun {
+    head: LogHead,
+    /// Records that nobody reads, and words that lead to lots.
+    beyond: u64,
+    words: u64,
+    kept: Vec<Kept>,
+    /// Checkpoints that none of the keys signed.
+    bad: Vec<Fault>,
+    spools: Vec<SpoolHead>,
+    withheld: Vec<Announced>,
+    /// Keys of the log that are suspended, with the keys themselves.
+    suspended: Vec<(KeyId, Vec<u8>)>,
+}
+
+impl Begun {
+    fn read(db: &Connection, keys: &[NoteKey]) -> Result<Self, StoreError> {
+        let head = head::read(db)?.log;
+        let (beyond, words) = log::rows(db, head.size)?;
+        let (kept, bad) = checkpoints(db, keys)?;
+        Ok(Self {
+            head,
+            beyond,
+            words,
+            kept,
+            bad,
+            spools: spool_heads(db)?,
+            withheld: gateways::withheld(db)?,
+            suspended: suspended_keys(db)?,
+        })
+    }
+
+    /// Whether somebody else may have signed it.
+    fn doubts(&self, checkpoint: &VerifiedCheckpoint) -> bool {
+        let signer = checkpoint.key().public();
+        self.suspended.iter().any(|(_, public)| public == signer)
+    }
+}
+
+/// The next records, some thousand; whether there is anything left to look at.
+fn take_in(
+    db: &Connection,
+    size: u64,
+    verifier: &mut LogVerifier,
+    records: &mut Records,
+) -> Result<bool, StoreError> {
+    let until = verifier.next().saturating_add(BATCH).min(size);
+    while verifier.next() < until {
+        let Some(lot) = log::lot_of(db, verifier.next())? else {
+            return skip_missing(db, size, verifier);
+        };
+        for (index, entry) in lot.records(verifier.next()) {
+            if index < size {
+                records.take_in(db, &lot, index, entry)?;
+                verifier.record(Some(entry), |id| stored(db, id));
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Goes on after records that are not there; whether there is anything after them.
+fn skip_missing(
+    db: &Connection,
+    size: u64,
+    verifier: &mut LogVerifier,
+) -> Result<bool, StoreError> {
+    // Sizes and indexes are on the same disk: those that were changed could be anything.
+    let missing = log::gap(db, verifier.next())?.filter(|gap| (1..=MAX_GAP).contains(gap));
+    let Some(missing) = missing else {
+        return Ok(false);
+    };
+    let missing = missing.min(size - verifier.next());
+    (0..missing).for_each(|_| verifier.record(None, |id| stored(db, id)));
+    Ok(true)
 }
 
 /// What the records say, beside being in the tree.
@@ -92,29 +181,33 @@ struct Records {
     /// Records that are found by something else than what they say.
     astray: Vec<u64>,
     more_astray: u64,
-    /// How many rows lead to records by task.
-    by_task: u64,
+    /// The lot that is looked at, and the words that do find it, of those that its records say.
+    lot: Option<u64>,
+    finding: HashSet<Word>,
+    missing: HashSet<Word>,
+    /// How many words should lead to lots.
+    words: u64,
 }
 
 impl Records {
     fn take_in(
         &mut self,
         db: &Connection,
+        lot: &log::Stored,
         index: u64,
-        one: &log::Stored,
+        entry: &[u8],
     ) -> Result<(), StoreError> {
-        // What is no event has neither key nor task; the verifier of the tree names it.
-        let Ok(event) = Event::parse(&one.entry) else {
+        // What is no event has neither key nor words; the verifier of the tree names it.
+        let Ok(event) = Event::parse(entry) else {
             return Ok(());
         };
         if let Some(key) = &event.spool {
             self.spool_faults
-                .extend(self.spools.record(key, &one.entry).err());
+                .extend(self.spools.record(key, entry).err());
         }
-        let tasks = log::tasks(&event);
-        self.by_task += u64::try_from(tasks.len()).unwrap_or(u64::MAX);
-        let says = log::Index::of(&event)?;
-        if one.index.as_ref() == Some(&says) && log::is_found_by(db, index, &tasks)? {
+        let says = Found::of(&event)?;
+        let in_time = (lot.times.0..=lot.times.1).contains(&says.at);
+        if self.are_found(db, lot.first, says.words)? && in_time {
             return Ok(());
         }
         if self.astray.len() < MAX_ASTRAY {
@@ -125,19 +218,51 @@ impl Records {
         Ok(())
     }
 
+    /// Whether each of `words` finds the lot that begins with `first`. Each word of a lot is looked up
+    /// once.
+    fn are_found(
+        &mut self,
+        db: &Connection,
+        first: u64,
+        words: Vec<Word>,
+    ) -> Result<bool, StoreError> {
+        if self.lot.replace(first) != Some(first) {
+            self.finding.clear();
+            self.missing.clear();
+        }
+        let mut all = true;
+        for word in words {
+            if self.finding.contains(&word) {
+                continue;
+            }
+            if self.missing.contains(&word) {
+                all = false;
+                continue;
+            }
+            self.words += 1;
+            if log::is_found_by(db, first, &word)? {
+                self.finding.insert(word);
+            } else {
+                self.missing.insert(word);
+                all = false;
+            }
+        }
+        Ok(all)
+    }
+
     /// Rows that lead nowhere are named where nothing else is wrong: a record that is missing
     /// leaves its rows behind.
-    fn report(&self, report: &mut Report, by_task: u64) {
+    fn report(&self, report: &mut Report, words: u64) {
         let astray = self
             .astray
             .iter()
             .map(|index| Fault::Index { index: *index });
         report.faults.extend(astray);
         report.more += self.more_astray;
-        if report.is_whole() && by_task != self.by_task {
+        if report.is_whole() && words != self.words {
             report.faults.push(Fault::Rows {
-                found: by_task,
-                expected: self.by_task,
+                found: words,
+                expected: self.words,
             });
         }
     }
@@ -177,41 +302,59 @@ fn open(note: &str, keys: &[NoteKey]) -> Result<VerifiedCheckpoint, CheckpointEr
     result
 }
 
-/// Compares what the log has of each spool with what was taken in.
-fn compare_heads(db: &Connection, spools: &SpoolChains) -> Result<Vec<SpoolFault>, StoreError> {
+/// How far a spool was taken in.
+struct SpoolHead {
+    gateway: GatewayId,
+    spool: String,
+    next: u64,
+    chain: String,
+}
+
+fn spool_heads(db: &Connection) -> Result<Vec<SpoolHead>, StoreError> {
     let mut statement = db
         .prepare("SELECT gateway, name, next, chain FROM spool ORDER BY no")
         .map_err(store_error)?;
     let mut rows = statement.query([]).map_err(store_error)?;
-    let mut faults = Vec::new();
+    let mut heads = Vec::new();
     while let Some(row) = rows.next().map_err(store_error)? {
-        let gateway = word("a gateway", get(row, "gateway")?)?;
-        let (spool, chain): (String, String) = (get(row, "name")?, get(row, "chain")?);
-        let next = uint(get(row, "next")?);
-        let (found_next, found) = spools.head(&gateway, &spool);
-        if (found_next, found.to_string()) != (next, chain) {
-            faults.push(SpoolFault {
-                gateway,
-                spool,
-                seq: found_next.min(next),
-            });
-        }
+        heads.push(SpoolHead {
+            gateway: word("a gateway", get(row, "gateway")?)?,
+            spool: get(row, "name")?,
+            next: uint(get(row, "next")?),
+            chain: get(row, "chain")?,
+        });
     }
-    Ok(faults)
+    Ok(heads)
+}
+
+/// Compares what the log has of each spool with what was taken in.
+fn compare_heads(heads: &[SpoolHead], spools: &SpoolChains) -> Vec<SpoolFault> {
+    let wrong = heads.iter().filter_map(|head| {
+        let (next, chain) = spools.head(&head.gateway, &head.spool);
+        let same = next == head.next && chain.to_string() == head.chain;
+        (!same).then(|| SpoolFault {
+            gateway: head.gateway.clone(),
+            spool: head.spool.clone(),
+            seq: next.min(head.next),
+        })
+    });
+    wrong.collect()
 }
 
 /// The log's keys that are suspended now.
-fn suspended_keys(db: &Connection) -> Result<Vec<KeyId>, StoreError> {
+fn suspended_keys(db: &Connection) -> Result<Vec<(KeyId, Vec<u8>)>, StoreError> {
     let stops = stops::stops(db)?;
     let mut statement = db
-        .prepare("SELECT 1 FROM signing_key WHERE id = ?1 AND purpose = 'log'")
+        .prepare("SELECT public FROM signing_key WHERE id = ?1 AND purpose = 'log'")
         .map_err(store_error)?;
     let mut found = Vec::new();
     for suspension in stops.suspensions() {
-        if let Subject::Key { id } = &suspension.subject
-            && statement.exists([id.as_str()]).map_err(store_error)?
-        {
-            found.push(id.clone());
+        if let Subject::Key { id } = &suspension.subject {
+            let public = statement
+                .query_row([id.as_str()], |row| row.get(0))
+                .optional()
+                .map_err(store_error)?;
+            found.extend(public.map(|public| (id.clone(), public)));
         }
     }
     found.sort();
@@ -229,7 +372,7 @@ pub(crate) fn log_keys(db: &Connection) -> Result<Vec<[u8; 32]>, StoreError> {
     keys.collect::<Result<_, _>>().map_err(store_error)
 }
 
-const BATCH: usize = 1_000;
+const BATCH: u64 = 1_000;
 /// Whoever has a thousand of them does not need the next one by name.
 const MAX_ASTRAY: usize = 1_000;
 /// More missing records in one row than this are not walked one by one.

@@ -311,7 +311,12 @@ pub(crate) fn connect(folder: &Folder) -> Result<Connection, StoreError> {
 
 /// Whether the reserve is there for `unit`: stopping, lifting a stop, and what became of it (C3).
 fn is_urgent(unit: &Unit) -> bool {
-    let stops = |change: &Change| matches!(change, Change::Suspend(_) | Change::Resume(_));
+    let stops = |change: &Change| {
+        matches!(
+            change,
+            Change::Suspend(_) | Change::Resume(_) | Change::VoidAll { .. }
+        )
+    };
     unit.changes.iter().any(stops)
         || unit.changes.is_empty()
             && unit.events.iter().any(|event| {

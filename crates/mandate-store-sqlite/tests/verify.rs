@@ -11,8 +11,8 @@ use std::path::Path;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use mandate_audit::{
-    Checkpoint, Decision, Event, Fault, NodeId, NoteKey, SpoolChain, SpoolKey, VerifiedCheckpoint,
-    What,
+    Checkpoint, Decision, Event, Fault, NodeId, NoteKey, SpoolChain, SpoolKey, Verdict,
+    VerifiedCheckpoint, What,
 };
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::task::TaskPath;
@@ -157,8 +157,13 @@ async fn deleted_records_nodes_and_checkpoints_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     closed(&path).await;
-    sql(&path, "DELETE FROM log WHERE idx = 5");
-    sql(&path, "DELETE FROM node WHERE level = 1 AND idx = 9");
+    sql(&path, "DELETE FROM log WHERE first = 5");
+    // Record 19 completed its leaf, node 9 of level 1, and node 4 of level 2.
+    sql(
+        &path,
+        "UPDATE node SET hashes = CAST(substr(hashes, 1, 32) || zeroblob(32) || substr(hashes, 65) AS BLOB)
+         WHERE first = 19",
+    );
     sql(
         &path,
         "UPDATE checkpoint SET note = replace(note, 'acme', 'evil') WHERE size = 40",
@@ -293,17 +298,21 @@ async fn records_announced_and_never_shipped_are_named() {
 #[tokio::test]
 async fn a_record_that_searches_would_miss_is_named() {
     for (change, index) in [
-        ("UPDATE log SET decision = 'allowed' WHERE idx = 0", 0),
-        ("UPDATE log SET at = at + 1 WHERE idx = 1", 1),
-        ("UPDATE log SET kind = 'alarm' WHERE idx = 1", 1),
         (
-            "UPDATE log SET agent = 'spiffe://a/agent/x' WHERE idx = 1",
+            "UPDATE found_by SET value = CAST('allowed' AS BLOB) WHERE sort = 6 AND first = 0",
+            0,
+        ),
+        ("UPDATE log SET earliest = earliest + 1 WHERE first = 1", 1),
+        ("UPDATE log SET latest = latest - 1 WHERE first = 1", 1),
+        (
+            "UPDATE found_by SET value = CAST('alarm' AS BLOB) WHERE sort = 5 AND first = 1",
             1,
         ),
-        ("UPDATE log SET server = 'x' WHERE idx = 1", 1),
-        ("UPDATE log SET token = x'00' WHERE idx = 1", 1),
-        ("DELETE FROM log_task WHERE idx = 2", 2),
-        ("UPDATE log_task SET idx = 1 WHERE idx = 2", 2),
+        ("DELETE FROM found_by WHERE sort = 1 AND first = 2", 2),
+        (
+            "UPDATE found_by SET first = 1 WHERE sort = 1 AND first = 2",
+            2,
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
@@ -314,19 +323,70 @@ async fn a_record_that_searches_would_miss_is_named() {
         assert_eq!(found.report.faults, [Fault::Index { index }], "{change}");
         assert!(!found.is_whole());
     }
+    for change in [
+        "INSERT INTO found_by SELECT sort, value, 1 FROM found_by WHERE sort = 1 AND first = 2",
+        "INSERT INTO found_by VALUES (2, CAST('spiffe://a/agent/x' AS BLOB), 1)",
+        "INSERT INTO found_by VALUES (4, x'00', 1)",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        of_tasks(&path).await;
+        sql(&path, change);
+        let found = verify(&path).await.report.faults;
+        let rows = Fault::Rows {
+            found: 10,
+            expected: 9,
+        };
+        assert_eq!(found, [rows], "{change}");
+    }
+}
+
+/// A closed store of 300 records of one shipment, each of a task of its own.
+async fn of_lots(folder: &Path) {
+    let store = SqliteStore::open(folder, [7; 16], NOW).unwrap();
+    let changes = vec![Change::Ingest(shipped(300))];
+    let unit = Unit {
+        changes,
+        ..Unit::default()
+    };
+    assert_eq!(store.commit(unit).await.unwrap().ingested.added, 300);
+    sign(&store).await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_changed_record_among_many_of_a_row_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    of_tasks(&path).await;
-    sql(
-        &path,
-        "INSERT INTO log_task SELECT task, 1 FROM log_task WHERE idx = 2",
-    );
-    let found = verify(&path).await.report.faults;
-    let rows = Fault::Rows {
-        found: 4,
-        expected: 3,
+    of_lots(&path).await;
+    assert!(verify(&path).await.is_whole());
+    patch(&path, "GET /137\"", "GET /731\"");
+    let found = verify(&path).await;
+    assert_eq!(found.report.faults[0], Fault::Changed { index: 137 });
+}
+
+#[tokio::test]
+async fn records_that_a_row_has_beside_the_next_one_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    of_lots(&path).await;
+    sql(&path, "UPDATE log SET count = count + 2 WHERE first = 128");
+    let found = verify(&path).await;
+    assert_eq!(found.report.faults, [Fault::Beyond { count: 2 }]);
+}
+
+#[tokio::test]
+async fn a_row_that_is_lost_loses_its_records_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    of_lots(&path).await;
+    sql(&path, "DELETE FROM log WHERE first = 128");
+    let found = verify(&path).await;
+    let missing = Fault::Missing {
+        first: 128,
+        last: 255,
     };
-    assert_eq!(found, [rows]);
+    assert_eq!(found.report.faults, [missing]);
 }
 
 #[tokio::test]
@@ -348,11 +408,11 @@ async fn a_head_that_is_not_the_records_is_named_and_its_size_is_not_believed() 
             },
         ),
         (
-            "INSERT INTO log SELECT 40, entry, at, kind, decision, agent, server, token FROM log WHERE idx = 3",
+            "INSERT INTO log SELECT 40, count, earliest, latest, entries FROM log WHERE first = 3",
             Fault::Beyond { count: 1 },
         ),
         (
-            "INSERT INTO log SELECT -1, entry, at, kind, decision, agent, server, token FROM log WHERE idx = 3",
+            "INSERT INTO log SELECT -1, count, earliest, latest, entries FROM log WHERE first = 3",
             Fault::Beyond { count: 1 },
         ),
     ] {
@@ -416,6 +476,100 @@ async fn a_key_of_the_log_that_is_suspended_is_named() {
     assert!(found.is_whole(), "{found:?}");
 }
 
+/// Makes the key that signs checkpoints here the store's, and suspends it.
+async fn suspend_the_key(store: &SqliteStore) {
+    let id = KeyId::parse("log-1").unwrap();
+    let key = KeyRecord {
+        id: id.clone(),
+        purpose: KeyPurpose::Log,
+        state: KeyState::Signing,
+        since: NOW,
+        pkcs8: Secret::new(vec![7; 100]),
+        public: key().1.public().to_vec(),
+    };
+    let suspension = Suspension {
+        subject: Subject::Key { id },
+        reason: "INC-1".to_owned(),
+        operator: Principal::parse("operator:root").unwrap(),
+        version: StopVersion::new(0),
+        at: NOW,
+    };
+    let unit = Unit {
+        changes: vec![Change::AddKey(key), Change::Suspend(suspension)],
+        ..Unit::default()
+    };
+    store.commit(unit).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_suspended_key_signed_confirms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("store"), [7; 16], NOW).unwrap();
+    fill(&store, 0, 20).await;
+    let kept = sign(&store).await;
+    let log = store.log();
+    let verify = |since| log.verify(vec![key().1], since, |_, _| {});
+    let before = verify(Some(kept.clone())).await.unwrap();
+    assert_eq!(
+        (before.report.confirmed, before.since_is_suspended),
+        (20, false)
+    );
+
+    suspend_the_key(&store).await;
+    let found = verify(Some(kept)).await.unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!(
+        (found.report.confirmed, found.since_is_suspended),
+        (0, true)
+    );
+    assert_eq!(found.report.since.unwrap().verdict, Verdict::Consistent);
+    assert_eq!(found.checkpoint, None, "nobody should keep it");
+
+    // It is compared all the same: a log that it does not fit was changed.
+    let root = [9; 32];
+    let (pair, key) = key();
+    let other = Checkpoint::new(key.name(), 20, root).unwrap();
+    let signature = pair.sign(other.text().as_bytes());
+    let note = other.sign(&key, signature.as_ref().try_into().unwrap());
+    let other = Checkpoint::open(&note.unwrap(), &key).unwrap();
+    let found = verify(Some(other)).await.unwrap();
+    assert_eq!(found.report.since.unwrap().verdict, Verdict::Forked);
+    assert!(!found.is_whole());
+}
+
+#[tokio::test]
+async fn a_log_that_grows_while_it_is_verified_is_whole_and_no_file_of_it_has_to_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = std::sync::Arc::new(SqliteStore::open(&path, [7; 16], NOW).unwrap());
+    let what = What::Alarm {
+        message: "one of many".to_owned(),
+    };
+    let events = vec![Event::new(NOW, what, Decision::Noted); 2_500];
+    let many = Unit {
+        events,
+        ..Unit::default()
+    };
+    store.commit(many).await.unwrap();
+    sign(&store).await;
+    let (tell, told) = std::sync::mpsc::channel();
+    let (server, runtime) = (store.clone(), tokio::runtime::Handle::current());
+    let progress = move |done, _| {
+        runtime.block_on(fill(&server, done, done + 5));
+        // SQLite says 1 where a reader still needs what the write-ahead log has.
+        let db = rusqlite::Connection::open(path.join("mandate.db")).unwrap();
+        let busy = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        let busy: i64 = busy.unwrap();
+        tell.send(busy).unwrap();
+    };
+    let found = store.log().verify(vec![key().1], None, progress).await;
+    let found = found.unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!((found.report.size, found.report.confirmed), (2_500, 2_500));
+    assert_eq!(told.iter().collect::<Vec<i64>>(), [0; 4]);
+    assert_eq!(store.head().await.unwrap().size, 2_520);
+}
+
 #[tokio::test]
 async fn verifying_tells_now_and_then_how_far_it_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -436,6 +590,6 @@ async fn verifying_tells_now_and_then_how_far_it_is() {
     let told: Vec<(u64, u64)> = told.iter().collect();
     assert_eq!(
         told,
-        [0, 1_000, 2_000, 2_500].map(|done| (done, 2_500)).to_vec()
+        [0, 1_024, 2_048, 2_500].map(|done| (done, 2_500)).to_vec()
     );
 }

@@ -42,5 +42,8 @@ where
     let refused = attestor.attest((cases.evidence)(), &cases.two).await;
     assert_eq!(refused, Err(AttestRefusal::Ambiguous));
     let refused = attestor.attest((cases.gone)(), bundle).await;
-    assert_eq!(refused, Err(AttestRefusal::Gone));
+    assert!(
+        matches!(refused, Err(AttestRefusal::Gone | AttestRefusal::Broken(_))),
+        "{refused:?}"
+    );
 }

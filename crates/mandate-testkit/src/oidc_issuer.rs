@@ -24,6 +24,8 @@ pub enum Mood {
     Redirects(String),
     /// Every answer has this many bytes more than it should, white space.
     Padded(usize),
+    /// The key set is a SPIFFE bundle, with this refresh hint in seconds.
+    Bundle(u64),
     /// The discovery document names this issuer.
     Claims(String),
     /// The discovery document names this place for keys.
@@ -123,9 +125,19 @@ impl OidcIssuer {
 
     /// `claims` signed with its key, under whatever `kid`.
     pub fn sign_as(&self, kid: &str, claims: &Value) -> String {
-        let header = json!({"alg": "ES256", "kid": kid, "typ": "JWT"});
+        self.sign_with(&json!({"alg": "ES256", "kid": kid, "typ": "JWT"}), claims)
+    }
+
+    /// `claims` signed with its key, as a token of this `typ`.
+    pub fn typed(&self, typ: &str, claims: &Value) -> String {
+        let kid = self.state.lock().unwrap().keys.last().unwrap().0.clone();
+        self.sign_with(&json!({"alg": "ES256", "kid": kid, "typ": typ}), claims)
+    }
+
+    /// `claims` signed with its key, under whatever header.
+    pub fn sign_with(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let message = format!("{}.{}", part(&header), part(claims));
+        let message = format!("{}.{}", part(header), part(claims));
         let state = self.state.lock().unwrap();
         let (_, pair) = state.keys.last().unwrap();
         let signature = pair.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
@@ -141,6 +153,20 @@ impl OidcIssuer {
             .map(|(kid, pair)| jwk(kid, pair))
             .collect();
         json!({ "keys": keys })
+    }
+
+    /// Its key set as the bundle of a SPIFFE trust domain, with an authority for X.509-SVIDs that
+    /// nobody can sign JWTs with.
+    pub fn bundle(&self, hint: u64) -> Value {
+        let mut bundle = self.jwks();
+        for key in bundle["keys"].as_array_mut().unwrap() {
+            key["use"] = "jwt-svid".into();
+        }
+        let x509 = json!({"kty": "EC", "crv": "P-256", "use": "x509-svid", "x": "", "y": "", "x5c": ["AA=="]});
+        bundle["keys"].as_array_mut().unwrap().push(x509);
+        bundle["spiffe_refresh_hint"] = hint.into();
+        bundle["spiffe_sequence"] = 1.into();
+        bundle
     }
 
     async fn serve(self: Arc<Self>, listener: TcpListener) {
@@ -169,7 +195,7 @@ impl OidcIssuer {
             Mood::Down => return None,
             Mood::Redirects(to) => return Some(redirect(&to)),
             Mood::Says(body) => return Some(ok(&body)),
-            Mood::Well | Mood::Padded(_) | Mood::Claims(_) | Mood::KeysAt(_) => {}
+            Mood::Well | Mood::Padded(_) | Mood::Bundle(_) | Mood::Claims(_) | Mood::KeysAt(_) => {}
         }
         let padding = if let Mood::Padded(count) = mood {
             " ".repeat(count)
@@ -178,7 +204,13 @@ impl OidcIssuer {
         };
         let document = match path {
             "/.well-known/openid-configuration" => self.discovery(&mood),
-            "/keys" => self.jwks(),
+            "/keys" => {
+                if let Mood::Bundle(hint) = mood {
+                    self.bundle(hint)
+                } else {
+                    self.jwks()
+                }
+            }
             _ => return Some(NOT_FOUND.to_owned()),
         };
         Some(ok(&format!("{document}{padding}")))

@@ -2,34 +2,31 @@
 //! fails, and is well again.
 //!
 //! `mount -o remount,ro` cannot: it is refused while a file is open for writing, and a store always
-//! has one. So this is a file system of its own, FUSE with `/dev/fuse` and nothing else, that hands
+//! has one. So this is a file system of its own ([`fuse`](crate::fuse)) that hands
 //! everything on to a folder, and answers `EROFS` to whatever would change it while it is told to.
 //! Whoever is tested sees the kernel's word for it, on open files and new ones.
 //!
 //! Mounting needs root. Where it is not permitted, a test says so and passes.
 
 mod node;
-mod wire;
 
 use std::collections::HashMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, FallocateFlags, FileType, Mode};
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
 use tempfile::TempDir;
 
+use crate::fuse::wire::{Operation, Reader, Request, Writer};
+use crate::fuse::{self, FileSystem, wire};
 use node::Nodes;
-use wire::{Operation, Reader, Request, Writer};
 
 /// The disk.
 #[derive(Debug)]
@@ -44,27 +41,6 @@ impl TurningDisk {
     /// A new one, writable; `None`, said aloud, where that is not permitted.
     pub fn mount() -> Option<Self> {
         let (mounted, behind) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let device = OpenOptions::new().read(true).write(true).open("/dev/fuse");
-        let mount = device.and_then(|device| {
-            let fd = device.as_raw_fd();
-            let options = format!(
-                "fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions"
-            );
-            let options = CString::new(options)?;
-            let flags = MountFlags::NOSUID | MountFlags::NODEV;
-            rustix::mount::mount(
-                "turning",
-                mounted.path(),
-                "fuse",
-                flags,
-                Some(options.as_c_str()),
-            )?;
-            Ok(device)
-        });
-        let Ok(device) = mount else {
-            println!("skipped: mounting with FUSE is not permitted here");
-            return None;
-        };
         std::fs::set_permissions(behind.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let read_only = Arc::new(AtomicBool::new(false));
         let passage = Passage {
@@ -73,7 +49,7 @@ impl TurningDisk {
             next_file: 1,
             read_only: Arc::clone(&read_only),
         };
-        std::thread::spawn(move || passage.serve(device));
+        fuse::mount("turning", mounted.path(), passage)?;
         Some(Self {
             mounted,
             _behind: behind,
@@ -99,8 +75,7 @@ impl TurningDisk {
 
 impl Drop for TurningDisk {
     fn drop(&mut self) {
-        // Lazily: whoever is tested may have files open still.
-        drop(Command::new("umount").arg("-l").arg(self.path()).status());
+        fuse::unmount(self.path());
     }
 }
 
@@ -112,37 +87,17 @@ struct Passage {
     read_only: Arc<AtomicBool>,
 }
 
-impl Passage {
-    /// Until it is unmounted.
-    fn serve(mut self, mut device: File) {
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let length = match device.read(&mut buffer) {
-                Ok(length) => length,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_unmounted) => return,
-            };
-            let request = Request::parse(&buffer[..length]);
-            let Some(answer) = self.answer(&request) else {
-                continue;
-            };
-            // Whoever asked may have been killed meanwhile.
-            drop(device.write(&request.reply(answer)));
-        }
-    }
-
-    /// `None` where no answer is wanted.
-    fn answer(&mut self, request: &Request<'_>) -> Option<Result<Vec<u8>, Errno>> {
-        if matches!(request.operation, Operation::Forget | Operation::Interrupt) {
-            return None;
-        }
+impl FileSystem for Passage {
+    fn answer(&mut self, request: &Request<'_>) -> Result<Vec<u8>, Errno> {
         if request.changes_something() && self.read_only.load(Ordering::SeqCst) {
-            return Some(Err(Errno::ROFS));
+            return Err(Errno::ROFS);
         }
         let done = self.perform(request);
-        Some(done.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)))
+        done.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
     }
+}
 
+impl Passage {
     fn perform(&mut self, request: &Request<'_>) -> io::Result<Vec<u8>> {
         let (node, body) = (request.node, &mut request.body());
         match request.operation {
@@ -178,7 +133,7 @@ impl Passage {
             }
             Operation::Statfs => Ok(wire::space()),
             Operation::Opendir => Ok(Writer::default().u64(0).u64(0).done()),
-            Operation::Done => Ok(Vec::new()),
+            Operation::Done | Operation::FsyncFolder => Ok(Vec::new()),
             Operation::Forget | Operation::Interrupt | Operation::Other => Err(Errno::NOSYS.into()),
         }
     }
@@ -190,7 +145,7 @@ impl Passage {
             Some(file) => file.metadata()?,
             None => std::fs::symlink_metadata(self.nodes.path(node)?)?,
         };
-        Ok(wire::attributes(node, &found))
+        Ok(wire::attributes(node, &(&found).into()))
     }
 
     fn make_node(&mut self, node: u64, body: &mut Reader<'_>) -> io::Result<Vec<u8>> {
@@ -282,7 +237,7 @@ impl Passage {
             Some(file) => file.metadata()?,
             None => std::fs::symlink_metadata(path()?)?,
         };
-        Ok(wire::attributes(node, &found))
+        Ok(wire::attributes(node, &(&found).into()))
     }
 
     fn rename(&mut self, node: u64, body: &mut Reader<'_>, more: usize) -> io::Result<Vec<u8>> {
@@ -319,6 +274,7 @@ fn joined(folder: &Path, name: &[u8]) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;

@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use mandate_model::mandate::{Entries, RawEntry};
 use mandate_model::task::TaskPath;
 use mandate_model::{
-    ActChain, ActorLevel, Principal, ServerName, SpiffeId, TaskId, Timestamp, TokenId, Trigger,
+    ActChain, ActorLevel, Principal, ServerName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId,
+    Trigger,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,8 @@ pub struct AccessToken {
     pub confirmation: Option<Confirmation>,
     /// Its id.
     pub id: TokenId,
+    /// The stop version under which it was issued (`stops`): what a resumption voids is told by it.
+    pub stops: StopVersion,
     /// Since when.
     pub issued_at: Timestamp,
     /// From when, where it does not begin at once.
@@ -174,6 +177,7 @@ struct Wire {
     )]
     nbf: Option<Timestamp>,
     jti: TokenId,
+    stops: StopVersion,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -211,6 +215,7 @@ impl Wire {
             iat: claims.issued_at,
             nbf: claims.not_before,
             jti: claims.id,
+            stops: claims.stops,
         }
     }
 
@@ -228,6 +233,7 @@ impl Wire {
             uses: self.uses,
             confirmation: self.cnf,
             id: self.jti,
+            stops: self.stops,
             issued_at: self.iat,
             not_before: self.nbf,
             expires_at: self.exp,

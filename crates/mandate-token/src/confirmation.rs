@@ -1,19 +1,6 @@
 //! The key that a token is bound to (`cnf`, RFC 7800 §3.1).
 
-use std::fmt;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-/// A SHA-256 thumbprint, base64url on the wire.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Thumbprint([u8; 32]);
-
-/// Text that is no thumbprint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a thumbprint is the base64url of 32 bytes")]
-pub struct MalformedThumbprint;
+use mandate_model::Thumbprint;
 
 /// Which key a holder must prove to have. Exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -26,40 +13,13 @@ pub enum Confirmation {
     X5tS256(Thumbprint),
 }
 
-impl Thumbprint {
-    /// The thumbprint with these bytes.
-    pub const fn new(sha256: [u8; 32]) -> Self {
-        Self(sha256)
-    }
-
-    /// The bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Display for Thumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
-impl fmt::Debug for Thumbprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-impl TryFrom<String> for Thumbprint {
-    type Error = MalformedThumbprint;
-    fn try_from(text: String) -> Result<Self, MalformedThumbprint> {
-        let bytes = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| MalformedThumbprint)?;
-        bytes.try_into().map(Self).map_err(|_| MalformedThumbprint)
-    }
-}
-impl From<Thumbprint> for String {
-    fn from(thumbprint: Thumbprint) -> String {
-        thumbprint.to_string()
+impl Confirmation {
+    /// The DPoP key, where that is what it is.
+    pub fn jkt(&self) -> Option<Thumbprint> {
+        match self {
+            Confirmation::Jkt(key) => Some(*key),
+            Confirmation::X5tS256(_) => None,
+        }
     }
 }
 

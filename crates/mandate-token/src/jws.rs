@@ -60,6 +60,11 @@ impl<'a> UnverifiedJws<'a> {
         self.header.typ.as_deref()
     }
 
+    /// Whether there are headers beside `alg`, `kid` and `typ`.
+    pub(crate) fn has_other_headers(&self) -> bool {
+        self.header.has_others
+    }
+
     pub(crate) fn untrusted_alg(&self) -> &str {
         &self.header.alg
     }

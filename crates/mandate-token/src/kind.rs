@@ -21,7 +21,7 @@ pub struct Expect<'a> {
 /// have no leeway at all, for issuer and verifiers belong to one authority (FAILURES 42).
 pub const FUTURE_LEEWAY: Duration = Duration::from_secs(5);
 
-/// A kind of token that this authority issues. Implemented by this crate's four kinds alone.
+/// A kind of token that this authority issues. Implemented by this crate's five kinds alone.
 ///
 /// ```
 /// use mandate_token::{AccessToken, Audience, Expect, Issuer, KeySet, Kind, TokenError};
@@ -104,6 +104,12 @@ pub struct Verified<T> {
 impl<T> Verified<T> {
     /// The claims.
     pub fn claims(&self) -> &T {
+        &self.claims
+    }
+
+    /// The claims, shared with whoever remembers the signature: two that are the same here are those of
+    /// one token.
+    pub fn shared(&self) -> &Arc<T> {
         &self.claims
     }
 

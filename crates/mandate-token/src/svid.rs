@@ -1,8 +1,8 @@
 //! JWT-SVIDs: what an agent is (SPIFFE JWT-SVID §2, §3).
 
 use mandate_model::{
-    ActorLevel, AttestationKind, Host, InstanceId, KeyId, ProviderName, SpiffeId, Timestamp,
-    TokenId,
+    ActorLevel, AttestationKind, Host, InstanceId, KeyId, ProviderName, SpiffeId, StopVersion,
+    Timestamp, TokenId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub struct JwtSvid {
     pub confirmation: Option<Confirmation>,
     /// Its id.
     pub id: TokenId,
+    /// The stop version under which it was issued (`stops`): what a resumption voids is told by it.
+    pub stops: StopVersion,
     /// Since when.
     pub issued_at: Timestamp,
     /// Until when.
@@ -116,6 +118,7 @@ struct Wire {
     #[serde(with = "wire::seconds")]
     iat: Timestamp,
     jti: TokenId,
+    stops: StopVersion,
     inst: InstanceId,
     prv: ProviderName,
     att: AttestationKind,
@@ -141,6 +144,7 @@ impl Wire {
             exp: claims.expires_at,
             iat: claims.issued_at,
             jti: claims.id,
+            stops: claims.stops,
             inst,
             prv,
             att,
@@ -162,6 +166,7 @@ impl Wire {
             },
             confirmation: self.cnf,
             id: self.jti,
+            stops: self.stops,
             issued_at: self.iat,
             expires_at: self.exp,
         };

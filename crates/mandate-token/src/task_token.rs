@@ -4,13 +4,14 @@
 use mandate_model::mandate::{Budget, MAX_DEPTH, Mandate, RawEntry};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
-    ActChain, InstanceId, Principal, SpiffeId, TaskId, Timestamp, TokenId, Trigger,
+    ActChain, InstanceId, Principal, ProviderName, SpiffeId, StopVersion, TaskId, Timestamp,
+    TokenId, Trigger,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::kind::sealed::{Claims, Common, OwnKind};
 use crate::wire::{self, WireAct, WireAudience, WireTctx};
-use crate::{Audience, BuildError, Issuer, KeyUse, TokenError, scope_of};
+use crate::{Audience, BuildError, Confirmation, Issuer, KeyUse, TokenError, scope_of};
 
 /// The claims of a task token.
 ///
@@ -43,6 +44,8 @@ pub struct TaskToken {
     pub mandate: Mandate,
     /// Its id.
     pub id: TokenId,
+    /// The stop version under which it was issued (`stops`): what a resumption voids is told by it.
+    pub stops: StopVersion,
     /// Since when.
     pub issued_at: Timestamp,
     /// Until when; at most the mandate's end.
@@ -58,6 +61,12 @@ pub struct MayAct {
     /// The one instance, where it is pinned (A5).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inst: Option<InstanceId>,
+    /// The provider that names it, there where `inst` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prv: Option<ProviderName>,
+    /// The key that it must have, where its delegator named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
 }
 
 impl TaskToken {
@@ -73,6 +82,9 @@ impl TaskToken {
         }
         if self.act.is_empty() != self.path.parent().is_none() {
             return broken("`act` is absent exactly on a root task");
+        }
+        if self.may_act.inst.is_some() != self.may_act.prv.is_some() {
+            return broken("`may_act` has `inst` and `prv` or neither");
         }
         Ok(())
     }
@@ -136,6 +148,7 @@ struct Wire {
     #[serde(with = "wire::seconds")]
     iat: Timestamp,
     jti: TokenId,
+    stops: StopVersion,
 }
 
 /// The request's environment: the profile puts nothing there yet.
@@ -196,6 +209,7 @@ impl Wire {
             exp: claims.expires_at,
             iat: claims.issued_at,
             jti: claims.id,
+            stops: claims.stops,
         }
     }
 
@@ -220,6 +234,7 @@ impl Wire {
                 max_depth: self.task.max_depth,
             },
             id: self.jti,
+            stops: self.stops,
             issued_at: self.iat,
             expires_at: self.exp,
         })

@@ -3,7 +3,7 @@
 //! They carry what an upstream needs and no mandate, so that none of them is an access token; their
 //! audience is never a resource indicator, so that no agent's token is one of them (A4).
 
-use mandate_model::{Principal, SpiffeId, TaskId, Timestamp, TokenId};
+use mandate_model::{Principal, SpiffeId, StopVersion, TaskId, Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 
 use crate::kind::sealed::{Claims, Common, OwnKind};
@@ -29,6 +29,8 @@ pub struct UpstreamToken {
     pub scope: Scope,
     /// Its id.
     pub id: TokenId,
+    /// The stop version under which it was issued (`stops`): what a resumption voids is told by it.
+    pub stops: StopVersion,
     /// Since when.
     pub issued_at: Timestamp,
     /// Until when.
@@ -96,6 +98,7 @@ struct Wire {
     #[serde(with = "wire::seconds")]
     iat: Timestamp,
     jti: TokenId,
+    stops: StopVersion,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +121,7 @@ impl Wire {
             exp: claims.expires_at,
             iat: claims.issued_at,
             jti: claims.id,
+            stops: claims.stops,
         }
     }
 
@@ -131,6 +135,7 @@ impl Wire {
             task: self.task.id,
             scope: wire::scope(&self.scope)?,
             id: self.jti,
+            stops: self.stops,
             issued_at: self.iat,
             expires_at: self.exp,
         })

@@ -7,10 +7,11 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    access, apply, audit, check, completions, doctor, exec, explain, gateway, init, keys, plan,
-    resume, revoke, runbook, schema, status, suspend, suspensions, task, token, trace, whoami,
+    access, apply, audit, check, completions, doctor, exec, explain, gateway, init, keys, login,
+    plan, resume, revoke, runbook, schema, status, suspend, suspensions, task, token, trace,
+    whoami,
 };
-use crate::context::{Context, DataDir};
+use crate::context::{Context, DataDir, Elsewhere};
 use crate::demo;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::{self, ColorWhen, Format, Output};
@@ -31,6 +32,21 @@ struct Global {
     /// The server's folder [default: ~/.local/share/mandate]
     #[arg(long, global = true, env = "MANDATE_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
+    /// For operators: the server at this URL instead, with a session from `mandate login`
+    #[arg(long, global = true, env = "MANDATE_AUTHORITY", value_name = "URL")]
+    authority: Option<String>,
+    /// Certificates to trust for --authority and its OpenID provider, beside the public ones
+    #[arg(long, global = true, env = "MANDATE_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Where sessions are kept
+    #[arg(
+        long,
+        global = true,
+        env = "XDG_RUNTIME_DIR",
+        hide = true,
+        value_name = "DIR"
+    )]
+    runtime_dir: Option<PathBuf>,
     /// How results are written; failures go to standard error in the same form
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     output: Format,
@@ -48,6 +64,11 @@ enum Command {
     Quickstart(demo::Args),
     /// Run authority, gateway and log
     Serve(serve::Args),
+    /// Begin a session with a server elsewhere, as an operator that an OpenID provider knows
+    Login(login::Args),
+    /// End it
+    #[command(after_help = "Example:\n  mandate logout --authority https://id.acme.example")]
+    Logout,
     /// Show how the server stands
     Status(status::Args),
     /// Find what would keep this from working, and the mend
@@ -183,13 +204,21 @@ fn usage_failure(text: &str) -> Failure {
 
 fn start(cli: Cli, out: Output) -> Outcome {
     let data = DataDir::resolve(cli.global.data)?;
+    let (ca, runtime_dir) = (cli.global.ca, cli.global.runtime_dir);
+    let elsewhere = cli.global.authority;
+    let elsewhere = elsewhere.map(|url| Elsewhere::new(&url, ca, runtime_dir));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| {
             Failure::failed(format!("cannot start: {e}"), "free some threads or memory")
         })?;
-    let outcome = runtime.block_on(dispatch(cli.command, Context { data, out }));
+    let context = Context {
+        data,
+        elsewhere,
+        out,
+    };
+    let outcome = runtime.block_on(dispatch(cli.command, context));
     // A thread that still reads standard input must not hold the end.
     runtime.shutdown_background();
     outcome
@@ -200,6 +229,8 @@ async fn dispatch(command: Command, context: Context) -> Outcome {
     match command {
         Command::Quickstart(args) => demo::run(args, context).await,
         Command::Serve(args) => serve::run(args, context).await,
+        Command::Login(args) => login::run(args, context).await,
+        Command::Logout => login::end(context).await,
         Command::Status(args) => status::run(args, context).await,
         Command::Doctor(args) => doctor::run(args, context).await,
         Command::Init(args) => init::run(args, context),

@@ -2,16 +2,90 @@
 
 use std::path::{Path, PathBuf};
 
+use mandate_ports::Clock;
+
+use crate::client::http::Door;
+use crate::client::session::{Session, Sessions};
+use crate::client::tls::{Trust, door_of};
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::serve::machine::SystemClock;
 
 /// What every command gets.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     /// The server's folder.
     pub(crate) data: DataDir,
+    /// The server that operators' commands speak with, if it is not the one of `data`.
+    pub(crate) elsewhere: Option<Elsewhere>,
     /// Where results go.
     pub(crate) out: Output,
+}
+
+/// A server elsewhere, which knows this user by a session.
+#[derive(Debug, Clone)]
+pub(crate) struct Elsewhere {
+    authority: String,
+    ca: Option<PathBuf>,
+    runtime: Option<PathBuf>,
+}
+
+impl Elsewhere {
+    /// The server at the URL `authority`. Its certificate is checked against the public authorities
+    /// and those in the file `ca`; sessions are kept below `runtime`.
+    pub(crate) fn new(authority: &str, ca: Option<PathBuf>, runtime: Option<PathBuf>) -> Self {
+        let authority = authority.trim_end_matches('/').to_owned();
+        Self {
+            authority,
+            ca,
+            runtime,
+        }
+    }
+
+    /// Its URL.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Whom to trust to name it.
+    pub(crate) fn trust(&self) -> Result<Trust, Failure> {
+        Trust::of(self.ca.as_deref())
+    }
+
+    /// Where it listens.
+    pub(crate) fn door(&self) -> Result<Door, Failure> {
+        let (door, path) = door_of(&self.authority, &self.trust()?)?;
+        if path == "/" {
+            return Ok(door);
+        }
+        Err(Failure::usage(
+            format!("`{}` has a path", self.authority),
+            "a server is named by scheme, host and port alone",
+        ))
+    }
+
+    /// Where this user's sessions are.
+    pub(crate) fn sessions(&self) -> Result<Sessions, Failure> {
+        Sessions::of(self.runtime.as_deref())
+    }
+
+    /// This user's session with it.
+    pub(crate) fn session(&self) -> Result<Session, Failure> {
+        self.sessions()?.read(&self.authority, SystemClock.now())
+    }
+}
+
+impl Context {
+    /// What can be done on the server's own machine alone.
+    pub(crate) fn only_here(&self) -> Result<(), Failure> {
+        match &self.elsewhere {
+            None => Ok(()),
+            Some(_) => Err(Failure::usage(
+                "this works on files of the server's own machine",
+                "run it there, without --authority",
+            )),
+        }
+    }
 }
 
 /// The folder that a server keeps everything in.
@@ -63,6 +137,11 @@ impl DataDir {
     /// Which secrets the gateway may send where.
     pub(crate) fn gateway_config(&self) -> PathBuf {
         self.0.join("gateway.yaml")
+    }
+
+    /// How the authority reaches those whose word on evidence it asks for.
+    pub(crate) fn attest_config(&self) -> PathBuf {
+        self.0.join("attest.yaml")
     }
 
     /// Keys the hashes of personal attributes.

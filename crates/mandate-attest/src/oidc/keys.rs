@@ -1,5 +1,12 @@
-//! One issuer's keys.
+//! Keys of declared issuers and trust domains, kept.
+//!
+//! They are fetched from where the bundle declares, and from nowhere that a token names. They are
+//! used while fresh, used and renewed beside while stale, and never used when too old. A token with
+//! an unknown `kid` makes the set be fetched again, but only so often per issuer, since anybody can
+//! invent a `kid`.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +18,80 @@ use mandate_model::BootTime;
 use mandate_ports::Clock;
 use mandate_token::IdTokenKeys;
 
+use super::OidcOptions;
 use super::fetch::Fetcher;
-use super::{OidcOptions, Source};
+use crate::http::UnusableRoots;
 
-/// The cached key set of one issuer.
-pub(super) struct KeyCache {
+/// Where keys come from. All of it is declared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Source {
+    /// An issuer with a discovery document, or whose keys are at a declared place.
+    Issuer {
+        issuer: String,
+        jwks_uri: Option<String>,
+    },
+    /// The bundle of a SPIFFE trust domain at its endpoint.
+    BundleAt(String),
+    /// The bundle of a SPIFFE trust domain in a file of this machine.
+    BundleIn(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Issuer { issuer, .. } => f.write_str(issuer),
+            Source::BundleAt(place) | Source::BundleIn(place) => f.write_str(place),
+        }
+    }
+}
+
+/// The keys of all sources that were asked for.
+pub struct IssuerKeys {
+    fetcher: Arc<Fetcher>,
+    clock: Arc<dyn Clock>,
+    options: OidcOptions,
+    /// A bundle that changes where keys come from starts anew. Held for a look-up.
+    caches: Mutex<HashMap<Source, Arc<KeyCache>>>,
+}
+
+impl IssuerKeys {
+    /// None yet; they are fetched when they are first needed. `clock` measures ages.
+    pub fn new(options: OidcOptions, clock: Arc<dyn Clock>) -> Result<Self, UnusableRoots> {
+        Ok(Self {
+            fetcher: Arc::new(Fetcher::new(&options.extra_roots, options.timeout)?),
+            clock,
+            options,
+            caches: Mutex::default(),
+        })
+    }
+
+    /// Keys of `source` for a token that names `kid`; `None` if there are none that may be used.
+    pub(crate) async fn of(&self, source: &Source, kid: Option<&str>) -> Option<Arc<IdTokenKeys>> {
+        self.cache(source).keys(kid).await
+    }
+
+    /// How many usable keys `source` publishes now, or why that cannot be known.
+    pub(crate) async fn look(&self, source: &Source) -> Result<usize, String> {
+        let fetched = self.fetcher.keys(source).await;
+        fetched.map(|f| f.keys.len()).map_err(|e| e.to_string())
+    }
+
+    fn cache(&self, source: &Source) -> Arc<KeyCache> {
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        if caches.len() >= MAX_CACHES && !caches.contains_key(source) {
+            caches.clear();
+        }
+        let new = |source: &Source| {
+            let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
+            Arc::new(KeyCache::new(source.clone(), fetcher, clock, &self.options))
+        };
+        let cache = caches.entry(source.clone());
+        cache.or_insert_with_key(new).clone()
+    }
+}
+
+/// The cached key set of one source.
+struct KeyCache {
     source: Source,
     fetcher: Arc<Fetcher>,
     clock: Arc<dyn Clock>,
@@ -34,10 +110,12 @@ pub(super) struct KeyCache {
 struct Held {
     keys: Arc<IdTokenKeys>,
     fetched: BootTime,
+    /// How long they are fresh.
+    fresh: Duration,
 }
 
 impl KeyCache {
-    pub(super) fn new(
+    fn new(
         source: Source,
         fetcher: Arc<Fetcher>,
         clock: Arc<dyn Clock>,
@@ -60,11 +138,11 @@ impl KeyCache {
     /// Keys for a token that names `kid`; `None` if there are none that may be used.
     ///
     /// Keys without that `kid` are keys too: then the token is refused, and not the issuer.
-    pub(super) async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Option<Arc<IdTokenKeys>> {
+    async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Option<Arc<IdTokenKeys>> {
         let held = self.usable();
         match &held {
             Some(held) if knows(held, kid) => {
-                if self.age(held) >= self.max_age {
+                if self.age(held) >= held.fresh {
                     self.renew_beside();
                 }
             }
@@ -76,6 +154,13 @@ impl KeyCache {
 
     fn age(&self, held: &Held) -> Duration {
         self.clock.boot().since(held.fetched)
+    }
+
+    /// What a document says about itself (`spiffe_refresh_hint`) is believed within bounds: neither a
+    /// storm of fetches nor keys that outlive their use.
+    fn freshness(&self, hint: Option<Duration>) -> Duration {
+        let longest = (self.max_stale / 2).max(LEAST_FRESH);
+        hint.map_or(self.max_age, |hint| hint.clamp(LEAST_FRESH, longest))
     }
 
     /// What is held, unless it is too old.
@@ -101,20 +186,25 @@ impl KeyCache {
             return;
         }
         if self.limiter.check().is_err() {
-            tracing::warn!(issuer = %self.source.issuer, "keys are not fetched again so soon");
+            tracing::warn!(issuer = %self.source, "keys are not fetched again so soon");
             return;
         }
         let fetched = self.clock.boot();
         let keys = self.fetcher.keys(&self.source).await;
         self.attempts.fetch_add(1, Ordering::Release);
         match keys {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
+            Ok(new) => {
+                let fresh = self.freshness(new.hint);
+                let keys = Arc::new(new.keys);
                 let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-                *held = Some(Held { keys, fetched });
+                *held = Some(Held {
+                    keys,
+                    fetched,
+                    fresh,
+                });
             }
             Err(error) => {
-                tracing::warn!(issuer = %self.source.issuer, %error, "keys cannot be fetched");
+                tracing::warn!(issuer = %self.source, %error, "keys cannot be fetched");
             }
         }
     }
@@ -136,3 +226,7 @@ impl governor::clock::Clock for BootClock {
         Duration::from_nanos(self.0.boot().as_nanos())
     }
 }
+
+/// More sources than any bundle has; former ones go when it is reached.
+const MAX_CACHES: usize = 64;
+const LEAST_FRESH: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use mandate_testkit::oidc_issuer::{Mood, OidcIssuer};
 use mandate_token::{IdToken, IdTokenError};
 use serde_json::json;
 
-use super::{OidcOptions, OidcPersonVerifier};
+use super::{IssuerKeys, OidcOptions, OidcPersonVerifier};
 use crate::fixtures::{NOW, bundle};
 
 /// A clock that tests set.
@@ -58,11 +58,15 @@ fn options() -> OidcOptions {
     }
 }
 
+fn verifier(options: OidcOptions, clock: Arc<SetClock>) -> OidcPersonVerifier {
+    OidcPersonVerifier::new(Arc::new(IssuerKeys::new(options, clock).unwrap()))
+}
+
 impl World {
     async fn new() -> Self {
         let issuer = OidcIssuer::start().await;
         let clock = Arc::new(SetClock(AtomicU64::new(1_000_000_000)));
-        let verifier = OidcPersonVerifier::new(options(), clock.clone()).unwrap();
+        let verifier = verifier(options(), clock.clone());
         let bundle = declared(issuer.issuer(), None);
         Self {
             issuer,
@@ -299,7 +303,7 @@ async fn an_answer_that_never_comes_is_given_up() {
         ..options()
     };
     let world = World {
-        verifier: OidcPersonVerifier::new(short, clock.clone()).unwrap(),
+        verifier: verifier(short, clock.clone()),
         clock,
         bundle: declared(&issuer, None),
         ..World::new().await
@@ -331,5 +335,5 @@ fn unusable_roots_are_an_error() {
         ..options()
     };
     let clock = Arc::new(SetClock(AtomicU64::new(1)));
-    assert!(OidcPersonVerifier::new(options, clock).is_err());
+    assert!(IssuerKeys::new(options, clock).is_err());
 }

@@ -82,7 +82,13 @@ impl ProcessAttestor {
 #[async_trait]
 impl Attestor for ProcessAttestor {
     async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal> {
-        let Evidence::Process(peer) = evidence;
+        let peer = match evidence {
+            Evidence::Process(peer) => peer,
+            Evidence::Token(_) | Evidence::Aws(_) => {
+                let why = "processes are attested by their connection alone";
+                return Err(AttestRefusal::Broken(why.to_owned()));
+            }
+        };
         let rules = bundle.process_rules().iter().map(Rule::from).collect();
         let asked = Arc::new(Examination { peer, rules });
         match self.examine(Arc::clone(&asked), Turn::Look).await {
@@ -155,6 +161,7 @@ impl Inner {
             instance: instance.map_err(|e| AttestRefusal::Unreadable(e.to_string()))?,
             kind,
             facts: seen.facts(),
+            once: None,
         })
     }
 }

@@ -1,12 +1,16 @@
 //! Checking a whole log: which record, if any, is not what was committed to.
 
+mod expected;
 #[cfg(test)]
 mod tests;
+
+pub use expected::{Since, Verdict};
 
 use crate::{
     Checkpoint, CheckpointError, Event, Hash, NodeId, NoteKey, VerifiedCheckpoint, empty_root,
     leaf_hash, node_hash,
 };
+use expected::{Expected, Role};
 
 /// Something that is wrong with a log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +73,10 @@ pub enum Fault {
         /// The record.
         index: u64,
     },
-    /// More or fewer rows than the records have lead to records by task.
-    #[error("{found} rows lead to records by task, and the records have {expected}")]
+    /// More or fewer rows lead to records than the records say.
+    #[error(
+        "{found} rows lead searches to records, and by what the records say there are {expected}"
+    )]
     Rows {
         /// How many there are.
         found: u64,
@@ -89,6 +95,8 @@ pub struct Report {
     pub size: u64,
     /// Up to how many records a signed checkpoint confirms them.
     pub confirmed: u64,
+    /// What became of a checkpoint that was kept elsewhere, if there was one to compare with.
+    pub since: Option<Since>,
     /// What is wrong, by record; not more than a thousand.
     pub faults: Vec<Fault>,
     /// How many faults more there are.
@@ -113,7 +121,8 @@ pub struct LogVerifier {
     /// The complete subtrees so far, the largest first.
     peaks: Vec<Peak>,
     /// Sorted by size, the next one last.
-    checkpoints: Vec<Checkpoint>,
+    checkpoints: Vec<Expected>,
+    since: Option<Since>,
     confirmed: u64,
     faults: Vec<Fault>,
     more: u64,
@@ -132,21 +141,39 @@ struct Peak {
 impl LogVerifier {
     /// Will compare with `checkpoints`, of any sizes in any order.
     pub fn new(checkpoints: impl IntoIterator<Item = VerifiedCheckpoint>) -> Self {
-        let mut checkpoints: Vec<_> = checkpoints
-            .into_iter()
-            .map(|c| Checkpoint::clone(&c))
-            .collect();
-        checkpoints.sort_by_key(|c| std::cmp::Reverse(c.size()));
-        let mut verifier = Self {
+        let verifier = Self {
             next: 0,
             peaks: Vec::new(),
-            checkpoints,
+            checkpoints: Vec::new(),
+            since: None,
             confirmed: 0,
             faults: Vec::new(),
             more: 0,
         };
-        verifier.compare_with_checkpoints();
-        verifier
+        verifier.expecting(checkpoints, Role::Kept)
+    }
+
+    /// Will compare with these too, which confirm nothing: whoever took their key may have signed them.
+    pub fn doubting(self, checkpoints: impl IntoIterator<Item = VerifiedCheckpoint>) -> Self {
+        self.expecting(checkpoints, Role::Doubted)
+    }
+
+    /// Will say what became of `checkpoint`, which was kept elsewhere. With `doubted` it confirms nothing.
+    pub fn since(self, checkpoint: VerifiedCheckpoint, doubted: bool) -> Self {
+        self.expecting([checkpoint], Role::Since { doubted })
+    }
+
+    fn expecting(
+        mut self,
+        checkpoints: impl IntoIterator<Item = VerifiedCheckpoint>,
+        role: Role,
+    ) -> Self {
+        let expected = checkpoints.into_iter().map(|one| Expected::new(&one, role));
+        self.checkpoints.extend(expected);
+        self.checkpoints
+            .sort_by_key(|one| std::cmp::Reverse(one.size()));
+        self.compare_with_checkpoints();
+        self
     }
 
     /// The index of the record that it wants to see next.
@@ -182,11 +209,14 @@ impl LogVerifier {
 
     /// What was found, once all records were shown.
     pub fn finish(self) -> Report {
-        self.end(0)
+        let size = self.next;
+        self.end(size)
     }
 
     fn end(mut self, size: u64) -> Report {
-        let signed = self.checkpoints.first().map_or(0, Checkpoint::size);
+        let signed = self.checkpoints.first().map_or(0, Expected::size);
+        let out_of_reach = self.checkpoints.iter().find_map(|one| one.beyond(size));
+        self.since = self.since.or(out_of_reach);
         if let Some(last) = signed.max(size).checked_sub(1) {
             self.missing(self.next, last);
         }
@@ -199,6 +229,7 @@ impl LogVerifier {
         Report {
             size: self.next,
             confirmed: self.confirmed,
+            since: self.since,
             faults: self.faults,
             more: self.more,
         }
@@ -255,15 +286,21 @@ impl LogVerifier {
     }
 
     fn compare_with_checkpoints(&mut self) {
-        while let Some(checkpoint) = self.checkpoints.pop_if(|c| c.size() <= self.next) {
-            match self.root() {
-                Some(root) if root == *checkpoint.root() => self.confirm(),
-                Some(_) => self.fault(Fault::Root {
+        while let Some(expected) = self.checkpoints.pop_if(|one| one.size() <= self.next) {
+            let verdict = match self.root() {
+                Some(root) if root == *expected.root() => Verdict::Consistent,
+                Some(_) => Verdict::Forked,
+                // A record is missing, which was said.
+                None => Verdict::Undecided,
+            };
+            self.since = self.since.or(expected.since(verdict));
+            match verdict {
+                Verdict::Consistent if expected.confirms() => self.confirm(),
+                Verdict::Forked => self.fault(Fault::Root {
                     first: self.confirmed,
                     last: self.next.saturating_sub(1),
                 }),
-                // A record is missing, which was said.
-                None => {}
+                Verdict::Consistent | Verdict::Undecided | Verdict::RolledBack => {}
             }
         }
     }

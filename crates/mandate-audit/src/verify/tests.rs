@@ -169,6 +169,76 @@ fn an_earlier_checkpoint_narrows_what_is_in_doubt() {
     assert_eq!(report.confirmed, 8);
 }
 
+fn against(log: &Log, kept: &str, doubted: bool) -> Report {
+    let kept = Checkpoint::open(kept, &pair().1).unwrap();
+    let mut verifier = LogVerifier::new([]).since(kept, doubted);
+    for entry in &log.entries {
+        verifier.record(entry.as_deref(), |id| log.nodes.get(&id).copied());
+    }
+    verifier.finish()
+}
+
+#[test]
+fn a_checkpoint_kept_elsewhere_tells_a_log_that_grew_from_one_that_was_rolled_back_or_forked() {
+    let (grown, _) = log(21);
+    let (_, kept) = log(8);
+    let verdict = |report: &Report| report.since.map(|since| (since.size, since.verdict));
+    let report = against(&grown, &kept, false);
+    assert_eq!(verdict(&report), Some((8, Verdict::Consistent)));
+    assert!(report.is_whole() && report.confirmed == 8, "{report:?}");
+
+    let (shorter, _) = log(7);
+    let report = against(&shorter, &kept, false);
+    assert_eq!(verdict(&report), Some((8, Verdict::RolledBack)));
+    assert_eq!(report.faults, [Fault::Missing { first: 7, last: 7 }]);
+
+    let (mut other, _) = log(21);
+    *other.at(3) = record(99);
+    other.cover_up(3, 5);
+    let report = against(&other, &kept, false);
+    assert_eq!(verdict(&report), Some((8, Verdict::Forked)));
+    assert_eq!(report.faults, [Fault::Root { first: 0, last: 7 }]);
+
+    let (mut holed, _) = log(21);
+    holed.entries[3] = None;
+    let report = against(&holed, &kept, false);
+    let consistent = Some((8, Verdict::Consistent));
+    assert_eq!(verdict(&report), consistent, "its stored hash stands in");
+    assert_eq!(report.faults, [Fault::Missing { first: 3, last: 3 }]);
+    for level in 0..4 {
+        let index = 3 >> level;
+        holed.nodes.remove(&NodeId { level, index });
+    }
+    let report = against(&holed, &kept, false);
+    assert_eq!(verdict(&report), Some((8, Verdict::Undecided)));
+    assert!(!report.is_whole());
+}
+
+#[test]
+fn a_checkpoint_of_an_empty_log_is_consistent_with_every_log() {
+    let (_, kept) = log(0);
+    let report = against(&log(3).0, &kept, false);
+    let since = report.since.unwrap();
+    assert_eq!((since.size, since.verdict), (0, Verdict::Consistent));
+}
+
+#[test]
+fn a_checkpoint_of_a_doubted_key_is_compared_and_confirms_nothing() {
+    let (grown, note) = log(21);
+    let (_, kept) = log(8);
+    let report = against(&grown, &kept, true);
+    assert!(report.is_whole() && report.confirmed == 0, "{report:?}");
+    let note = Checkpoint::open(&note, &pair().1).unwrap();
+    let mut verifier = LogVerifier::new([]).doubting([note]);
+    for entry in &log(20).0.entries {
+        verifier.record(entry.as_deref(), |id| grown.nodes.get(&id).copied());
+    }
+    verifier.record(Some(&record(99)), |_| None);
+    let faults = verifier.finish().faults;
+    let root = Fault::Root { first: 0, last: 20 };
+    assert!(faults.contains(&root), "{faults:?}");
+}
+
 #[test]
 fn a_stored_node_that_was_changed_or_lost_is_named_and_no_record() {
     for level in 0..4 {

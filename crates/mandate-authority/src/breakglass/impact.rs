@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mandate_audit::{Event, What};
-use mandate_model::stop::{Lineage, StopSet, Subject, Suspension};
-use mandate_model::{
-    KeyId, OperatorName, Principal, ServerName, StopVersion, TaskId, Timestamp, TokenId,
-};
+use mandate_model::stop::{Lineage, Resumption, Shown, StopSet, Subject, Suspension};
+use mandate_model::{KeyId, OperatorName, Principal, ServerName, StopVersion, TaskId, Timestamp};
 use mandate_ports::{Search, StoreError};
 
+use super::LOG_TIMEOUT;
 use super::going_on::Servers;
 use crate::Authority;
 
@@ -31,7 +30,8 @@ pub(crate) struct Impact {
 /// Counts what was issued under `subject` and had not expired at `now`. `None` if the log cannot
 /// be read: the figures are for people, and a suspension does not wait for them.
 pub(super) async fn of(authority: &Authority, subject: &Subject, now: Timestamp) -> Option<Impact> {
-    let tally = tally(authority, subject, now).await.ok()?;
+    let stops = only(subject).ok()?;
+    let tally = tally(authority, subject, stops, now).await.ok()?;
     let tasks_halted = tally.tasks.len() as u64;
     Some(Impact {
         tasks_halted,
@@ -39,17 +39,18 @@ pub(super) async fn of(authority: &Authority, subject: &Subject, now: Timestamp)
     })
 }
 
-/// The tokens under `subject` that have not expired at `now`, with when they do: what a resumption
-/// leaves void. All of them, however many were issued to others.
-pub(crate) async fn outstanding(
+/// Counts what a resumption left void: what was issued under its subject before, and had not expired
+/// at `now`. `None` if the log cannot be read in time.
+pub(crate) async fn left_void(
     authority: &Authority,
-    subject: &Subject,
+    resumption: Resumption,
     now: Timestamp,
-) -> Result<Vec<(TokenId, Timestamp)>, StoreError> {
-    let mut tally = Tally::begin(authority, subject, now)?;
-    let mut search = issued_under(authority, subject, now);
-    while tally.read(authority, &mut search).await? {}
-    Ok(tally.tokens)
+) -> Option<Impact> {
+    let subject = resumption.subject.clone();
+    let stops = StopSet::new(resumption.version, [], [resumption], [], []);
+    let counting = tally(authority, &subject, stops, now);
+    let counted = tokio::time::timeout(LOG_TIMEOUT, counting).await.ok()?;
+    Some(counted.ok()?.impact)
 }
 
 /// The latest end of an access token under `subject` for one of `servers` that has not expired at
@@ -60,7 +61,7 @@ pub(super) async fn latest_access(
     servers: &Servers,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let mut tally = Tally::begin(authority, subject, now)?;
+    let mut tally = Tally::begin(authority, only(subject)?, now);
     let mut search = issued_under(authority, subject, now);
     while tally.read(authority, &mut search).await? {}
     let of_these = tally.access.iter();
@@ -71,9 +72,10 @@ pub(super) async fn latest_access(
 async fn tally(
     authority: &Authority,
     subject: &Subject,
+    stops: StopSet,
     now: Timestamp,
 ) -> Result<Tally, StoreError> {
-    let mut tally = Tally::begin(authority, subject, now)?;
+    let mut tally = Tally::begin(authority, stops, now);
     let mut search = issued_under(authority, subject, now);
     for _ in 0..COUNTED / PAGE {
         if !tally.read(authority, &mut search).await? {
@@ -88,11 +90,7 @@ async fn tally(
 /// it can tell all that the subject stops: its index of agents knows the latest level alone, and a
 /// suspension matches every level.
 fn issued_under(authority: &Authority, subject: &Subject, now: Timestamp) -> Search {
-    let lifetimes = &authority.config().lifetimes;
-    let longest = lifetimes
-        .svid
-        .max(lifetimes.task_token)
-        .max(lifetimes.access);
+    let longest = authority.config().lifetimes.for_agents();
     let mut search = Search {
         kind: Some("issued".to_owned()),
         since: Some(now.minus(longest)),
@@ -113,27 +111,25 @@ struct Tally {
     /// The audiences of this trust domain.
     here: [String; 2],
     tasks: BTreeSet<TaskId>,
-    tokens: Vec<(TokenId, Timestamp)>,
     /// The latest end of an access token for each server workload.
     access: BTreeMap<Option<ServerName>, Timestamp>,
     impact: Impact,
 }
 
 impl Tally {
-    fn begin(authority: &Authority, subject: &Subject, now: Timestamp) -> Result<Self, StoreError> {
+    fn begin(authority: &Authority, stops: StopSet, now: Timestamp) -> Self {
         let config = authority.config();
-        Ok(Self {
-            stops: only(subject)?,
+        Self {
+            stops,
             now,
             here: [
                 config.issuer.as_str().to_owned(),
                 config.trust_domain.gateways().to_string(),
             ],
             tasks: BTreeSet::new(),
-            tokens: Vec::new(),
             access: BTreeMap::new(),
             impact: Impact::default(),
-        })
+        }
     }
 
     /// Reads a page, the latest first; says whether there is another one.
@@ -167,8 +163,6 @@ impl Tally {
             return;
         }
         self.tasks.extend(event.task.iter().map(|path| path.leaf()));
-        self.tokens
-            .extend(event.token.map(|token| (token, *expires_at)));
         if token_kind == "access" {
             let latest = self
                 .access
@@ -186,7 +180,7 @@ impl Tally {
 
     fn is_hit(&self, event: &Event, key: &KeyId) -> bool {
         let path: Vec<TaskId> = event.task.iter().flat_map(|path| path.iter()).collect();
-        let tokens: Vec<TokenId> = event.token.into_iter().collect();
+        let issued = event.token.zip(event.stops);
         let lineage = Lineage {
             actors: &event.actors,
             path: &path,
@@ -195,7 +189,10 @@ impl Tally {
             server: event.server.as_ref(),
             gateway: event.gateway.as_ref(),
             keys: std::slice::from_ref(key),
-            tokens: &tokens,
+            recipient: None,
+            operates: false,
+            token: issued.map(|(id, stops)| Shown { id, stops }),
+            holder: None,
         };
         self.stops.check(&lineage).is_err()
     }
@@ -212,7 +209,10 @@ fn only(subject: &Subject) -> Result<StopSet, StoreError> {
         version: StopVersion::default(),
         at: Timestamp::from_millis(0),
     };
-    Ok(StopSet::new(StopVersion::default(), [suspension], [], []))
+    Ok(StopSet::of_suspensions(
+        StopVersion::default(),
+        [suspension],
+    ))
 }
 
 const PAGE: usize = 1000;

@@ -13,7 +13,7 @@ use mandate_ports::{Change, Unit};
 
 use crate::Authority;
 use crate::gateways::{Holders, Progress};
-pub(crate) use impact::{Impact, outstanding};
+pub(crate) use impact::{Impact, left_void};
 pub(crate) use known::was_ever_declared;
 
 /// What "effective" means here, in figures.

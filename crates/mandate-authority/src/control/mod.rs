@@ -38,7 +38,7 @@ impl FromRequestParts<Connection> for OwnUser {
     async fn from_request_parts(_: &mut Parts, at: &Connection) -> Result<Self, Problem> {
         match &at.origin {
             Origin::Process(peer) if peer.uid == at.authority.config().own_uid => Ok(Self(())),
-            Origin::Process(_) | Origin::Network(_) => {
+            Origin::Process(_) | Origin::Network(_) | Origin::Session(_) => {
                 let detail = "this socket is for gateways that run as the authority's own user";
                 Err(Problem::peer(detail))
             }

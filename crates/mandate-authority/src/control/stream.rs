@@ -151,7 +151,7 @@ impl Drop for Feed {
     }
 }
 
-/// The stops, without ended tasks and revoked tokens that can matter to no gateway any more: the
+/// The stops, without resumptions, ended tasks and revoked tokens that can matter to no gateway any more: the
 /// store keeps them for hours, and each message is one line that every gateway reads whole.
 ///
 /// What is left out goes by a time that no jump of a clock brings near. A gateway that missed a
@@ -160,6 +160,7 @@ fn stops(world: &World, authority: &Authority) -> ControlMessage {
     let mut told = WireStops::from(&*world.stops);
     let now = authority.steady();
     let matters = |until: Timestamp| until.plus(TOLD) >= now;
+    told.resumptions.retain(|r| matters(r.until));
     told.ended.retain(|(_, until)| matters(*until));
     told.revoked.retain(|(_, until)| matters(*until));
     ControlMessage::Stops(told)

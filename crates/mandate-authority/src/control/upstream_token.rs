@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entries, Entry};
-use mandate_model::stop::Lineage;
+use mandate_model::stop::{self, Lineage};
 use mandate_model::{GatewayId, TaskId, Timestamp, TokenId};
 use mandate_policy::decl::{Credential, ServerWorkload};
 use mandate_ports::control::{UpstreamToken as Answer, UpstreamTokenRequest};
@@ -192,18 +192,25 @@ impl Shown<'_> {
     fn check_stops(&self) -> Result<(), Denial> {
         let claims = self.token.claims();
         let path: Vec<TaskId> = claims.path.iter().collect();
-        let (key, id) = (self.token.signed_by().clone(), claims.id);
+        let key = self.token.signed_by();
+        let holder = claims.confirmation.and_then(|bound| bound.jkt());
         let lineage = Lineage {
+            holder: holder.as_ref(),
             actors: claims.acting.levels(),
             path: &path,
             principal: Some(&claims.principal),
             trigger_provider: claims.trigger.provider.as_ref(),
             server: Some(&self.server.name),
             gateway: Some(self.gateway),
-            keys: std::slice::from_ref(&key),
-            tokens: std::slice::from_ref(&id),
+            keys: std::slice::from_ref(key),
+            recipient: None,
+            operates: false,
+            token: Some(stop::Shown {
+                id: claims.id,
+                stops: claims.stops,
+            }),
         };
-        let stops = self.world.stops.check(&lineage);
+        let stops = self.world.stops.check_at_home(&lineage);
         stops.map_err(|why| Denial::Rule("stopped", why.to_string()))
     }
 
@@ -242,6 +249,7 @@ impl Shown<'_> {
             task: self.task(),
             scope,
             id: TokenId::new(self.now, authority.random()),
+            stops: self.world.stops.version(),
             issued_at: self.now,
             expires_at: self.now.plus(lifetime).min(claims.expires_at),
         };

@@ -1,9 +1,11 @@
 //! Which kind of token of ours a text is, if it is one that holds.
 
 use mandate_decide::exchange;
-use mandate_model::stop::Lineage;
+use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, KeyId, ServerName, SpiffeId, TaskId, Timestamp, TokenId};
+use mandate_model::{
+    ActorLevel, KeyId, ServerName, SpiffeId, TaskId, Thumbprint, Timestamp, TokenId,
+};
 use mandate_policy::decl::ServerWorkload;
 use mandate_token::{
     AccessToken, Audience, Expect, JwtSvid, Kind, TaskToken, TokenError, UpstreamToken, Verified,
@@ -121,66 +123,54 @@ impl Identified {
 
     /// Whether nothing about it is stopped.
     pub(super) fn is_free(&self, world: &exchange::World<'_>) -> bool {
-        let (id, key) = (self.id(), self.key().clone());
-        let lineage = Lineage {
-            keys: std::slice::from_ref(&key),
-            tokens: std::slice::from_ref(&id),
+        let holder = self.holder();
+        let path = self.path();
+        let mut lineage = Lineage {
+            holder: holder.as_ref(),
+            keys: std::slice::from_ref(self.key()),
             actors: self.actors(),
+            path: &path,
+            token: Some(self.shown()),
             ..Lineage::NONE
         };
-        if world.stops.check(&lineage).is_err() {
-            return false;
-        }
         match self {
-            Identified::Svid(_) => true,
+            Identified::Svid(_) => {}
             Identified::Task(t) => {
                 let claims = t.claims();
-                let path: Vec<TaskId> = claims.path.iter().collect();
-                let lineage = Lineage {
-                    path: &path,
-                    principal: Some(&claims.principal),
-                    trigger_provider: claims.trigger.provider.as_ref(),
-                    ..Lineage::NONE
-                };
-                world.stops.check(&lineage).is_ok()
+                lineage.principal = Some(&claims.principal);
+                lineage.trigger_provider = claims.trigger.provider.as_ref();
+                lineage.recipient = Some(&claims.may_act.sub);
             }
             Identified::Access(t) => {
                 let claims = t.claims();
-                let path: Vec<TaskId> = claims.path.iter().collect();
-                let lineage = Lineage {
-                    path: &path,
-                    principal: Some(&claims.principal),
-                    trigger_provider: claims.trigger.provider.as_ref(),
-                    server: claims.server(),
-                    ..Lineage::NONE
-                };
-                world.stops.check(&lineage).is_ok()
+                lineage.principal = Some(&claims.principal);
+                lineage.trigger_provider = claims.trigger.provider.as_ref();
+                lineage.server = claims.server();
             }
-            Identified::Upstream(t) => {
-                let claims = t.claims();
-                let path = [claims.root, claims.task];
-                let lineage = Lineage {
-                    path: &path,
-                    principal: Some(&claims.principal),
-                    ..Lineage::NONE
-                };
-                world.stops.check(&lineage).is_ok()
-            }
+            Identified::Upstream(t) => lineage.principal = Some(&t.claims().principal),
         }
+        world.stops.check_at_home(&lineage).is_ok()
     }
 
     /// Whether nothing about its task, as the store has it, or about its server is stopped. A token
     /// for an upstream says less of its task than there is to know.
     pub(super) fn is_free_in(&self, task: &Task, world: &exchange::World<'_>) -> bool {
         let path: Vec<TaskId> = task.path.iter().collect();
+        // Who opened a root task is in no claim of its token; an exchange asks about them too.
+        let opener = match self {
+            Identified::Task(_) => task.record.delegator.agent(),
+            Identified::Svid(_) | Identified::Access(_) | Identified::Upstream(_) => None,
+        };
         let lineage = Lineage {
+            actors: opener.map(std::slice::from_ref).unwrap_or_default(),
             path: &path,
             principal: Some(&task.principal),
             trigger_provider: task.trigger.provider.as_ref(),
             server: self.server(world),
+            token: Some(self.shown()),
             ..Lineage::NONE
         };
-        world.stops.check(&lineage).is_ok()
+        world.stops.check_at_home(&lineage).is_ok()
     }
 
     fn server<'a>(&self, world: &exchange::World<'a>) -> Option<&'a ServerName> {
@@ -192,6 +182,29 @@ impl Identified {
         world.bundle.servers().find(is_for).map(|s| &s.name)
     }
 
+    /// What it says itself of its tasks.
+    fn path(&self) -> Vec<TaskId> {
+        match self {
+            Identified::Svid(_) => Vec::new(),
+            Identified::Task(t) => t.claims().path.iter().collect(),
+            Identified::Access(t) => t.claims().path.iter().collect(),
+            Identified::Upstream(t) => vec![t.claims().root, t.claims().task],
+        }
+    }
+
+    fn shown(&self) -> Shown {
+        let stops = match self {
+            Identified::Svid(t) => t.claims().stops,
+            Identified::Task(t) => t.claims().stops,
+            Identified::Access(t) => t.claims().stops,
+            Identified::Upstream(t) => t.claims().stops,
+        };
+        Shown {
+            id: self.id(),
+            stops,
+        }
+    }
+
     fn actors(&self) -> &[ActorLevel] {
         match self {
             Identified::Svid(t) => std::slice::from_ref(&t.claims().agent),
@@ -199,6 +212,16 @@ impl Identified {
             Identified::Access(t) => t.claims().acting.levels(),
             Identified::Upstream(t) => t.claims().acting.levels(),
         }
+    }
+
+    /// The key that it is bound to.
+    fn holder(&self) -> Option<Thumbprint> {
+        let bound = match self {
+            Identified::Svid(t) => t.claims().confirmation,
+            Identified::Access(t) => t.claims().confirmation,
+            Identified::Task(_) | Identified::Upstream(_) => None,
+        };
+        bound.and_then(|bound| bound.jkt())
     }
 
     fn key(&self) -> &KeyId {

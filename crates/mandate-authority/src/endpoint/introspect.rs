@@ -9,6 +9,7 @@ use super::Authenticated;
 use super::identify::{Identified, identify};
 use crate::body;
 use crate::listen::Connection;
+use crate::possession::with_nonce;
 use crate::token::{Refusal, Refused, exchange_world};
 use crate::world::World;
 
@@ -22,10 +23,11 @@ use crate::world::World;
     ),
 )]
 pub(crate) async fn introspect(State(at): State<Connection>, request: Request) -> Response {
-    match answer(&at, request).await {
+    let response = match answer(&at, request).await {
         Ok(value) => body::answer(&value),
         Err(refused) => refused.reply(&at).await,
-    }
+    };
+    with_nonce(&at.authority, response)
 }
 
 async fn answer(at: &Connection, request: Request) -> Result<Value, Refused> {
@@ -72,6 +74,7 @@ async fn active(
 
 fn say(found: &Identified) -> Option<Value> {
     let token_type = match found {
+        Identified::Access(token) if token.claims().confirmation.is_some() => "DPoP",
         Identified::Access(_) | Identified::Upstream(_) => "Bearer",
         Identified::Svid(_) | Identified::Task(_) => "N_A",
     };

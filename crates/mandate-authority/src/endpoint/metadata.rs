@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use mandate_token::dpop::PROOF_ALGORITHMS;
 use serde_json::{Value, json};
 
 use crate::Config;
@@ -40,6 +41,7 @@ fn document(config: &Config) -> Value {
         "issuer": issuer,
         "token_endpoint": at("/token"),
         "jwks_uri": at("/jwks"),
+        "challenge_endpoint": at("/attestation-challenge"),
         "introspection_endpoint": at("/introspect"),
         "revocation_endpoint": at("/revoke"),
         "grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange"],
@@ -55,6 +57,7 @@ fn document(config: &Config) -> Value {
         "revocation_endpoint_auth_methods_supported": methods,
         "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
         "authorization_details_types_supported": ["mandate_access"],
+        "dpop_signing_alg_values_supported": PROOF_ALGORITHMS,
         "tls_client_certificate_bound_access_tokens": false,
         "client_id_metadata_document_supported": false,
         "authorization_response_iss_parameter_supported": false,

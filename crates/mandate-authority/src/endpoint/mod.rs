@@ -1,5 +1,6 @@
 //! Endpoints for agents and verifiers beside `/token`.
 
+mod challenge;
 mod identify;
 mod introspect;
 mod keys;
@@ -12,13 +13,16 @@ use axum::routing::{get, post};
 use mandate_decide::exchange::{
     self, AuthenticatedClient, ExchangeError, FormError, LeavingClient,
 };
+use mandate_token::dpop::DpopProof;
 
 use crate::form::{self, Pairs};
 use crate::listen::Connection;
+use crate::possession::ShownProof;
 use crate::problem::Problem;
 use crate::token::{self, Caller, Refused, authenticate, authenticate_leaving, exchange_world};
 use crate::world::World;
 
+pub(crate) use challenge::__path_challenge;
 pub(crate) use introspect::__path_introspect;
 pub(crate) use keys::{__path_jwks, __path_spiffe_bundle};
 pub(crate) use metadata::{__path_metadata, __path_openid_configuration};
@@ -39,6 +43,7 @@ pub(crate) fn router() -> Router<Connection> {
         )
         .route("/jwks", get(keys::jwks))
         .route("/spiffe/bundle", get(keys::spiffe_bundle))
+        .route("/attestation-challenge", post(challenge::challenge))
         .route("/introspect", post(introspect::introspect))
         .route("/revoke", post(revoke::revoke))
         .route("/task/show", post(tasks::show))
@@ -55,8 +60,13 @@ struct Authenticated<C> {
 }
 
 /// How a client assertion is believed.
-type Believe<C> =
-    fn(&'static str, Option<&str>, &exchange::World<'_>, &World) -> Result<(C, Caller), Refused>;
+type Believe<C> = fn(
+    &'static str,
+    Option<&str>,
+    Option<&DpopProof>,
+    &exchange::World<'_>,
+    &World,
+) -> Result<(C, Caller), Refused>;
 
 impl Authenticated<AuthenticatedClient> {
     /// Reads the form and authenticates its sender against `world`.
@@ -90,6 +100,8 @@ impl<C> Authenticated<C> {
         request: axum::extract::Request,
         believe: Believe<C>,
     ) -> Result<Self, Refused> {
+        let (fields, path) = (request.headers(), request.uri().path());
+        let mut shown = ShownProof::of(&at.authority, fields, path).map_err(Refused::early)?;
         let mut form = form::read(request)
             .await
             .map_err(|why| Refused::form(&why))?;
@@ -99,7 +111,10 @@ impl<C> Authenticated<C> {
         let assertion =
             take(&mut form, "client_assertion").filter(|_| kind.as_deref() == Some(SPIFFE));
         let view = exchange_world(&at.authority, world, live, at.authority.now());
-        let (client, caller) = believe(step, assertion.as_deref(), &view, world)?;
+        let (client, caller) = believe(step, assertion.as_deref(), shown.proof(), &view, world)?;
+        if let Err(why) = shown.take(&at.authority) {
+            return Err(caller.refused(why));
+        }
         Ok(Self {
             client,
             caller,

@@ -11,6 +11,7 @@ use mandate_ports::{Change, CommitError, Conflict, Unit};
 use super::Authenticated;
 use super::identify::{Identified, identify};
 use crate::listen::Connection;
+use crate::possession::with_nonce;
 use crate::tasks::ending;
 use crate::token::{Refusal, Refused, exchange_world};
 
@@ -26,10 +27,11 @@ use crate::token::{Refusal, Refused, exchange_world};
     ),
 )]
 pub(crate) async fn revoke(State(at): State<Connection>, request: Request) -> Response {
-    match answer(&at, request).await {
+    let response = match answer(&at, request).await {
         Ok(()) => StatusCode::OK.into_response(),
         Err(refused) => refused.reply(&at).await,
-    }
+    };
+    with_nonce(&at.authority, response)
 }
 
 async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {

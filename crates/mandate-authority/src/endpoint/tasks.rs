@@ -14,6 +14,7 @@ use mandate_ports::{CommitError, Conflict, Unit};
 use super::Authenticated;
 use crate::body;
 use crate::listen::Connection;
+use crate::possession::with_nonce;
 use crate::tasks::{TaskView, ending};
 use crate::token::{Refusal, Refused, exchange_world, line_of};
 use crate::world::World;
@@ -34,10 +35,11 @@ pub(crate) struct TaskTree {
     ),
 )]
 pub(crate) async fn show(State(at): State<Connection>, request: Request) -> Response {
-    match tree(&at, request).await {
+    let response = match tree(&at, request).await {
         Ok(tree) => body::answer(&tree),
         Err(refused) => refused.reply(&at).await,
-    }
+    };
+    with_nonce(&at.authority, response)
 }
 
 /// Ends the task of a task token, or a child of it, with all below it.
@@ -51,10 +53,11 @@ pub(crate) async fn show(State(at): State<Connection>, request: Request) -> Resp
     ),
 )]
 pub(crate) async fn close(State(at): State<Connection>, request: Request) -> Response {
-    match end(&at, request).await {
+    let response = match end(&at, request).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(refused) => refused.reply(&at).await,
-    }
+    };
+    with_nonce(&at.authority, response)
 }
 
 async fn tree(at: &Connection, request: Request) -> Result<TaskTree, Refused> {
@@ -63,7 +66,7 @@ async fn tree(at: &Connection, request: Request) -> Result<TaskTree, Refused> {
     let line = own_line(at, &world, &mut form).await;
     let subject = line.and_then(|own| {
         let subject = own.token.confirm(&own.tasks, &own.view)?;
-        subject.check_actor(&form.client)?;
+        subject.check_actor(&form.client, &own.view)?;
         Ok(subject)
     });
     match subject {
@@ -86,7 +89,8 @@ async fn end(at: &Connection, request: Request) -> Result<(), Refused> {
     let line = own_line(at, &world, &mut form).await;
     let known = line.and_then(|own| {
         let known = own.token.know(&own.tasks, &own.view)?;
-        known.check_actor(form.client.actor())?;
+        let (actor, holder) = (form.client.actor(), form.client.holder());
+        known.check_actor(actor, holder, &own.view)?;
         Ok(known)
     });
     let task = match known {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mandate_ports::PeerProcess;
+use mandate_token::{OperatorSession, Verified};
 
 use crate::Authority;
 
@@ -17,13 +18,23 @@ pub(crate) use serve::{NO_OPERATOR, Socket, serve};
 pub use unix::Access;
 pub(crate) use unix::bind;
 
-/// Who is at the other end of a connection, in the kernel's words.
+/// Who is at the other end of a connection, in the words of somebody else than they.
 #[derive(Debug, Clone)]
 pub enum Origin {
     /// A network address. It proves nothing.
     Network(SocketAddr),
     /// A process of this machine, held by a pidfd for as long as the connection lasts.
     Process(Arc<PeerProcess>),
+    /// A person with an operator's session, for one request.
+    Session(Arc<SessionHolder>),
+}
+
+/// A person whose session holds. The one maker is the verification of a session.
+#[derive(Debug)]
+pub struct SessionHolder {
+    pub(crate) session: Verified<OperatorSession>,
+    /// From where.
+    pub(crate) prefix: String,
 }
 
 impl Origin {
@@ -40,6 +51,7 @@ impl Origin {
                 format!("{a:x}:{b:x}:{c:x}::/48")
             }
             Origin::Process(peer) => format!("uid {}", peer.uid),
+            Origin::Session(holder) => holder.prefix.clone(),
         }
     }
 }

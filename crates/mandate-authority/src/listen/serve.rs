@@ -305,14 +305,16 @@ impl Hall {
 /// Whether the user is an operator of the live bundle, of whatever rights.
 fn operator(authority: &Authority, uid: u32, user: Option<&str>) -> Guest {
     let world = authority.world();
-    let identity = OperatorIdentity { uid, user };
+    let identity = OperatorIdentity::User { uid, user };
     let may = world.bundle().map(|live| {
         // Any right would do: what is told apart is whether it is declared at all.
         live.bundle.operator_may(identity, Right::Inspect, None)
     });
     match may {
         Some(Ok(_) | Err(OperatorDenial::NoRight { .. })) => Guest::Operator,
-        Some(Err(OperatorDenial::NoOperator { .. })) | None => Guest::Stranger,
+        Some(Err(OperatorDenial::NoOperator { .. } | OperatorDenial::NoPerson { .. })) | None => {
+            Guest::Stranger
+        }
     }
 }
 

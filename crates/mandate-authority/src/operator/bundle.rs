@@ -180,6 +180,8 @@ struct MadeLive {
     version: BundleVersion,
     digest: String,
     warnings: Vec<Mistake>,
+    /// Whether it was live before, to the letter: then there is no new version.
+    unchanged: bool,
 }
 
 impl MadeLive {
@@ -191,6 +193,7 @@ impl MadeLive {
             "version": self.version,
             "digest": self.digest,
             "warnings": self.warnings,
+            "unchanged": self.unchanged,
             "effective": rollout.effective,
             "gateways": rollout.gateways,
         }))
@@ -221,8 +224,27 @@ async fn make_live(
     if plan(world.bundle().map(|live| &*live.bundle), &loaded.bundle).touches_upstreams() {
         Operator::permitted(at, "bundle_apply_upstreams", Right::Upstreams, None).await?;
     }
+    // What was compared is what the operator saw; the store checks that it is still live.
+    if world.live.version() != base {
+        let live = world.live.version();
+        let detail = format!("bundle version {live} is live by now; look at it and apply again");
+        return Err(Problem::conflict("bundle", detail));
+    }
+    let digest = bundle::digest(&files);
+    if world
+        .bundle()
+        .is_some_and(|live| live.record.digest == digest)
+    {
+        operator.looks(at, "bundle_apply_unchanged").await?;
+        return Ok(MadeLive {
+            version: base,
+            digest,
+            warnings: loaded.warnings,
+            unchanged: true,
+        });
+    }
     let record = BundleRecord {
-        digest: bundle::digest(&files),
+        digest: digest.clone(),
         files,
         operator: operator.principal(),
         at: now,
@@ -230,7 +252,6 @@ async fn make_live(
     authority
         .compiler()
         .is_about_to_apply(&record, loaded.bundle);
-    let digest = record.digest.clone();
     let version = base.next();
     let what = What::BundleApplied {
         version,
@@ -242,12 +263,6 @@ async fn make_live(
         events: vec![operator.event(authority, what)],
         ..Unit::default()
     };
-    // What was compared is what the operator saw; the store checks that it is still live.
-    if world.live.version() != base {
-        let live = world.live.version();
-        let detail = format!("bundle version {live} is live by now; look at it and apply again");
-        return Err(Problem::conflict("bundle", detail));
-    }
     let committed = authority.commit(unit).await?;
     let version = committed.versions().bundle;
     tracing::info!(%version, operator = %operator.name(), "a bundle is live");
@@ -255,6 +270,7 @@ async fn make_live(
         version: committed.versions().bundle,
         digest,
         warnings: loaded.warnings,
+        unchanged: false,
     })
 }
 
@@ -277,7 +293,14 @@ async fn stored(
     version: Option<BundleVersion>,
 ) -> Result<(BundleVersion, BundleRecord), Problem> {
     let found = authority.ports().state.bundle(version).await?;
-    found.ok_or_else(|| Problem::unknown("there is no such bundle"))
+    found.ok_or_else(|| {
+        // Each version is the next of the one before, and all are kept.
+        Problem::unknown(match authority.world().live.version().get() {
+            0 => "no bundle was ever live".to_owned(),
+            1 => "there is no such bundle; the one version is 1".to_owned(),
+            last => format!("there is no such bundle; the versions are 1 to {last}"),
+        })
+    })
 }
 
 /// What changes for whom, in words, in the order in which it is to be read: what redirects secrets

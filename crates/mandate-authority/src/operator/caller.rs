@@ -1,13 +1,14 @@
 //! Who asks, and whether policy lets them. The code asks the literal question; Cedar answers.
 
+use std::sync::Arc;
+
 use mandate_audit::{Decision, Event, What};
 use mandate_model::{OperatorName, Principal};
 use mandate_policy::decl::Right;
 use mandate_policy::{BOOTSTRAP, OperatorDenial, OperatorIdentity, Target};
 
-use super::rights::is_user;
 use crate::Authority;
-use crate::listen::{Connection, NO_OPERATOR, Origin};
+use crate::listen::{Connection, NO_OPERATOR, Origin, SessionHolder};
 use crate::problem::Problem;
 use crate::world::{LiveBundle, World};
 
@@ -21,11 +22,13 @@ pub(super) struct Operator {
     bootstrap: bool,
 }
 
-/// A user of this machine, as the kernel and its user database name it.
+/// Who it is, in the words of somebody else than they.
 #[derive(Debug, Clone)]
-struct Identity {
-    uid: u32,
-    user: Option<String>,
+enum Identity {
+    /// A user of this machine, as the kernel and its user database name it.
+    User { uid: u32, user: Option<String> },
+    /// A person with a session.
+    Person(Arc<SessionHolder>),
 }
 
 impl Operator {
@@ -53,7 +56,7 @@ impl Operator {
     ) -> Result<Self, Problem> {
         let world = at.authority.world();
         let identity = Identity::of(at).await?;
-        let mut denial = OperatorDenial::NoOperator { uid: identity.uid };
+        let mut denial = identity.unknown();
         for right in rights {
             match identity.may(&at.authority, &world, *right, target) {
                 Ok((name, bootstrap)) => {
@@ -69,7 +72,7 @@ impl Operator {
         Err(refuse(at, &world, operation, &denial).await)
     }
 
-    /// The user, for questions about declarations.
+    /// Who it is, for questions about declarations.
     pub(super) fn identity(&self) -> OperatorIdentity<'_> {
         self.identity.view()
     }
@@ -79,8 +82,8 @@ impl Operator {
         self.bootstrap
     }
 
-    /// Whether this user is the one whom a record names as `principal`: by the same name, or by
-    /// another declaration of the same user.
+    /// Whether this is the person whom a record names as `principal`: by the same name, or by another
+    /// declaration that fits them. A declaration is a person, whichever door they come through.
     pub(super) fn is(&self, at: &Connection, principal: &Principal) -> bool {
         let Principal::Operator(name) = principal else {
             return false;
@@ -91,9 +94,10 @@ impl Operator {
             .and_then(|live| live.bundle.operators().find(|o| o.name == *name));
         *name == self.name
             || match declared {
-                Some(declared) => is_user(&declared.user, self.identity()),
+                Some(declared) => declared.is(self.identity()),
                 None => {
-                    name.as_str() == BOOTSTRAP && self.identity.uid == at.authority.config().own_uid
+                    name.as_str() == BOOTSTRAP
+                        && self.identity.is_user(at.authority.config().own_uid)
                 }
             }
     }
@@ -176,18 +180,45 @@ impl Operator {
 
 impl Identity {
     async fn of(at: &Connection) -> Result<Self, Problem> {
-        let Origin::Process(peer) = &at.origin else {
-            return Err(Problem::peer("operators come over the Unix socket"));
+        let peer = match &at.origin {
+            Origin::Process(peer) => peer,
+            Origin::Session(holder) => return Ok(Self::Person(Arc::clone(holder))),
+            Origin::Network(_) => {
+                let detail = "operators come over the Unix socket, or with a session";
+                return Err(Problem::peer(detail));
+            }
         };
         let (uid, users) = (peer.uid, at.authority.ports().users.clone());
         let user = at.authority.names().of(uid, users).await;
-        Ok(Self { uid, user })
+        Ok(Self::User { uid, user })
     }
 
     fn view(&self) -> OperatorIdentity<'_> {
-        OperatorIdentity {
-            uid: self.uid,
-            user: self.user.as_deref(),
+        match self {
+            Identity::User { uid, user } => OperatorIdentity::User {
+                uid: *uid,
+                user: user.as_deref(),
+            },
+            Identity::Person(holder) => {
+                let session = holder.session.claims();
+                OperatorIdentity::Person {
+                    provider: &session.provider,
+                    claims: &session.person,
+                }
+            }
+        }
+    }
+
+    fn is_user(&self, number: u32) -> bool {
+        matches!(self, Identity::User { uid, .. } if *uid == number)
+    }
+
+    fn unknown(&self) -> OperatorDenial {
+        match self {
+            Identity::User { uid, .. } => OperatorDenial::NoOperator { uid: *uid },
+            Identity::Person(holder) => OperatorDenial::NoPerson {
+                provider: holder.session.claims().provider.clone(),
+            },
         }
     }
 
@@ -200,14 +231,14 @@ impl Identity {
         right: Right,
         target: Option<&Target>,
     ) -> Result<(OperatorName, bool), OperatorDenial> {
-        let denial = OperatorDenial::NoOperator { uid: self.uid };
+        let denial = self.unknown();
         let declares = |live: &&LiveBundle| live.bundle.operators().next().is_some();
         match world.bundle().filter(declares) {
             Some(live) => {
                 let may = live.bundle.operator_may(self.view(), right, target);
                 may.map(|name| (name, false))
             }
-            None if self.uid == authority.config().own_uid => {
+            None if self.is_user(authority.config().own_uid) => {
                 let name = OperatorName::parse(BOOTSTRAP).map_err(|_| denial)?;
                 Ok((name, true))
             }
@@ -223,7 +254,7 @@ async fn refuse(
     why: &OperatorDenial,
 ) -> Problem {
     let (rule, principal) = match why {
-        OperatorDenial::NoOperator { .. } => (NO_OPERATOR, None),
+        OperatorDenial::NoOperator { .. } | OperatorDenial::NoPerson { .. } => (NO_OPERATOR, None),
         OperatorDenial::NoRight { operator, .. } => (
             "operator.no_right",
             Some(Principal::Operator(operator.clone())),

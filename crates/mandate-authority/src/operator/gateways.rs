@@ -3,8 +3,8 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use mandate_audit::What;
-use mandate_model::GatewayId;
 use mandate_model::stop::{Subject, Suspension};
+use mandate_model::{GatewayId, StopVersion};
 use mandate_policy::Target;
 use mandate_policy::decl::Right;
 use mandate_ports::{Change, Unit};
@@ -26,9 +26,13 @@ pub(crate) struct Accept {
     /// The suspensions in its file.
     #[schema(value_type = Vec<Object>)]
     suspensions: Vec<Suspension>,
+    /// The highest stop version in its file: what the store lost may go so far.
+    #[schema(value_type = u64)]
+    stops: StopVersion,
 }
 
-/// Suspends again what a gateway still holds, as this operator's act. The gateway's own file is
+/// Suspends again what a gateway still holds, as this operator's act, and voids everything that was
+/// ever issued: which of it was void already, the store cannot know any more. The gateway's own file is
 /// rewritten after this has answered: a crash in between leaves it refusing.
 #[utoipa::path(
     post, path = "/operator/v1/gateways/accept-epoch", tag = "operators",
@@ -50,6 +54,7 @@ pub(crate) async fn accept_epoch(
     });
     let operator = Operator::permitted(&at, "accept_epoch", Right::Gateways, Some(&target)).await?;
     check(&at, &asked.suspensions).await?;
+    check_version(&at, asked.stops).await?;
     let authority = &at.authority;
     let _alone = authority.gate().write().await;
     let world = authority.refresh().await?;
@@ -80,6 +85,10 @@ pub(crate) async fn accept_epoch(
             ..lost
         }));
     }
+    unit.changes.push(Change::VoidAll {
+        beyond: asked.stops,
+        until: authority.now().plus(authority.config().lifetimes.longest()),
+    });
     let operation = format!("accept_epoch {}", asked.gateway);
     unit.events
         .push(operator.event(authority, What::OperatorActed { operation }));
@@ -106,5 +115,20 @@ async fn check(at: &Connection, suspensions: &[Suspension]) -> Result<(), Proble
     Ok(())
 }
 
+/// The file's version is the operator's word too, and versions never go back: one far from what the
+/// store has would use them up.
+async fn check_version(at: &Connection, seen: StopVersion) -> Result<(), Problem> {
+    let known = at.authority.ports().state.versions().await?.stops;
+    if seen.get() > known.get().saturating_add(MAX_LOST) {
+        let detail = format!(
+            "the gateway's stop version {seen} is more than {MAX_LOST} above the store's {known}: its marks are not of this store"
+        );
+        return Err(Problem::malformed(detail));
+    }
+    Ok(())
+}
+
+/// A store that is put back by more than that many tasks and tokens that ended has lost years.
+const MAX_LOST: u64 = 1 << 40;
 /// More than were ever in force at once where people suspend by hand.
 const MAX_SUSPENSIONS: usize = 10_000;

@@ -1,4 +1,5 @@
-//! The operators' socket: people of this machine, named by the kernel, permitted by policy.
+//! The operators' doors: people of this machine, named by the kernel, and people elsewhere, whom an
+//! OpenID provider vouched for. Both are permitted by policy.
 
 mod bundle;
 mod caller;
@@ -6,9 +7,12 @@ mod gateways;
 mod keys;
 mod log;
 mod open;
+mod person;
 mod query;
+mod remote;
 mod resume;
 mod rights;
+mod session;
 mod status;
 mod suspend;
 mod tasks;
@@ -26,7 +30,9 @@ pub(crate) use gateways::__path_accept_epoch;
 pub(crate) use keys::{__path_list, __path_rotate};
 pub(crate) use log::{__path_consistency, __path_entries, __path_inclusion, __path_search};
 pub(crate) use open::__path_open;
+pub(crate) use remote::router as remote;
 pub(crate) use resume::__path_resume;
+pub(crate) use session::{__path_begin, __path_end, __path_providers};
 pub(crate) use status::__path_status;
 pub(crate) use suspend::{__path_suspend, __path_suspensions};
 pub(crate) use tasks::{__path_cancel, __path_task};

@@ -1,14 +1,12 @@
 //! `POST /operator/v1/resume`: lifts a suspension.
 //!
-//! What was issued under the subject before the suspension stays void: agents attest afresh.
-
-use std::collections::BTreeSet;
+//! What was issued under the subject before stays void: agents attest afresh.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use mandate_audit::What;
-use mandate_model::TokenId;
-use mandate_model::stop::Subject;
+use mandate_model::stop::{Resumption, Subject};
+use mandate_model::{StopVersion, Timestamp};
 use mandate_policy::Target;
 use mandate_policy::decl::Right;
 use mandate_ports::{Change, Unit};
@@ -20,12 +18,28 @@ use crate::breakglass;
 use crate::listen::Connection;
 use crate::problem::Problem;
 
+/// What a resumption left.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct Resumed {
+    /// Who goes on.
+    #[schema(value_type = Object)]
+    subject: Subject,
+    /// The version of the stops with which it goes on. Whatever was issued under it before is void.
+    #[schema(value_type = u64)]
+    version: StopVersion,
+    /// How many tokens of these had not expired; absent if the log could not be read in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_void: Option<u64>,
+    /// Whether there are more than were counted.
+    at_least: bool,
+}
+
 /// Lifts a suspension.
 #[utoipa::path(
     post, path = "/operator/v1/resume", tag = "operators",
     request_body = SubjectAndReason,
     responses(
-        (status = 200, description = "It is lifted", body = Object),
+        (status = 200, description = "It is lifted", body = Resumed),
         (status = 403, description = "Not permitted, or a second operator's to decide", body = crate::openapi::ProblemBody),
         (status = 409, description = "Nothing of the kind is suspended, or something was suspended or resumed since it was asked for", body = crate::openapi::ProblemBody),
     ),
@@ -48,26 +62,16 @@ async fn lift(
 ) -> Result<Response, Problem> {
     let authority = &at.authority;
     let world = authority.refresh().await?;
-    let void = breakglass::outstanding(authority, &asked.subject, authority.now()).await?;
-    let voided = void.len();
-    let mut changes = vec![Change::Resume(asked.subject.clone())];
-    // What an earlier resumption left void is so already, and need not be stored and told again.
-    let already: BTreeSet<TokenId> = world.stops.revoked().map(|(token, _)| *token).collect();
-    changes.extend(
-        void.into_iter()
-            .filter(|(token, _)| !already.contains(token))
-            .map(|(token, until)| Change::RevokeToken { token, until }),
-    );
     let what = What::Resumed {
         subject: asked.subject.clone(),
         version: world.stops.version().next(),
         reason: asked.reason,
     };
-    // Whoever suspended it again since is not overruled unheard, and what was issued in between would
-    // not be void.
+    // Nothing is read of what it voids: that is told by the version that it gets. Whoever suspended it
+    // again since this was asked for is not overruled unheard.
     let unit = Unit {
         expect: Some(world.versions),
-        changes,
+        changes: vec![Change::Resume(asked.subject.clone())],
         events: vec![operator.event(authority, what)],
         ..Unit::default()
     };
@@ -88,11 +92,18 @@ async fn lift(
             .await);
     };
     tracing::warn!(subject = %asked.subject, operator = %operator.name(), "a suspension is lifted");
-    Ok(body::answer(&serde_json::json!({
-        "subject": asked.subject,
-        "version": committed.versions().stops,
-        "tokens_void": voided,
-    })))
+    let resumption = Resumption {
+        subject: asked.subject.clone(),
+        version: committed.versions().stops,
+        until: Timestamp::from_millis(0),
+    };
+    let void = breakglass::left_void(authority, resumption, authority.now()).await;
+    Ok(body::answer(&Resumed {
+        subject: asked.subject,
+        version: committed.versions().stops,
+        tokens_void: void.as_ref().map(|void| void.tokens_void),
+        at_least: void.is_some_and(|void| void.at_least),
+    }))
 }
 
 /// Where the bundle says so, or cannot be read, another operator resumes than those who suspended.

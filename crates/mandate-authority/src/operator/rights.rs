@@ -1,7 +1,7 @@
 //! What a bundle does to the rights of operators, as pure functions.
 
 use mandate_model::OperatorName;
-use mandate_policy::decl::{Operator, Right, UserRule};
+use mandate_policy::decl::{Operator, Right};
 use mandate_policy::{Bundle, OperatorIdentity};
 
 /// Why an operator may not make a bundle live that it could otherwise.
@@ -46,13 +46,17 @@ pub(super) fn check(
     for declared in new.operators() {
         for right in &declared.rights {
             let has = |was: &Operator| covers(was, *right, declared.when.as_deref());
-            let known = old
-                .operators()
-                .any(|was| was.user == declared.user && has(was));
-            let held = old
-                .operators()
-                .any(|was| is_user(&was.user, who) && has(was));
-            if !known && !held {
+            // Each way in counts by itself: a right is given too where somebody gets another way to it.
+            let by_user = declared.user.is_none()
+                || old
+                    .operators()
+                    .any(|was| was.user == declared.user && has(was));
+            let by_oidc = declared.oidc.is_none()
+                || old
+                    .operators()
+                    .any(|was| was.oidc == declared.oidc && has(was));
+            let held = old.operators().any(|was| was.is(who) && has(was));
+            if !(held || by_user && by_oidc) {
                 let (to, right) = (declared.name.clone(), *right);
                 return Err(Overreach::Gives { to, right });
             }
@@ -61,7 +65,7 @@ pub(super) fn check(
     let applies = |o: &&Operator| o.rights.contains(&Right::Apply);
     let stays = |o: &Operator| {
         let mut before = old.operators().filter(applies);
-        is_user(&o.user, who) || before.any(|was| was.user == o.user)
+        o.is(who) || before.any(|was| is_same(was, o))
     };
     if new.operators().filter(applies).any(stays) {
         Ok(())
@@ -70,16 +74,13 @@ pub(super) fn check(
     }
 }
 
-fn covers(was: &Operator, right: Right, when: Option<&str>) -> bool {
-    was.rights.contains(&right) && (was.when.is_none() || was.when.as_deref() == when)
+/// Whether two declarations have a way in common.
+fn is_same(one: &Operator, other: &Operator) -> bool {
+    one.user.is_some() && one.user == other.user || one.oidc.is_some() && one.oidc == other.oidc
 }
 
-/// Whether the user is the one that the rule means.
-pub(super) fn is_user(rule: &UserRule, who: OperatorIdentity<'_>) -> bool {
-    match rule {
-        UserRule::Uid(uid) => *uid == who.uid,
-        UserRule::Name(name) => who.user == Some(name),
-    }
+fn covers(was: &Operator, right: Right, when: Option<&str>) -> bool {
+    was.rights.contains(&right) && (was.when.is_none() || was.when.as_deref() == when)
 }
 
 #[cfg(test)]
@@ -89,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    const APPLIER: OperatorIdentity<'static> = OperatorIdentity { uid: 1, user: None };
+    const APPLIER: OperatorIdentity<'static> = OperatorIdentity::User { uid: 1, user: None };
 
     fn bundle(operators: &[(&str, &str)]) -> Bundle {
         let one = |(name, spec): &(&str, &str)| {
@@ -97,10 +98,11 @@ mod tests {
                 "apiVersion: mandate.dev/v1alpha1\nkind: Operator\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
             )
         };
+        let login = "apiVersion: mandate.dev/v1alpha1\nkind: TrustProvider\nmetadata: {name: login}\nspec: {oidc: {issuer: \"https://login.example\", audience: ops}}\n---\n";
         let text = operators.iter().map(one).collect::<Vec<_>>().join("---\n");
         let file = SourceFile {
             name: "a.yaml".to_owned(),
-            text,
+            text: format!("{login}{text}"),
         };
         let env = LoadEnv {
             trust_domain: TrustDomain::parse("acme.example").unwrap(),
@@ -149,6 +151,26 @@ mod tests {
         assert!(check(APPLIER, &old, &new).is_err());
         let free = bundle(&[("me", "uid: 1, rights: [apply, tasks]"), all]);
         assert!(check(APPLIER, &free, &old).is_ok(), "tightening is no gift");
+    }
+
+    #[test]
+    fn another_way_in_is_given_by_whoever_holds_the_right() {
+        let root = ("root", "uid: 2, rights: [suspend, resume, apply, keys]");
+        let person = "oidc: {provider: login, claims: {sub: r}}";
+        let rooted = format!("uid: 2, {person}, rights: [suspend, resume, apply, keys]");
+        let old = bundle(&[("me", "uid: 1, rights: [apply]"), root]);
+        let new = bundle(&[("me", "uid: 1, rights: [apply]"), ("root", &rooted)]);
+        assert!(check(APPLIER, &old, &new).is_err());
+        let root_itself = OperatorIdentity::User { uid: 2, user: None };
+        assert_eq!(check(root_itself, &old, &new), Ok(()));
+        assert_eq!(check(APPLIER, &new, &new), Ok(()));
+        let claims = serde_json::from_value(serde_json::json!({"sub": "r"})).unwrap();
+        let provider = mandate_model::ProviderName::parse("login").unwrap();
+        let as_person = OperatorIdentity::Person {
+            provider: &provider,
+            claims: &claims,
+        };
+        assert_eq!(check(as_person, &new, &new), Ok(()));
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub(crate) async fn status(State(at): State<Connection>) -> Result<Response, Pro
         "log": log(authority).await,
         "keys": keys(&world),
         "suspensions": world.stops.suspensions().count(),
+        "resumptions": world.stops.resumptions().filter(|r| r.until > authority.now()).count(),
         "undurable_suspensions": world.undurable,
         "bundle": bundle(&world),
         "observe": observed(authority, &world),

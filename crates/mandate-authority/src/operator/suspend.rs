@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use mandate_model::stop::{Subject, Suspension};
+use mandate_model::stop::{Resumption, Subject, Suspension};
 use mandate_policy::Target;
 use mandate_policy::decl::Right;
 
@@ -72,10 +72,10 @@ pub(crate) async fn suspend(
     Ok(body::answer(&proof))
 }
 
-/// The suspensions in force.
+/// The suspensions in force, and what lifted ones left void.
 #[utoipa::path(
     get, path = "/operator/v1/suspensions", tag = "operators",
-    responses((status = 200, description = "Those in force, the oldest first", body = Object)),
+    responses((status = 200, description = "Those in force, the oldest first; and for each subject that was resumed while tokens from before can still be about, since which version they are not void", body = Object)),
 )]
 pub(crate) async fn suspensions(State(at): State<Connection>) -> Result<Response, Problem> {
     let operator = Operator::any(&at, "suspensions").await?;
@@ -83,10 +83,15 @@ pub(crate) async fn suspensions(State(at): State<Connection>) -> Result<Response
     let world = at.authority.world();
     let mut suspensions: Vec<&Suspension> = world.stops.suspensions().collect();
     suspensions.sort_by_key(|suspension| suspension.version);
+    let now = at.authority.now();
+    let mut resumptions: Vec<&Resumption> = world.stops.resumptions().collect();
+    resumptions.retain(|resumption| resumption.until > now);
+    resumptions.sort_by_key(|resumption| resumption.version);
     Ok(body::answer(&serde_json::json!({
         "version": world.stops.version(),
         "undurable": world.undurable,
         "suspensions": suspensions,
+        "resumptions": resumptions,
     })))
 }
 

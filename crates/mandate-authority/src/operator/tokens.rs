@@ -78,7 +78,5 @@ async fn void(
 
 /// Whatever was issued by `now` has expired then.
 fn expired_by(authority: &Authority, now: Timestamp) -> Timestamp {
-    let lifetimes = &authority.config().lifetimes;
-    let longest = lifetimes.svid.max(lifetimes.task_token);
-    now.plus(longest.max(lifetimes.access))
+    now.plus(authority.config().lifetimes.longest())
 }

@@ -1,17 +1,19 @@
 //! The steps of each exchange in order, each with what the shell must load for it.
 
 use mandate_decide::exchange::{
-    self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, IdentifiedClient,
-    LeavingClient, Open, OpenSubject, ParsedExchange, Person, Resume, Step, TaskSubject,
+    self, AuthenticatedClient, Evident, ExchangeError, Fresh, Grant, IdentifiedClient, Keyed,
+    LeavingClient, Open, OpenSubject, ParsedExchange, Person, Resume, Shown, Step, TaskSubject,
     VerifiedSubject,
 };
 use mandate_model::task::Task;
-use mandate_model::{SpiffeId, TaskId, Timestamp};
+use mandate_model::{Instance, Secret, SpiffeId, TaskId, Thumbprint, Timestamp};
 use mandate_ports::{Evidence, PeerProcess, PersonRefusal};
+use mandate_token::dpop::DpopProof;
 
 use super::refusal::{Caller, Refusal, Refused};
 use crate::Authority;
 use crate::listen::{Connection, Origin};
+use crate::possession::ShownProof;
 use crate::world::{LiveBundle, World};
 
 /// One try at one exchange.
@@ -21,6 +23,7 @@ pub(super) struct Chain<'a> {
     pub(super) live: &'a LiveBundle,
     pub(super) now: Timestamp,
     pub(super) fresh: Fresh,
+    pub(super) shown: &'a mut ShownProof,
 }
 
 /// The pure chain's view of a snapshot.
@@ -48,10 +51,17 @@ pub(crate) fn exchange_world<'a>(
 pub(crate) fn authenticate(
     step: &'static str,
     assertion: Option<&str>,
+    proof: Option<&DpopProof>,
     view: &exchange::World<'_>,
     world: &World,
 ) -> Result<(AuthenticatedClient, Caller), Refused> {
-    known(step, assertion, view, world, IdentifiedClient::admit)
+    known(
+        step,
+        (assertion, proof),
+        view,
+        world,
+        IdentifiedClient::admit,
+    )
 }
 
 /// Authenticates a client that wants to end something: as [`authenticate`], but its type need not be
@@ -59,20 +69,27 @@ pub(crate) fn authenticate(
 pub(crate) fn authenticate_leaving(
     step: &'static str,
     assertion: Option<&str>,
+    proof: Option<&DpopProof>,
     view: &exchange::World<'_>,
     world: &World,
 ) -> Result<(LeavingClient, Caller), Refused> {
-    known(step, assertion, view, world, IdentifiedClient::leave)
+    known(
+        step,
+        (assertion, proof),
+        view,
+        world,
+        IdentifiedClient::leave,
+    )
 }
 
 fn known<'w, C>(
     step: &'static str,
-    assertion: Option<&str>,
+    (assertion, proof): (Option<&str>, Option<&DpopProof>),
     view: &exchange::World<'w>,
     world: &World,
     admit: impl FnOnce(IdentifiedClient, &exchange::World<'w>) -> Result<C, ExchangeError>,
 ) -> Result<(C, Caller), Refused> {
-    let identified = exchange::identify(assertion, view).map_err(Refused::early)?;
+    let identified = exchange::identify(assertion, proof, view).map_err(Refused::early)?;
     let caller = Caller::client(step, &identified, world);
     match admit(identified, view) {
         Ok(client) => Ok((client, caller)),
@@ -87,11 +104,21 @@ impl Chain<'_> {
         parsed: &ParsedExchange,
     ) -> Result<(Grant, Caller), Refused> {
         let step = super::name_of(&parsed.step);
-        if let Step::Attest { audience, claimed } = &parsed.step {
-            return self.attest(audience.as_deref(), claimed.as_ref()).await;
+        if let Step::Attest {
+            evidence,
+            audience,
+            claimed,
+        } = &parsed.step
+        {
+            let asked = (audience.as_deref(), claimed.as_ref());
+            return self.attest(evidence, asked).await;
         }
         let assertion = parsed.client_assertion.as_deref();
-        let (client, mut caller) = authenticate(step, assertion, &self.view(), self.world)?;
+        let proof = self.shown.proof();
+        let (client, mut caller) = authenticate(step, assertion, proof, &self.view(), self.world)?;
+        if let Err(why) = self.shown.take(&self.at.authority) {
+            return Err(caller.refused(why));
+        }
         if let Err(why) = client.check_id(parsed.client_id.as_deref()) {
             return Err(caller.refused(why.into()));
         }
@@ -159,13 +186,10 @@ impl Chain<'_> {
 
     async fn attest(
         &mut self,
-        audience: Option<&str>,
-        claimed: Option<&SpiffeId>,
+        shown: &Shown,
+        (audience, claimed): (Option<&str>, Option<&SpiffeId>),
     ) -> Result<(Grant, Caller), Refused> {
-        let Origin::Process(peer) = &self.at.origin else {
-            return Err(Refused::early(Refusal::NoPeer));
-        };
-        let evidence = Evidence::Process(same_process(peer).map_err(|_| Refused::unavailable())?);
+        let evidence = self.evidence(shown)?;
         let attestor = &self.at.authority.ports().attestor;
         let attested = attestor
             .attest(evidence, &self.live.bundle)
@@ -179,12 +203,45 @@ impl Chain<'_> {
             instance: attested.instance,
             kind: attested.kind,
             facts: attested.facts,
+            once: attested.once.map(|once| (once.scope, once.id, once.until)),
         };
         let domain = &self.at.authority.config().trust_domain;
         let caller = Caller::attested(domain.agent(&evident.agent), &evident, self.world);
-        match exchange::attest(evident, audience, claimed, &self.view(), &self.fresh) {
+        if let Err(why) = self.shown.take(&self.at.authority) {
+            return Err(caller.refused(why));
+        }
+        let keyed = Keyed {
+            proof: self.shown.proof(),
+            live: self.live_key(&evident).await.map_err(Refused::early)?,
+        };
+        let view = self.view();
+        match exchange::attest(evident, keyed, audience, claimed, &view, &self.fresh) {
             Ok(grant) => Ok((grant, caller)),
             Err(why) => Err(caller.refused(why.into())),
+        }
+    }
+
+    async fn live_key(&self, evident: &Evident) -> Result<Option<Thumbprint>, Refusal> {
+        let instance = Instance {
+            provider: evident.provider.clone(),
+            id: evident.instance.clone(),
+        };
+        let state = &self.at.authority.ports().state;
+        let live = state.live_key(&instance, self.now).await;
+        live.map_err(|why| {
+            tracing::error!(%why, "the key of an instance could not be read");
+            Refusal::Unavailable
+        })
+    }
+
+    fn evidence(&self, shown: &Shown) -> Result<Evidence, Refused> {
+        match (shown, &self.at.origin) {
+            (Shown::Process, Origin::Process(peer)) => same_process(peer)
+                .map(Evidence::Process)
+                .map_err(|_| Refused::unavailable()),
+            (Shown::Process, _) => Err(Refused::early(Refusal::NoPeer)),
+            (Shown::Token(token), _) => Ok(Evidence::Token(Secret::new(token.clone()))),
+            (Shown::Aws(request), _) => Ok(Evidence::Aws(Secret::new(request.clone()))),
         }
     }
 

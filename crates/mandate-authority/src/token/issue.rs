@@ -2,7 +2,7 @@
 
 use mandate_decide::exchange::{Effect, Grant, Sealed};
 use mandate_model::{Timestamp, TokenId};
-use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, SignerError, Unit};
+use mandate_ports::{Change, CommitError, Conflict, HeldKey, KeyPurpose, SignerError, Unit};
 
 use crate::Authority;
 use crate::commit::Receipted;
@@ -56,7 +56,16 @@ pub(crate) async fn issue(
             .map(|task| (task, now))
             .collect(),
         shown_tokens: shown.to_vec(),
-        changes: parts.effects.into_iter().map(change).collect(),
+        held_keys: parts
+            .held
+            .into_iter()
+            .map(|(instance, key)| HeldKey {
+                instance,
+                key,
+                at: now,
+            })
+            .collect(),
+        changes: parts.effects.into_iter().map(|e| change(e, now)).collect(),
         events: parts.events,
     };
     match authority.commit(unit).await {
@@ -96,11 +105,25 @@ fn seal(
 }
 
 /// The port's word for what a grant asks of the store.
-fn change(effect: Effect) -> Change {
+fn change(effect: Effect, at: Timestamp) -> Change {
     match effect {
         Effect::OpenTask(task) => Change::OpenTask(task),
         Effect::DelegateTask(task) => Change::DelegateTask(task),
         Effect::PinInstance { task, instance } => Change::PinInstance { task, instance },
+        Effect::BindKey {
+            instance,
+            taken_for,
+            key,
+            until,
+        } => Change::BindKey {
+            holder: HeldKey {
+                instance,
+                key: taken_for,
+                at,
+            },
+            key,
+            until,
+        },
         Effect::ReserveAccesses { task, count } => Change::ReserveAccesses { task, count },
         Effect::UseOnce { scope, id, until } => Change::UseOnce { scope, id, until },
     }

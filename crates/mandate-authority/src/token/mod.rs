@@ -17,10 +17,11 @@ use axum::response::Response;
 use mandate_decide::exchange::{Fresh, ParsedExchange, Step, parse};
 use mandate_model::stop::Subject;
 use mandate_model::{TaskId, TokenId};
-use mandate_ports::KeyState;
+use mandate_ports::{Conflict, KeyState};
 
 use crate::form;
 use crate::listen::Connection;
+use crate::possession::{ShownProof, with_nonce};
 pub(crate) use chain::{authenticate, authenticate_leaving, exchange_world, line_of};
 pub(crate) use issue::{Issued, NotIssued, issue};
 pub(crate) use refusal::{Caller, Refusal, Refused};
@@ -38,19 +39,22 @@ pub(crate) use refusal::{Caller, Refusal, Refused};
     ),
 )]
 pub(crate) async fn token(State(at): State<Connection>, request: Request) -> Response {
-    match exchange(&at, request).await {
+    let response = match exchange(&at, request).await {
         Ok(response) => response,
         Err(refused) => refused.reply(&at).await,
-    }
+    };
+    with_nonce(&at.authority, response)
 }
 
 async fn exchange(at: &Connection, request: Request) -> Result<Response, Refused> {
+    let mut shown = ShownProof::of(&at.authority, request.headers(), request.uri().path())
+        .map_err(Refused::early)?;
     let form = form::read(request)
         .await
         .map_err(|why| Refused::form(&why))?;
     let parsed = parse(form, &at.authority.config().trust_domain).map_err(Refused::early)?;
     for tried in 0..ROUNDS {
-        if let Some(response) = round(at, &parsed).await? {
+        if let Some(response) = round(at, &parsed, &mut shown).await? {
             return Ok(response);
         }
         pause_after(tried).await;
@@ -71,7 +75,11 @@ pub(crate) async fn pause_after(tried: usize) {
 }
 
 /// One try at one world; `None` if the world moved before the commit.
-async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Response>, Refused> {
+async fn round(
+    at: &Connection,
+    parsed: &ParsedExchange,
+    shown: &mut ShownProof,
+) -> Result<Option<Response>, Refused> {
     let authority = &at.authority;
     let world = authority.world();
     let live = world.bundle().ok_or_else(Refused::no_bundle)?;
@@ -86,6 +94,7 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
         live,
         now,
         fresh,
+        shown,
     };
     let (grant, caller) = chain.decide(parsed).await?;
     match issue(authority, &world, grant, chain.now, caller.shown()).await {
@@ -94,6 +103,12 @@ async fn round(at: &Connection, parsed: &ParsedExchange) -> Result<Option<Respon
             Ok(Some(reply::granted(&issued, authority.now())))
         }
         Err(NotIssued::Moved) => Ok(None),
+        // Another key was bound between reading and storing.
+        Err(NotIssued::Conflict(Conflict::KeyReplaced(_)))
+            if matches!(parsed.step, Step::Attest { .. }) =>
+        {
+            Ok(None)
+        }
         Err(NotIssued::Conflict(why)) => Err(caller.refused(Refusal::of_conflict(why))),
         Err(NotIssued::Unavailable) => Err(Refused::unavailable()),
     }

@@ -5,11 +5,13 @@ use mandate_audit::{Decision, Event, What};
 use mandate_decide::exchange::{
     ActorError, Evident, ExchangeError, FormError, IdentifiedClient, OauthError, SubjectError,
 };
+use mandate_decide::possession::SeenError;
 use mandate_model::mandate::Budget;
 use mandate_model::stop::Stopped;
 use mandate_model::task::Task;
 use mandate_model::{ActorLevel, BundleVersion, SpiffeId, StopVersion, Timestamp, TokenId};
 use mandate_ports::{AttestRefusal, Conflict, PersonRefusal};
+use mandate_token::dpop::ProofError;
 
 use super::reply;
 use crate::body::BodyError;
@@ -34,8 +36,19 @@ pub(crate) enum Refusal {
     /// A person's ID token is not accepted.
     #[error("{0}")]
     Person(#[from] PersonRefusal),
+    /// The proof does not hold.
+    #[error("{0}")]
+    Proof(ProofError),
+    /// The proof has no nonce of this process, or one that is too old (RFC 9449 §8).
+    #[error(
+        "the proof needs the nonce that this server gives in `DPoP-Nonce`: send the request again with it (RFC 9449 §8)"
+    )]
+    Nonce,
+    /// The proof is not taken.
+    #[error("{0}")]
+    Seen(SeenError),
     /// The identifier was used before.
-    #[error("the subject token was used before; it is good for one use")]
+    #[error("the subject token or the proof was used before; each is good for one use")]
     Used,
     /// The task's budget is spent.
     #[error("the task has too little of its budget left: {}", left(.0))]
@@ -76,6 +89,7 @@ impl Refusal {
             }
             Conflict::Budget { remaining } => Refusal::Budget(remaining),
             Conflict::Pinned(_) => ExchangeError::Actor(ActorError::Pinned).into(),
+            Conflict::KeyReplaced(_) => ExchangeError::Stopped(Stopped::KeyReplaced).into(),
             Conflict::Used => Refusal::Used,
             Conflict::Versions(_)
             | Conflict::NotSuspended(_)
@@ -93,8 +107,14 @@ impl Refusal {
             Refusal::Evidence(AttestRefusal::Ambiguous) => "evidence.ambiguous",
             Refusal::Evidence(AttestRefusal::Gone) => "evidence.gone",
             Refusal::Evidence(AttestRefusal::Unreadable(_)) => "evidence.unreadable",
+            Refusal::Evidence(AttestRefusal::Broken(_)) => "evidence.broken",
+            Refusal::Evidence(AttestRefusal::Unavailable(_)) => "evidence.unavailable",
             Refusal::Person(PersonRefusal::Token(_)) => "person.token",
             Refusal::Person(PersonRefusal::Unavailable(_)) => "person.unavailable",
+            Refusal::Proof(_) => "proof.invalid",
+            Refusal::Nonce => "proof.nonce",
+            Refusal::Seen(SeenError::Again) => "proof.used",
+            Refusal::Seen(SeenError::Full) => "proof.too_many",
             Refusal::Used => "subject.used",
             Refusal::Budget(_) => "budget.spent",
             Refusal::TooOften => "quota.ends",
@@ -110,9 +130,20 @@ impl Refusal {
             Refusal::NoPeer | Refusal::Used | Refusal::Person(PersonRefusal::Token(_)) => {
                 ("invalid_request", 400)
             }
-            Refusal::Evidence(_) => ("invalid_client", 401),
+            // RFC 9449 §5, §8.
+            Refusal::Proof(_) | Refusal::Seen(SeenError::Again) => ("invalid_dpop_proof", 400),
+            Refusal::Nonce => ("use_dpop_nonce", 400),
+            Refusal::Evidence(
+                AttestRefusal::NoRule { .. }
+                | AttestRefusal::Ambiguous
+                | AttestRefusal::Gone
+                | AttestRefusal::Unreadable(_)
+                | AttestRefusal::Broken(_),
+            ) => ("invalid_client", 401),
             Refusal::Budget(_) | Refusal::NoBundle => ("access_denied", 403),
             Refusal::Person(PersonRefusal::Unavailable(_))
+            | Refusal::Evidence(AttestRefusal::Unavailable(_))
+            | Refusal::Seen(SeenError::Full)
             | Refusal::TooOften
             | Refusal::Unavailable => ("temporarily_unavailable", 503),
         };
@@ -123,11 +154,18 @@ impl Refusal {
     fn aside(&self) -> Option<String> {
         match self {
             Refusal::Evidence(AttestRefusal::NoRule { nearest }) => Some(nearest.clone()),
-            Refusal::Evidence(AttestRefusal::Unreadable(why)) => Some(why.clone()),
-            Refusal::Evidence(AttestRefusal::Ambiguous | AttestRefusal::Gone)
+            Refusal::Evidence(AttestRefusal::Unreadable(why) | AttestRefusal::Unavailable(why)) => {
+                Some(why.clone())
+            }
+            Refusal::Evidence(
+                AttestRefusal::Ambiguous | AttestRefusal::Gone | AttestRefusal::Broken(_),
+            )
             | Refusal::Exchange(_)
             | Refusal::NoPeer
             | Refusal::Person(_)
+            | Refusal::Proof(_)
+            | Refusal::Nonce
+            | Refusal::Seen(_)
             | Refusal::Used
             | Refusal::Budget(_)
             | Refusal::TooOften
@@ -151,6 +189,7 @@ impl Caller {
     pub(crate) fn client(step: &'static str, client: &IdentifiedClient, world: &World) -> Self {
         let mut caller = Self::new(step, client.actor().clone(), world);
         caller.shows(client.token());
+        caller.template.jkt = client.holder();
         caller
     }
 

@@ -330,23 +330,6 @@ async fn stops(subject: impl FnOnce(&str) -> serde_json::Value, whoever: bool, o
 }
 
 #[tokio::test]
-async fn a_token_that_a_resumption_left_void_is_not_voided_anew_by_the_next_one() {
-    let lab = Lab::new().await;
-    let backlog = lab.svid("backlog").await;
-    lab.open(&backlog, "nightly", &[]).await.token();
-    let body = json!({"subject": agent("backlog"), "reason": "over"});
-    let mut moved = Vec::new();
-    for _ in 0..2 {
-        let stopped = lab.suspend(agent("backlog")).await["version"].as_u64();
-        let resumed = lab.operator("/operator/v1/resume", &body).await.expect(200);
-        let version = resumed["version"].as_u64();
-        moved.push(version.unwrap() - stopped.unwrap());
-    }
-    // The resumption itself, and at first each of the two tokens.
-    assert_eq!(moved, [3, 1]);
-}
-
-#[tokio::test]
 async fn a_suspended_agent_instance_provider_or_everything_stops_wherever_it_asks() {
     let one = json!({"kind": "instance", "provider": "process", "id": "backlog-1"});
     let provider = json!({"kind": "provider", "name": "process"});

@@ -59,6 +59,21 @@ pub(crate) async fn post_form(socket: &Path, path: &str, pairs: &[(&str, &str)])
     whole(send(stream, form(path, pairs)).await).await
 }
 
+/// [`post_form`] with more fields in the head.
+pub(crate) async fn post_form_with(
+    socket: &Path,
+    path: &str,
+    fields: &[(&'static str, &str)],
+    pairs: &[(&str, &str)],
+) -> Answer {
+    let stream = UnixStream::connect(socket).await.unwrap();
+    let mut request = form(path, pairs);
+    for (name, value) in fields {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    whole(send(stream, request).await).await
+}
+
 pub(crate) async fn post_form_tcp(
     address: std::net::SocketAddr,
     path: &str,
@@ -66,6 +81,23 @@ pub(crate) async fn post_form_tcp(
 ) -> Answer {
     let stream = TcpStream::connect(address).await.unwrap();
     whole(send(stream, form(path, pairs)).await).await
+}
+
+/// A request over the network, with `headers` beside its own.
+pub(crate) async fn over_tcp(
+    address: std::net::SocketAddr,
+    (method, path): (Method, &str),
+    headers: &[(&'static str, &str)],
+    body: Option<&Value>,
+) -> Answer {
+    let kind = body.map_or("", |_| "application/json");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let mut request = request(method, path, kind, body);
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    let stream = TcpStream::connect(address).await.unwrap();
+    whole(send(stream, request).await).await
 }
 
 pub(crate) async fn post_json(socket: &Path, path: &str, body: &Value) -> Answer {

@@ -2,9 +2,11 @@
 
 use mandate_audit::{Decision, Event, SpoolChain, SpoolKey, What};
 use mandate_model::{GatewayId, Timestamp};
+use mandate_ports::SpooledRecord;
+use mandate_ports::control::Shipment;
 use serde_json::{Value, json};
 
-use crate::client::{Lines, get};
+use crate::client::{Answer, Lines, get, post};
 use crate::lab::{Lab, TXN, agent};
 
 pub(crate) fn lease(gateway: &str, versions: &Value) -> Value {
@@ -83,7 +85,7 @@ async fn a_gateway_that_is_ahead_of_the_store_gets_no_lease() {
     );
 }
 
-fn record(seq: u64, chain: &SpoolChain) -> (Value, SpoolChain) {
+fn record(seq: u64, chain: &SpoolChain) -> (SpooledRecord, SpoolChain) {
     let key = SpoolKey {
         gateway: GatewayId::parse("g-1").unwrap(),
         spool: "s-1".to_owned(),
@@ -99,11 +101,27 @@ fn record(seq: u64, chain: &SpoolChain) -> (Value, SpoolChain) {
     };
     let bytes = event.canonical().unwrap();
     let chain = chain.after(&bytes);
-    let text = String::from_utf8(bytes).unwrap();
-    (
-        json!({"seq": seq, "event": text, "chain": chain.to_string()}),
-        chain,
-    )
+    let record = SpooledRecord {
+        seq,
+        event: String::from_utf8(bytes).unwrap(),
+        chain: chain.to_string(),
+    };
+    (record, chain)
+}
+
+async fn ship(lab: &Lab, records: &[SpooledRecord]) -> Answer {
+    let shipment = Shipment {
+        gateway: GatewayId::parse("g-1").unwrap(),
+        spool: "s-1".to_owned(),
+        records: records.to_vec(),
+    };
+    let lines = String::from_utf8(shipment.to_lines().unwrap()).unwrap();
+    ship_lines(lab, Shipment::CONTENT_TYPE, lines).await
+}
+
+async fn ship_lines(lab: &Lab, kind: &str, lines: String) -> Answer {
+    let socket = lab.socket("control.sock");
+    post(&socket, "/control/v1/records", kind, lines).await
 }
 
 #[tokio::test]
@@ -116,28 +134,26 @@ async fn records_are_in_the_log_exactly_once_and_a_gap_is_named() {
         records.push(one);
         chain = next;
     }
-    let ship = |records: &[Value]| json!({"gateway": "g-1", "spool": "s-1", "records": records});
-    let path = "/control/v1/records";
-    let gap = lab.control(path, &ship(&records[1..])).await.expect(409);
+    let gap = ship(&lab, &records[1..]).await.expect(409);
     assert_eq!(
         (&gap["type"], &gap["next"]),
         (&json!("urn:mandate:problem:gap"), &json!(0))
     );
-    assert_eq!(
-        lab.control(path, &ship(&records)).await.expect(200)["next"],
-        3
-    );
-    assert_eq!(
-        lab.control(path, &ship(&records)).await.expect(200)["next"],
-        3
-    );
+    assert_eq!(ship(&lab, &records).await.expect(200)["next"], 3);
+    assert_eq!(ship(&lab, &records).await.expect(200)["next"], 3);
     let decided = lab.events().await;
     let decided = decided
         .iter()
         .filter(|event| event.what.kind() == "access_decided");
     assert_eq!(decided.count(), 3);
-    let empty = lab.control(path, &ship(&[])).await;
+    let head = r#"{"gateway":"g-1","spool":"s-1","first":3}"#;
+    let empty = ship_lines(&lab, Shipment::CONTENT_TYPE, format!("{head}\n")).await;
     empty.expect(400);
+    let cut_off = format!("{head}\nchain {{}}");
+    let cut_off = ship_lines(&lab, Shipment::CONTENT_TYPE, cut_off).await;
+    cut_off.expect(400);
+    let as_json = ship_lines(&lab, "application/json", "{}".to_owned()).await;
+    as_json.expect(400);
 }
 
 #[tokio::test]

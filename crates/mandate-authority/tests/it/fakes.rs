@@ -10,14 +10,14 @@ use mandate_attest::KernelPeers;
 use mandate_model::stop::{StopSet, Subject};
 use mandate_model::task::Task;
 use mandate_model::{
-    AgentTypeName, AttestationKind, BundleVersion, InstanceId, KeyId, Principal, ProviderName,
-    TaskId, Timestamp,
+    AgentTypeName, AttestationKind, BundleVersion, Instance, InstanceId, KeyId, Principal,
+    ProviderName, TaskId, Thumbprint, Timestamp,
 };
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, BundleRecord, CommitError, Committed, Evidence,
-    GatewayRecord, KeyPurpose, KeyRecord, PeerProcess, Peers, Signed, Signer, SignerError,
-    StateReader, StoreError, Unit, Versions, Writer,
+    AttestRefusal, Attested, Attestor, BundleRecord, Challenge, Challenges, CommitError, Committed,
+    Evidence, GatewayRecord, KeyPurpose, KeyRecord, Once, PeerProcess, Peers, Signed, Signer,
+    SignerError, StateReader, StoreError, Unit, Versions, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 use mandate_testkit::clock::FixedClock;
@@ -37,7 +37,26 @@ impl SaidSo {
 #[async_trait]
 impl Attestor for SaidSo {
     async fn attest(&self, evidence: Evidence, _: &Bundle) -> Result<Attested, AttestRefusal> {
-        let Evidence::Process(peer) = evidence;
+        let mut once = None;
+        let (kind, fact) = match evidence {
+            Evidence::Process(peer) => (AttestationKind::Process, peer.pid.to_string()),
+            Evidence::Token(token) => match token.expose().as_str() {
+                "broken" => return Err(AttestRefusal::Broken("it is broken".to_owned())),
+                "unavailable" => {
+                    let why = "https://idp.example is down".to_owned();
+                    return Err(AttestRefusal::Unavailable(why));
+                }
+                other => (AttestationKind::Oidc, other.to_owned()),
+            },
+            Evidence::Aws(request) => {
+                once = Some(Once {
+                    scope: "aws-challenge",
+                    id: request.expose().clone(),
+                    until: Timestamp::from_secs(1_900_000_000),
+                });
+                (AttestationKind::Aws, "a role".to_owned())
+            }
+        };
         let said = self.0.lock().unwrap().clone();
         let nearest = "the test says nothing".to_owned();
         let (agent, instance) = said.ok_or(AttestRefusal::NoRule { nearest })?;
@@ -45,9 +64,19 @@ impl Attestor for SaidSo {
             agent: AgentTypeName::parse(&agent).unwrap(),
             provider: ProviderName::parse("process").unwrap(),
             instance: InstanceId::parse(&instance).unwrap(),
-            kind: AttestationKind::Process,
-            facts: [("pid".to_owned(), peer.pid.to_string())].into(),
+            kind,
+            facts: [("fact".to_owned(), fact)].into(),
+            once,
         })
+    }
+}
+
+impl Challenges for SaidSo {
+    fn challenge(&self) -> Challenge {
+        Challenge {
+            value: "sign-this".to_owned(),
+            expires_in: 120,
+        }
     }
 }
 
@@ -131,6 +160,8 @@ impl Signer for Slow {
 pub(crate) struct Disk {
     store: Arc<SqliteStore>,
     full: AtomicBool,
+    /// The next issuance is stored, and the answer is that it was not.
+    forgets: AtomicBool,
     hangs: watch::Sender<bool>,
     waiting: watch::Sender<usize>,
     first: Mutex<Option<Unit>>,
@@ -141,6 +172,7 @@ impl Disk {
         Self {
             store,
             full: AtomicBool::new(false),
+            forgets: AtomicBool::new(false),
             hangs: watch::Sender::new(false),
             waiting: watch::Sender::new(0),
             first: Mutex::new(None),
@@ -164,6 +196,11 @@ impl Disk {
         *self.first.lock().unwrap() = Some(unit);
     }
 
+    /// The next issuance is stored, and whoever waits for it hears that it failed.
+    pub(crate) fn forget_to_answer(&self) {
+        self.forgets.store(true, Ordering::SeqCst);
+    }
+
     pub(crate) fn fill(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
     }
@@ -184,6 +221,11 @@ impl Writer for Disk {
             let first = self.first.lock().unwrap().take();
             if let Some(first) = first {
                 self.store.commit(first).await?;
+            }
+            if self.forgets.swap(false, Ordering::SeqCst) {
+                self.store.commit(unit).await?;
+                let lost = "the answer was lost".to_owned();
+                return Err(CommitError::Store(StoreError::Unavailable(lost)));
             }
         }
         self.store.commit(unit).await
@@ -250,6 +292,14 @@ impl StateReader for Reads {
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
         self.store.task(id).await
+    }
+
+    async fn live_key(
+        &self,
+        instance: &Instance,
+        at: Timestamp,
+    ) -> Result<Option<Thumbprint>, StoreError> {
+        self.store.live_key(instance, at).await
     }
 
     async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError> {

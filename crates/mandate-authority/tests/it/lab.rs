@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_attest::{OidcOptions, OidcPersonVerifier, PasswdUsers};
+use mandate_attest::{IssuerKeys, OidcOptions, OidcPersonVerifier, PasswdUsers};
 use mandate_audit::Event;
 use mandate_authority::{Authority, Config, Doors, Ports, PublicSocket};
 use mandate_decide::Lifetimes;
@@ -93,7 +93,8 @@ impl Lab {
         let said = Arc::new(SaidSo::default());
         let slow = Arc::new(Slow::of(keys.clone(), clock.clone()));
         let crowd = Arc::new(Crowd::default());
-        let people = OidcPersonVerifier::new(OidcOptions::default(), clock.clone()).unwrap();
+        let issuers = IssuerKeys::new(OidcOptions::default(), clock.clone()).unwrap();
+        let people = OidcPersonVerifier::new(Arc::new(issuers));
         let ports = Ports {
             writer: disk.clone(),
             state: reads.clone(),
@@ -102,6 +103,7 @@ impl Lab {
             signer: slow.clone(),
             key_source: keys.clone(),
             attestor: said.clone(),
+            challenges: said.clone(),
             peers: crowd.clone(),
             people: Arc::new(people),
             users: Arc::new(PasswdUsers),

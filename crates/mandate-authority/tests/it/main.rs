@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod attestations;
 mod breakglass;
 mod client;
 mod control;
@@ -22,4 +23,7 @@ mod openings;
 mod operators;
 mod operators_on_record;
 mod people;
+mod possession;
 mod refusals;
+mod resumptions;
+mod sessions;

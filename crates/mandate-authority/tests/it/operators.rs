@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mandate_audit::What;
 use serde_json::json;
 
 use crate::client::Lines;
@@ -46,9 +47,58 @@ async fn a_bundle_is_applied_against_the_version_that_the_operator_saw_and_goes_
     assert_eq!(applied.count(), 3);
 }
 
-/// `apply` of what is live already, as version 2, which waits for gateways.
+#[tokio::test]
+async fn a_bundle_that_is_live_already_makes_no_new_version() {
+    let lab = Lab::new().await;
+    let same = lab.apply(&lab.bundle(), 1).await.expect(200);
+    assert_eq!(
+        (&same["version"], &same["unchanged"]),
+        (&json!(1), &json!(true))
+    );
+    let back = json!({"version": 1, "base": 1});
+    let same = lab
+        .operator("/operator/v1/bundle/back", &back)
+        .await
+        .expect(200);
+    assert_eq!(
+        (&same["version"], &same["unchanged"]),
+        (&json!(1), &json!(true))
+    );
+    let stale = lab.apply(&lab.bundle(), 0).await;
+    assert_eq!(stale.expect(409)["rule"], "bundle");
+    let other = format!("{}# A remark.\n", lab.bundle());
+    let other = lab.apply(&other, 1).await.expect(200);
+    assert_eq!(
+        (&other["version"], &other["unchanged"]),
+        (&json!(2), &json!(false))
+    );
+    let events = lab.events().await;
+    let applied = events.iter().filter(|e| e.what.kind() == "bundle_applied");
+    assert_eq!(applied.count(), 2);
+    let looked = What::OperatorActed {
+        operation: "bundle_apply_unchanged".to_owned(),
+    };
+    assert_eq!(events.iter().filter(|e| e.what == looked).count(), 2);
+}
+
+#[tokio::test]
+async fn a_version_that_never_was_is_answered_with_those_that_were() {
+    let lab = Lab::new().await;
+    let text = lab.bundle().replace("maxDuration: 10m", "maxDuration: 5m");
+    lab.apply(&text, 1).await.expect(200);
+    let back = json!({"version": 99, "base": 2});
+    let refused = lab
+        .operator("/operator/v1/bundle/back", &back)
+        .await
+        .expect(404);
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.ends_with("the versions are 1 to 2"), "{detail}");
+}
+
+/// `apply` of what is live already but for a remark, as version 2, which waits for gateways.
 fn applied_again(lab: &Lab, wait_ms: u64) -> serde_json::Value {
-    json!({"files": [["bundle.yaml", lab.bundle()]], "base": 1, "wait_ms": wait_ms})
+    let text = format!("{}# A remark.\n", lab.bundle());
+    json!({"files": [["bundle.yaml", text]], "base": 1, "wait_ms": wait_ms})
 }
 
 const APPLY: &str = "/operator/v1/bundle/apply";
@@ -278,7 +328,7 @@ async fn a_gateways_suspensions_are_given_back_to_a_store_that_lost_them() {
     let lab = Lab::new().await;
     let lost = json!({"subject": agent("backlog"), "reason": "INC-1", "operator": "operator:root",
                       "version": 7, "at": 1});
-    let body = json!({"gateway": "g-1", "suspensions": [lost]});
+    let body = json!({"gateway": "g-1", "suspensions": [lost], "stops": 0});
     let path = "/operator/v1/gateways/accept-epoch";
     assert_eq!(lab.operator(path, &body).await.expect(200)["restored"], 1);
     assert_eq!(lab.operator(path, &body).await.expect(200)["restored"], 0);

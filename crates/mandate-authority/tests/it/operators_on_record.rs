@@ -62,7 +62,8 @@ async fn whoever_may_not_suspend_gives_a_store_no_suspensions_back() {
                "version": 7, "at": 1})
     };
     let path = "/operator/v1/gateways/accept-epoch";
-    let accept = |lost: &[serde_json::Value]| json!({"gateway": "g-1", "suspensions": lost});
+    let accept =
+        |lost: &[serde_json::Value]| json!({"gateway": "g-1", "suspensions": lost, "stops": 0});
     lab.crowd.come_as(Some(5151));
     let refused = lab.operator(path, &accept(&[lost("INC-1")])).await;
     assert_eq!(refused.expect(403)["rule"], "operator.no_right");

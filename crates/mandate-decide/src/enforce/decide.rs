@@ -2,11 +2,11 @@
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entry, Uncovered};
-use mandate_model::stop::{Lineage, StopSet, Stopped};
+use mandate_model::stop::{Lineage, Shown, StopSet, Stopped};
 use mandate_model::{
     BundleVersion, Effect, GatewayId, KeyId, PolicyName, TaskId, Timestamp, TokenId,
 };
-use mandate_policy::decl::{LogStyle, ServerWorkload};
+use mandate_policy::decl::{LogStyle, Possession, ServerWorkload};
 use mandate_policy::{Bundle, PolicyDenial, PolicyRequest, PolicyVerdict};
 use mandate_token::{AccessToken, Verified};
 
@@ -49,6 +49,11 @@ pub enum Denial {
     /// The task's mandate does not cover it.
     #[error("{0}")]
     Mandate(Uncovered),
+    /// The server workload or the acting agent's type needs a token that is bound to a key.
+    #[error(
+        "the {0} says `proof: required`, and this access token is bound to no key: attest with one (RFC 9449)"
+    )]
+    ProofRequired(&'static str),
     /// Policy does not permit it.
     #[error("{0}")]
     Policy(PolicyDenial),
@@ -109,12 +114,23 @@ pub type Verdict = Result<Admission, Denial>;
 /// `observe` waives denials of policy and mandate of callers that are authenticated and not
 /// stopped, and nothing else (C1).
 pub fn decide(facts: &Facts<'_>, classified: &Classified) -> Verdict {
+    decide_with(facts, classified, |request| facts.bundle.permits(request))
+}
+
+/// [`decide`], with `permits` in the place of the bundle's own answer: for whoever remembers what
+/// the bundle has answered to the very same request. Everything else is asked anew.
+pub fn decide_with(
+    facts: &Facts<'_>,
+    classified: &Classified,
+    permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
+) -> Verdict {
     let token = facts.token.claims();
     if token.server() != Some(&facts.server.name) {
         return Err(Denial::WrongServer);
     }
     check_stops(facts)?;
-    let (policies, would_deny) = match permitted(facts, classified) {
+    check_possession(facts)?;
+    let (policies, would_deny) = match permitted(facts, classified, permits) {
         Ok((_, policies)) => (policies, None),
         Err(denial) if facts.server.is_observed(facts.now) => (Vec::new(), Some(denial)),
         Err(denial) => return Err(denial),
@@ -143,7 +159,7 @@ pub fn recheck(facts: &Facts<'_>, classified: &Classified) -> Result<(), Denial>
 /// that covers it. What explains a decision is asked with this entry.
 pub fn deciding_entry<'a>(facts: &Facts<'a>, classified: &Classified) -> Option<&'a Entry> {
     let token = facts.token.claims();
-    match permitted(facts, classified) {
+    match permitted(facts, classified, |request| facts.bundle.permits(request)) {
         Ok((entry, _)) => Some(entry),
         Err(_) => {
             let (server, action) = (&facts.server.name, classified.action());
@@ -156,6 +172,7 @@ pub fn deciding_entry<'a>(facts: &Facts<'a>, classified: &Classified) -> Option<
 fn permitted<'a>(
     facts: &Facts<'a>,
     classified: &Classified,
+    permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
 ) -> Result<(&'a Entry, Vec<PolicyName>), Denial> {
     let token = facts.token.claims();
     let (server, action) = (&facts.server.name, classified.action());
@@ -165,7 +182,7 @@ fn permitted<'a>(
     for entry in token.entries.for_action(server, action) {
         match entry.check(classified.attributes()) {
             Err(why) => uncovered = uncovered.or(Some(why)),
-            Ok(()) => match ask_policy(facts, classified, entry) {
+            Ok(()) => match ask_policy(facts, classified, entry, &permits) {
                 Ok(policies) => return Ok((entry, policies)),
                 Err(why) => denied = denied.or(Some(why)),
             },
@@ -182,6 +199,7 @@ fn ask_policy(
     facts: &Facts<'_>,
     classified: &Classified,
     entry: &Entry,
+    permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
 ) -> Result<Vec<PolicyName>, Denial> {
     let token = facts.token.claims();
     let request = PolicyRequest {
@@ -196,14 +214,34 @@ fn ask_policy(
         purpose: &token.purpose,
         now: facts.now,
     };
-    match facts.bundle.permits(&request) {
+    match permits(&request) {
         PolicyVerdict::Permitted { policies, .. } => Ok(policies),
         PolicyVerdict::Denied(why) => Err(Denial::Policy(why)),
     }
 }
 
+/// What `proof: required` asks for; `observe` does not waive it. That a token which is bound to a key
+/// comes with a proof of it is known before anything is decided.
+fn check_possession(facts: &Facts<'_>) -> Result<(), Denial> {
+    let token = facts.token.claims();
+    if token.confirmation.is_some() {
+        return Ok(());
+    }
+    if facts.server.proof == Possession::Required {
+        return Err(Denial::ProofRequired("server workload"));
+    }
+    let acting = token.acting.actor().sub.agent_type();
+    let acting = acting.and_then(|name| facts.bundle.agent(&name));
+    match acting.map(|agent| agent.proof) {
+        Some(Possession::Required) => Err(Denial::ProofRequired("agent type")),
+        // Whom the bundle does not know, no policy permits.
+        Some(Possession::Optional) | None => Ok(()),
+    }
+}
+
 fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
     let token = facts.token.claims();
+    let holder = token.confirmation.and_then(|bound| bound.jkt());
     let path: Vec<TaskId> = token.path.iter().collect();
     let key: &KeyId = facts.token.signed_by();
     let lineage = Lineage {
@@ -214,7 +252,13 @@ fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
         server: Some(&facts.server.name),
         gateway: Some(facts.gateway),
         keys: std::slice::from_ref(key),
-        tokens: std::slice::from_ref(&token.id),
+        recipient: None,
+        operates: false,
+        token: Some(Shown {
+            id: token.id,
+            stops: token.stops,
+        }),
+        holder: holder.as_ref(),
     };
     facts.stops.check(&lineage).map_err(Denial::Stopped)
 }
@@ -243,6 +287,7 @@ impl Denial {
                 Uncovered::Missing(_) => "mandate.missing",
                 Uncovered::Unfit(_) => "mandate.unfit",
             },
+            Denial::ProofRequired(_) => "proof.required",
             Denial::Policy(why) => why.rule(),
             Denial::Spent => "token.spent",
         }
@@ -285,6 +330,7 @@ pub fn admission_record(
         bundle: Some(facts.bundle_version),
         stops: Some(facts.stops.version()),
         token: Some(token.id),
+        jkt: token.confirmation.and_then(|bound| bound.jkt()),
         gateway: Some(facts.gateway.clone()),
         without_lease: facts.right == Right::WithoutLease,
         ..Event::new(facts.now, What::AccessDecided { request: shape }, decision)

@@ -6,6 +6,7 @@ mod body;
 mod classify;
 mod decide;
 mod durability;
+mod method;
 mod parameter;
 mod right;
 mod sent;
@@ -14,9 +15,11 @@ mod target;
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify, shape_of};
 pub use decide::{
-    Admission, Denial, Facts, Spend, Verdict, admission_record, decide, deciding_entry, recheck,
+    Admission, Denial, Facts, Spend, Verdict, admission_record, decide, decide_with,
+    deciding_entry, recheck,
 };
 pub use durability::{RecordedBefore, recorded_before};
+pub use method::MethodOverrides;
 pub use right::{LeaseState, Right, right_to_admit};
 pub use sent::{headers_as_sent, named_by_connection, target_as_sent};
 pub use target::{Ambiguous, Target};

@@ -49,6 +49,11 @@ pub enum Ambiguous {
     /// `_method` and the like: some servers would take the request for one of another method.
     #[error("the query has a parameter by which some servers replace the method")]
     Method,
+    /// The same in the body, or a body of which nobody can tell.
+    #[error(
+        "the body has a member by which some servers replace the method, or is encoded so that nobody can tell"
+    )]
+    BodyMethod,
 }
 
 /// A target that has one reading.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use mandate_audit::Event;
 use mandate_model::mandate::{Entries, Entry, MandateRequest, narrow};
 use mandate_model::stop::Lineage;
-use mandate_policy::decl::{AccessPolicy, ServerWorkload};
-use mandate_token::{AccessToken, ActingChain, Audience, scope_of};
+use mandate_policy::decl::{AccessPolicy, Possession, ServerWorkload};
+use mandate_token::{AccessToken, ActingChain, Audience, Confirmation, scope_of};
 
 use super::error::{ExchangeError, GrantError};
 use super::grant::{Claims, check_size};
@@ -26,7 +26,7 @@ pub fn access(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    subject.check_actor(client)?;
+    subject.check_actor(client, world)?;
     subject.check_begun(world)?;
     let server = world
         .bundle
@@ -37,6 +37,7 @@ pub fn access(
         ..Lineage::NONE
     })?;
     let granted = granted_entries(subject, server, entries, scope, world)?;
+    check_bound(client, server)?;
     let exercisable = exercisable(
         client,
         server,
@@ -44,7 +45,17 @@ pub fn access(
         entries.is_some() || scope.is_some(),
         world,
     )?;
-    token(client, subject, server, exercisable, world, fresh)
+    let grant = token(client, subject, server, exercisable, world, fresh)?;
+    Ok(grant.to(client))
+}
+
+/// What a server workload that says `proof: required` needs.
+fn check_bound(client: &AuthenticatedClient, server: &ServerWorkload) -> Result<(), ExchangeError> {
+    if server.proof == Possession::Required && client.holder().is_none() {
+        let server = server.name.to_string();
+        return Err(ExchangeError::Grant(GrantError::ProofRequired { server }));
+    }
+    Ok(())
 }
 
 /// What the task's mandate has for the server, narrowed to what was asked for.
@@ -135,8 +146,9 @@ fn token(
         path: task.path.clone(),
         task_expires_at: mandate.expires_at,
         uses: counted.then_some(NonZeroU32::MIN),
-        confirmation: None,
+        confirmation: client.holder().map(Confirmation::Jkt),
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         not_before: mandate.not_before,
         expires_at: world.now.plus(lifetime).min(mandate.expires_at),
@@ -153,6 +165,7 @@ fn token(
         claims: Claims::Access(Box::new(claims)),
         effects,
         live_tasks: vec![task.record.id],
+        held: None,
         scope: Some(scope),
         events: Vec::new(),
         template: Event {

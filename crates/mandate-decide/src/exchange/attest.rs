@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::Lineage;
 use mandate_model::{
-    ActorLevel, AgentTypeName, AttestationKind, Host, InstanceId, ProviderName, SpiffeId, Timestamp,
+    ActorLevel, AgentTypeName, AttestationKind, Host, Instance, InstanceId, ProviderName, SpiffeId,
+    Thumbprint, Timestamp,
 };
 use mandate_policy::decl::AgentType;
-use mandate_token::{Audience, JwtSvid};
+use mandate_token::dpop::DpopProof;
+use mandate_token::{Audience, Confirmation, JwtSvid};
 
+use super::client::check_possession;
 use super::error::{ActorError, ClientError, ExchangeError, GrantError, SubjectError};
-use super::grant::{Claims, record};
-use super::{AuthenticatedClient, Fresh, Grant, World};
+use super::grant::{Claims, record, used_up};
+use super::{AuthenticatedClient, Effect, Fresh, Grant, World};
 
 /// What an attestor found out: evidence that fits exactly one agent type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +30,25 @@ pub struct Evident {
     pub kind: AttestationKind,
     /// What else is known, for the record.
     pub facts: BTreeMap<String, String>,
+    /// What is used up with it, where the evidence is good for one use: scope, identifier, and when
+    /// it may be forgotten.
+    pub once: Option<(&'static str, String, Timestamp)>,
+}
+
+/// What is known of the key of an instance that attests (A5).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Keyed<'a> {
+    /// What it shows: its SVID will be bound to this proof's key.
+    pub proof: Option<&'a DpopProof>,
+    /// Its live key, as the store has it.
+    pub live: Option<Thumbprint>,
 }
 
 /// Grants a JWT-SVID to what was attested. `claimed` is what the caller says it is: never believed,
 /// only held against the evidence.
 pub fn attest(
     evident: Evident,
+    keyed: Keyed<'_>,
     audience: Option<&str>,
     claimed: Option<&SpiffeId>,
     world: &World<'_>,
@@ -52,16 +68,61 @@ pub fn attest(
         att: evident.kind,
         host: None,
     };
-    let expires_at = world.now.plus(world.lifetimes.svid);
-    svid(
+    let instance = level.instance();
+    let wanted = Wanted {
         declared,
         level,
         audience,
-        expires_at,
-        evident.facts,
-        world,
-        fresh,
-    )
+        expires_at: world.now.plus(world.lifetimes.svid),
+        facts: evident.facts,
+        holder: keyed.proof.map(DpopProof::key),
+    };
+    let mut grant = svid(wanted, world, fresh)?;
+    bind(&mut grant, instance, keyed, world)?;
+    let once = evident.once.map(|(scope, id, until)| Effect::UseOnce {
+        scope: scope.to_owned(),
+        id,
+        until,
+    });
+    grant.effects.extend(once);
+    Ok(grant)
+}
+
+/// Makes the proof's key the live one of the instance. Whoever has the evidence can bring another
+/// key, and that is told; but nobody gets along without a key where there is one: else a stolen
+/// piece of evidence would be worth what the key is to prevent.
+fn bind(
+    grant: &mut Grant,
+    instance: Instance,
+    keyed: Keyed<'_>,
+    world: &World<'_>,
+) -> Result<(), ExchangeError> {
+    let Some(proof) = keyed.proof else {
+        if keyed.live.is_some() {
+            return Err(ExchangeError::Client(ClientError::KeyHeld));
+        }
+        grant.held = Some((instance, None));
+        return Ok(());
+    };
+    let to = proof.key();
+    if let Some(from) = keyed.live.filter(|live| *live != to) {
+        let rekeyed = Event {
+            what: What::Rekeyed { from, to },
+            ..grant.template.clone()
+        };
+        grant.events.push(rekeyed);
+    }
+    grant.effects.push(used_up(proof));
+    grant.effects.push(Effect::BindKey {
+        instance,
+        taken_for: keyed.live,
+        key: to,
+        // An access token that is issued on the SVID's last word.
+        until: world
+            .now
+            .plus(world.lifetimes.svid + world.lifetimes.access),
+    });
+    Ok(())
 }
 
 /// Grants a JWT-SVID to an agent in the process of `host`, on the host's word (A6). It lives no
@@ -97,7 +158,16 @@ pub fn attest_hosted(
     };
     let expires_at = world.now.plus(world.lifetimes.svid).min(host.expires_at());
     let facts = BTreeMap::from([("host".to_owned(), host.actor().sub.to_string())]);
-    svid(declared, level, audience, expires_at, facts, world, fresh)
+    let wanted = Wanted {
+        declared,
+        level,
+        audience,
+        expires_at,
+        facts,
+        // A hosted agent has its host's key: it runs in its process.
+        holder: host.holder(),
+    };
+    svid(wanted, world, fresh).map(|grant| grant.to(host))
 }
 
 /// The declared agent type with this SPIFFE ID.
@@ -118,18 +188,30 @@ pub(super) fn declared_agent<'a>(
     }
 }
 
-fn svid(
-    declared: &AgentType,
+/// A JWT-SVID to be granted.
+struct Wanted<'a> {
+    declared: &'a AgentType,
     level: ActorLevel,
-    audience: Option<&str>,
+    audience: Option<&'a str>,
     expires_at: Timestamp,
     facts: BTreeMap<String, String>,
-    world: &World<'_>,
-    fresh: &Fresh,
-) -> Result<Grant, ExchangeError> {
+    holder: Option<Thumbprint>,
+}
+
+fn svid(wanted: Wanted<'_>, world: &World<'_>, fresh: &Fresh) -> Result<Grant, ExchangeError> {
+    let Wanted {
+        declared,
+        level,
+        audience,
+        expires_at,
+        facts,
+        holder,
+    } = wanted;
     let audience = svid_audience(declared, audience, world)?;
+    check_possession(declared, holder)?;
     world.stops.check(&Lineage {
         actors: std::slice::from_ref(&level),
+        holder: holder.as_ref(),
         ..Lineage::NONE
     })?;
     let noted = |what| {
@@ -144,20 +226,23 @@ fn svid(
         issuer: world.issuer.clone(),
         audience,
         agent: level.clone(),
-        confirmation: None,
+        confirmation: holder.map(Confirmation::Jkt),
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         expires_at,
     };
     let attested = noted(What::Attested { facts });
-    Ok(Grant {
+    let grant = Grant {
         template: attested.clone(),
         claims: Claims::Svid(Box::new(claims)),
         effects: Vec::new(),
         live_tasks: Vec::new(),
+        held: None,
         scope: None,
         events: vec![attested],
-    })
+    };
+    Ok(grant.by_holder(holder))
 }
 
 /// A JWT-SVID is minted for the issuer, the gateways and declared federation audiences only (A4).

@@ -28,7 +28,7 @@ pub fn delegate(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    subject.check_actor(client)?;
+    subject.check_actor(client, world)?;
     subject.check_begun(world)?;
     check_beginning(&asked.details, world)?;
     check_declared(&asked.entries, world)?;
@@ -52,13 +52,17 @@ pub fn delegate(
         may_act: child.id.clone(),
     };
     let task = child_task(client, subject.task(), record, world)?;
+    let task = Task {
+        key: asked.key,
+        ..task
+    };
     let asker = Some(client.actor());
     let mut grant = task_grant(asker, &task, task.record.mandate.clone(), world, fresh)?;
     grant.live_tasks = vec![subject.task().record.id];
     grant.events = vec![delegated(client, &task, world)];
     grant.effects = vec![Effect::DelegateTask(Box::new(task))];
     grant.effects.extend(pin(client, subject.task(), world)?);
-    Ok(grant)
+    Ok(grant.to(client))
 }
 
 /// Whether a task of type `child` with `entries` may exist below one of type `parent`.
@@ -117,6 +121,7 @@ fn child_task(
         purpose: parent.purpose.clone(),
         act: act.ok_or_else(|| too_deep(act_limit))?,
         instance: None,
+        key: None,
         state: TaskState::Open,
         remaining: record.mandate.budget,
         created_at: world.now,

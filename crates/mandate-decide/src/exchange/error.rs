@@ -100,6 +100,32 @@ pub enum ClientError {
     /// The bundle does not know the agent type any more.
     #[error("agent type `{0}` is not declared")]
     Undeclared(SpiffeId),
+    /// The assertion is bound to a key, and nothing proves that the caller has it.
+    #[error(
+        "the client assertion is bound to a key: send a proof of it in the `DPoP` field (RFC 9449 §5)"
+    )]
+    NoProof,
+    /// The proof is by another key.
+    #[error("the proof is by another key than the one that the client assertion is bound to")]
+    OtherKey,
+    /// There is a proof, and the assertion is bound to no key.
+    #[error(
+        "the client assertion is bound to no key: bring the proof when attesting, and the JWT-SVID is bound to its key"
+    )]
+    Unbound,
+    /// The instance has a key, and attests without one.
+    #[error(
+        "this instance has attested with a key: attest with a proof of it, or of a new one, which voids what the former one got"
+    )]
+    KeyHeld,
+    /// The agent type needs a key.
+    #[error(
+        "agent type `{agent}` says `proof: required`: attest with a proof in the `DPoP` field (RFC 9449)"
+    )]
+    ProofRequired {
+        /// The agent type.
+        agent: String,
+    },
 }
 
 /// Why a subject token is not acceptable.
@@ -137,6 +163,11 @@ pub enum ActorError {
     /// The task is pinned to another instance.
     #[error("the task is pinned to another instance of this agent type")]
     Pinned,
+    /// The delegator named a key, and it is another one.
+    #[error(
+        "the task is for the holder of another key: its delegator named one in `requested_cnf`"
+    )]
+    PinnedKey,
     /// `actor_token` is not the client assertion.
     #[error("`actor_token`, if given, equals `client_assertion` byte for byte")]
     NotClient,
@@ -196,6 +227,14 @@ pub enum GrantError {
         /// The server workload.
         server: String,
     },
+    /// The server workload needs a token that is bound to a key.
+    #[error(
+        "server workload `{server}` says `proof: required`: attest with a key, and its access tokens are bound to it (RFC 9449)"
+    )]
+    ProofRequired {
+        /// The server workload.
+        server: String,
+    },
     /// The audience is not one that this agent type may ask for.
     #[error("`audience` is not one that this agent type may have a JWT-SVID for")]
     Audience,
@@ -238,6 +277,11 @@ impl ExchangeError {
                 ClientError::Invalid(_) => "client.invalid",
                 ClientError::OtherId => "client.other_id",
                 ClientError::Undeclared(_) => "client.undeclared",
+                ClientError::NoProof => "proof.missing",
+                ClientError::OtherKey => "proof.other_key",
+                ClientError::Unbound => "proof.unbound",
+                ClientError::KeyHeld => "proof.key_held",
+                ClientError::ProofRequired { .. } => "proof.required",
             },
             ExchangeError::Subject(e) => match e {
                 SubjectError::Invalid(_) => "subject.invalid",
@@ -251,6 +295,7 @@ impl ExchangeError {
             ExchangeError::Actor(e) => match e {
                 ActorError::MayAct => "actor.may_act",
                 ActorError::Pinned => "actor.pinned",
+                ActorError::PinnedKey => "actor.pinned_key",
                 ActorError::NotClient => "actor.not_client",
                 ActorError::NotDelegator => "actor.not_delegator",
                 ActorError::Unused => "actor.unused",
@@ -279,7 +324,20 @@ impl ExchangeError {
             )
             | ExchangeError::Subject(_)
             | ExchangeError::Actor(_) => ("invalid_request", 400),
-            ExchangeError::Client(_) => ("invalid_client", 401),
+            ExchangeError::Client(
+                ClientError::NoProof
+                | ClientError::OtherKey
+                | ClientError::Unbound
+                | ClientError::KeyHeld
+                | ClientError::ProofRequired { .. },
+            ) => ("invalid_dpop_proof", 400),
+            ExchangeError::Client(
+                ClientError::None
+                | ClientError::Audience { .. }
+                | ClientError::Invalid(_)
+                | ClientError::OtherId
+                | ClientError::Undeclared(_),
+            ) => ("invalid_client", 401),
             ExchangeError::Grant(e) => (e.code(), 400),
             ExchangeError::Stopped(_) => ("access_denied", 403),
         };
@@ -300,6 +358,7 @@ impl GrantError {
             GrantError::NoSuchResource => "resource.unknown",
             GrantError::NothingForServer => "mandate.no_entry",
             GrantError::DefaultDeny { .. } => "policy.default_deny",
+            GrantError::ProofRequired { .. } => "proof.required",
             GrantError::Audience => "svid.audience",
             GrantError::Host(_) => "hosted_by",
             GrantError::ScopeMismatch => "scope.mismatch",
@@ -327,6 +386,7 @@ impl GrantError {
             | GrantError::DefaultDeny { .. }
             | GrantError::Audience => "invalid_target",
             GrantError::ScopeMismatch => "invalid_scope",
+            GrantError::ProofRequired { .. } => "invalid_dpop_proof",
         }
     }
 }

@@ -3,12 +3,16 @@
 
 use mandate_audit::{Decision, Event, What};
 use mandate_model::task::Task;
-use mandate_model::{BundleVersion, InstanceId, KeyId, StopVersion, TaskId, Timestamp, TokenId};
+use mandate_model::{
+    BundleVersion, Instance, KeyId, StopVersion, TaskId, Thumbprint, Timestamp, TokenId,
+};
+use mandate_token::dpop::DpopProof;
 use mandate_token::{
     AccessToken, BuildError, CheckError, CheckedToken, JwtSvid, KeySet, Kind, Limit, TaskToken,
     TokenError,
 };
 
+use super::AuthenticatedClient;
 use super::error::{ExchangeError, GrantError};
 
 /// What must be stored together with the records of a grant.
@@ -23,7 +27,18 @@ pub enum Effect {
         /// The task.
         task: TaskId,
         /// The instance.
-        instance: InstanceId,
+        instance: Instance,
+    },
+    /// The instance has this key from now on (A5).
+    BindKey {
+        /// The instance.
+        instance: Instance,
+        /// What its key was taken for.
+        taken_for: Option<Thumbprint>,
+        /// Its key.
+        key: Thumbprint,
+        /// When everything bound to the key so far has expired.
+        until: Timestamp,
     },
     /// Accesses are taken from what the task has left.
     ReserveAccesses {
@@ -49,6 +64,8 @@ pub struct Grant {
     pub(super) claims: Claims,
     pub(super) effects: Vec<Effect>,
     pub(super) live_tasks: Vec<TaskId>,
+    /// What was taken for the live key of an instance.
+    pub(super) held: Option<(Instance, Option<Thumbprint>)>,
     pub(super) scope: Option<String>,
     /// Records of what happens beside the issuance (a task opened, an agent attested).
     pub(super) events: Vec<Event>,
@@ -70,6 +87,7 @@ pub struct Sealed {
     text: Text,
     effects: Vec<Effect>,
     live_tasks: Vec<TaskId>,
+    held: Option<(Instance, Option<Thumbprint>)>,
     events: Vec<Event>,
     scope: Option<String>,
     details: Option<serde_json::Value>,
@@ -103,6 +121,8 @@ pub struct Parts {
     pub effects: Vec<Effect>,
     /// Tasks that must be live when it is stored.
     pub live_tasks: Vec<TaskId>,
+    /// An instance, and the key that must be its live one when it is stored; none where `None`.
+    pub held: Option<(Instance, Option<Thumbprint>)>,
     /// What is recorded.
     pub events: Vec<Event>,
 }
@@ -135,11 +155,29 @@ impl Grant {
             text,
             effects: self.effects,
             live_tasks: self.live_tasks,
+            held: self.held,
             events,
             scope: self.scope,
             details,
             expires_at,
         })
+    }
+
+    /// The grant, as `client` gets it: its proof is used up with it, its key must still be the live
+    /// one of its instance, and the records name it.
+    pub(super) fn to(mut self, client: &AuthenticatedClient) -> Self {
+        self.effects.extend(client.proof().map(used_up));
+        self.held = Some((client.actor().instance(), client.holder()));
+        self.by_holder(client.holder())
+    }
+
+    /// The grant, with records that name the key that was proved.
+    pub(super) fn by_holder(mut self, holder: Option<Thumbprint>) -> Self {
+        self.template.jkt = holder;
+        for event in &mut self.events {
+            event.jkt = holder;
+        }
+        self
     }
 
     fn issued(&self, key: &KeyId) -> Event {
@@ -155,6 +193,15 @@ impl Grant {
             token: Some(self.claims.id()),
             ..self.template.clone()
         }
+    }
+}
+
+/// A proof is good for one request, wherever and however often it is shown (FAILURES 3).
+pub(super) fn used_up(proof: &DpopProof) -> Effect {
+    Effect::UseOnce {
+        scope: "dpop".to_owned(),
+        id: proof.id().to_string(),
+        until: proof.dead_at(),
     }
 }
 
@@ -224,6 +271,7 @@ impl Sealed {
         Parts {
             effects: std::mem::take(&mut self.effects),
             live_tasks: std::mem::take(&mut self.live_tasks),
+            held: self.held.take(),
             events: std::mem::take(&mut self.events),
         }
     }
@@ -245,7 +293,11 @@ impl Sealed {
             Text::Access(t) => (
                 t.expose_text(),
                 "urn:ietf:params:oauth:token-type:access_token",
-                "Bearer",
+                // RFC 9449 §5.
+                match t.claims().confirmation {
+                    Some(_) => "DPoP",
+                    None => "Bearer",
+                },
             ),
         };
         let mut response = serde_json::json!({

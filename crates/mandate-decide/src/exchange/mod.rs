@@ -22,7 +22,7 @@ use mandate_policy::Bundle;
 use mandate_token::{Issuer, KeySet};
 
 pub use access::access;
-pub use attest::{Evident, attest, attest_hosted};
+pub use attest::{Evident, Keyed, attest, attest_hosted};
 pub use client::{AuthenticatedClient, IdentifiedClient, LeavingClient, authenticate, identify};
 pub use delegate::delegate;
 pub use error::{
@@ -32,8 +32,8 @@ pub use grant::{Effect, Grant, Parts, SealError, Sealed};
 pub use open::{Person, open, user_providers};
 pub use operator::{OperatorOpen, open_by_operator};
 pub use parse::{
-    ClaimedTrigger, Delegate, Open, OpenSubject, ParsedExchange, RequestDetails, Resume, Step,
-    parse,
+    ClaimedTrigger, Delegate, Open, OpenSubject, ParsedExchange, RequestDetails, Resume, Shown,
+    Step, parse,
 };
 pub use renew::{renew, resume_by_opener, resume_by_parent};
 pub use subject::{KnownTask, TaskSubject, VerifiedSubject, verify_task_token};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Budget, Entries, Mandate, MandateRequest, narrow};
 use mandate_model::task::{Task, TaskChain, TaskPath, TaskRecord, TaskState, WireMandate};
-use mandate_model::{ActorLevel, InstanceId, ProviderName};
+use mandate_model::{ActorLevel, Instance, ProviderName};
 use mandate_policy::decl::ProviderKind;
 use mandate_policy::{Ceiling, OpenRequest, TriggerEvidence};
 use mandate_token::{IdToken, UnverifiedIdToken};
@@ -64,7 +64,7 @@ pub fn user_providers(
 fn issuer_of<'a>(name: &ProviderName, world: &World<'a>) -> Option<&'a str> {
     match world.bundle.provider(name).map(|provider| &provider.kind) {
         Some(ProviderKind::Oidc(oidc)) => Some(&oidc.issuer),
-        Some(ProviderKind::Process) | None => None,
+        Some(ProviderKind::Process | ProviderKind::Token(_) | ProviderKind::Aws(_)) | None => None,
     }
 }
 
@@ -114,12 +114,12 @@ pub fn open(
     };
     // A root task belongs to the instance that opened it, unless its policy says that any
     // instance of the type may go on with it (A3).
-    let instance = (!ceiling.resume_by_type).then(|| client.actor().inst.clone());
+    let instance = (!ceiling.resume_by_type).then(|| client.actor().instance());
     let task = root_task(record, instance, purpose, &ceiling, world);
     let mut grant = root_grant(Some(client.actor()), &task, &ceiling, world, fresh)?;
     let once = person.map(|person| use_once(client, person));
     grant.effects.extend(once);
-    Ok(grant)
+    Ok(grant.to(client))
 }
 
 /// The grant of a root task that begins, if nothing about it is stopped. `asker` as
@@ -131,7 +131,7 @@ pub(super) fn root_grant(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    check_task_stops(task, &[], &[], world)?;
+    check_task_stops(task, &[], None, world)?;
     let grant = task_grant(asker, task, task.record.mandate.clone(), world, fresh)?;
     Ok(Grant {
         effects: vec![Effect::OpenTask(Box::new(task.clone()))],
@@ -272,7 +272,7 @@ pub(super) fn check_declared(entries: &Entries, world: &World<'_>) -> Result<(),
 
 pub(super) fn root_task(
     record: TaskRecord,
-    instance: Option<InstanceId>,
+    instance: Option<Instance>,
     purpose: &str,
     ceiling: &Ceiling,
     world: &World<'_>,
@@ -285,6 +285,7 @@ pub(super) fn root_task(
         purpose: purpose.to_owned(),
         act: mandate_model::ActChain::empty(),
         instance,
+        key: None,
         state: TaskState::Open,
         remaining: record.mandate.budget,
         created_at: world.now,

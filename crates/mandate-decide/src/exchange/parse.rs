@@ -2,7 +2,8 @@
 //! nothing that it does not take.
 
 use mandate_model::mandate::{Budget, Entries, RawEntry, parse_entries};
-use mandate_model::{SpiffeId, TaskId, TrustDomain};
+use mandate_model::{SpiffeId, TaskId, Thumbprint, TrustDomain};
+use mandate_token::Confirmation;
 
 use super::error::{ExchangeError, FormError};
 
@@ -22,6 +23,8 @@ pub struct ParsedExchange {
 pub enum Step {
     /// Evidence for a JWT-SVID.
     Attest {
+        /// What proves it.
+        evidence: Shown,
         /// Whom the SVID is to be shown to; the issuer where absent.
         audience: Option<String>,
         /// What the caller says it is. Never believed: it must equal what is attested.
@@ -64,6 +67,17 @@ pub enum Step {
     },
 }
 
+/// Evidence as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// The process at the other end of the connection.
+    Process,
+    /// A token that a platform gave to the caller.
+    Token(String),
+    /// A request to AWS that the caller signed.
+    Aws(String),
+}
+
 /// Opening a root task.
 #[derive(Debug)]
 pub struct Open {
@@ -93,6 +107,8 @@ pub struct Delegate {
     pub subject_token: String,
     /// The child's agent type.
     pub child: SpiffeId,
+    /// The key that the child must have, where it is named (A5).
+    pub key: Option<Thumbprint>,
     /// The child's mandate. Must be said: "everything that I have" is never a default.
     pub entries: Entries,
     /// The words of `scope`; must agree with `entries` (A10).
@@ -176,12 +192,17 @@ fn parse_form(
     let subject_token_type = form.need("subject_token_type")?;
     let requested = form.take("requested_token_type");
     let step = match (subject_token_type.as_str(), requested.as_deref()) {
-        (PROCESS, None | Some(JWT)) => form.attest()?,
+        (PROCESS | AWS, None | Some(JWT)) => form.attest(&subject_token_type)?,
+        // A platform's token comes alone; a host's SVID is its client assertion too (A6). Clients of
+        // other token services ask for an access token and take what they get (RFC 8693 §2.2.1).
+        (JWT, None | Some(JWT | ACCESS)) if client_assertion.is_none() => {
+            form.attest(&subject_token_type)?
+        }
         (TXN, Some(TXN)) => form.replace(domain)?,
         (ID_TOKEN | JWT, Some(TXN)) => form.open(subject_token_type == ID_TOKEN, domain)?,
         (TXN, None | Some(ACCESS)) => form.access()?,
         (JWT, None | Some(JWT)) => form.attest_hosted()?,
-        (PROCESS | TXN | ID_TOKEN | JWT, _) => {
+        (PROCESS | AWS | TXN | ID_TOKEN | JWT, _) => {
             return Err(FormError::TokenType {
                 parameter: "requested_token_type",
                 mend: "see the table of exchanges in docs/tokens.md",
@@ -190,7 +211,7 @@ fn parse_form(
         _ => {
             return Err(FormError::TokenType {
                 parameter: "subject_token_type",
-                mend: "send a txn_token, id_token, jwt or urn:mandate:token-type:process",
+                mend: "send a txn_token, id_token, jwt, urn:mandate:token-type:process or urn:mandate:token-type:aws-request",
             });
         }
     };
@@ -288,11 +309,17 @@ impl Form {
         }
     }
 
-    fn attest(&mut self) -> Result<Step, FormError> {
-        // The evidence is the connection; the parameter is required by RFC 8693 §2.1.
-        self.need("subject_token")?;
+    fn attest(&mut self, kind: &str) -> Result<Step, FormError> {
+        let subject_token = self.need("subject_token")?;
+        let evidence = match kind {
+            JWT => Shown::Token(subject_token),
+            AWS => Shown::Aws(subject_token),
+            // The evidence is the connection; the parameter is required by RFC 8693 §2.1.
+            _ => Shown::Process,
+        };
         let claimed = self.parsed("requested_actor")?;
         Ok(Step::Attest {
+            evidence,
             audience: self.take("audience"),
             claimed,
         })
@@ -367,6 +394,7 @@ impl Form {
                 Ok(Step::Delegate(Delegate {
                     subject_token,
                     child,
+                    key: self.key()?,
                     entries,
                     scope,
                     details,
@@ -393,6 +421,20 @@ impl Form {
             scope,
             entries: self.entries()?,
         })
+    }
+
+    /// `requested_cnf`: the `cnf` (RFC 7800 §3.1) that a child must prove, `{"jkt": …}`.
+    fn key(&mut self) -> Result<Option<Thumbprint>, FormError> {
+        let malformed = |why| FormError::Malformed {
+            parameter: "requested_cnf",
+            why,
+        };
+        let Some(text) = self.take("requested_cnf") else {
+            return Ok(None);
+        };
+        let named: Confirmation = strict(&text).map_err(malformed)?;
+        let no_key = || malformed("it names a key by its thumbprint: `{\"jkt\": …}`".to_owned());
+        named.jkt().map(Some).ok_or_else(no_key)
     }
 
     /// The audience of a task token is the trust domain (A10), by its name or by its SPIFFE ID.
@@ -468,10 +510,12 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 const PROCESS: &str = "urn:mandate:token-type:process";
-const OURS: [&str; 6] = [
+const AWS: &str = "urn:mandate:token-type:aws-request";
+const OURS: [&str; 7] = [
     "authorization_details",
     "request_details",
     "requested_actor",
+    "requested_cnf",
     "resource",
     "audience",
     "scope",

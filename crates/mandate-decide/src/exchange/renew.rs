@@ -6,13 +6,13 @@ use mandate_model::task::{Delegator, Task};
 use mandate_model::{ActionName, ActorLevel, AgentTypeName, OperatorName, ServerName};
 use mandate_policy::StandingTask;
 use mandate_policy::decl::{Right, TaskPolicy};
-use mandate_token::{Audience, MayAct, TaskToken, parse_scope, scope_of};
+use mandate_token::{Audience, Confirmation, MayAct, TaskToken, parse_scope, scope_of};
 
 use super::delegate::check_child;
 use super::error::{ActorError, ExchangeError, GrantError, SubjectError};
 use super::grant::{Claims, check_grantable, record};
 use super::open::check_declared;
-use super::subject::{VerifiedSubject, check_task_stops};
+use super::subject::{VerifiedSubject, check_pinned, check_task_stops};
 use super::{AuthenticatedClient, Effect, Fresh, Grant, World};
 
 /// Grants another token of the subject's task, of the same mandate or a narrower one.
@@ -24,7 +24,7 @@ pub fn renew(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    subject.check_actor(client)?;
+    subject.check_actor(client, world)?;
     let parent = subject.mandate();
     if let Some(entries) = entries {
         check_declared(entries, world)?;
@@ -41,7 +41,7 @@ pub fn renew(
     let mandate = Mandate { entries, ..mandate };
     let mut grant = task_grant(Some(client.actor()), subject.task(), mandate, world, fresh)?;
     grant.effects.extend(pin(client, subject.task(), world)?);
-    Ok(grant)
+    Ok(grant.to(client))
 }
 
 /// Issues again for `task`, on the word of the agent that delegated it and holds `parent`'s token.
@@ -52,7 +52,7 @@ pub fn resume_by_parent(
     world: &World<'_>,
     fresh: &Fresh,
 ) -> Result<Grant, ExchangeError> {
-    parent.check_actor(client)?;
+    parent.check_actor(client, world)?;
     if task.record.parent != Some(parent.task().record.id) {
         return Err(ExchangeError::Actor(ActorError::NotDelegator));
     }
@@ -73,10 +73,7 @@ pub fn resume_by_opener(
     }
     // Who opened a root task, or had it opened by an operator, is who may act in it.
     let same_type = task.record.may_act == client.actor().sub;
-    let same_instance = task
-        .instance
-        .as_ref()
-        .is_none_or(|inst| *inst == client.actor().inst);
+    let same_instance = check_pinned(task, client.actor(), client.holder()).is_ok();
     if task.record.parent.is_some() || !same_type || !same_instance {
         return Err(ExchangeError::Actor(ActorError::NotDelegator));
     }
@@ -111,10 +108,11 @@ fn reissue(
             task.record.id,
         )));
     }
-    check_task_stops(task, &[], &[], world)?;
+    check_task_stops(task, &[], None, world)?;
     let mandate = task.record.mandate.clone();
     check_still_allowed(task, &mandate, world)?;
-    task_grant(Some(client.actor()), task, mandate, world, fresh)
+    let grant = task_grant(Some(client.actor()), task, mandate, world, fresh)?;
+    Ok(grant.to(client))
 }
 
 /// What was allowed when the task began may not be any more: the bundle is asked again.
@@ -189,7 +187,7 @@ pub(super) fn pin(
     let wants = client.declaration(world)?.pin == mandate_policy::decl::Pin::Instance
         || awaits_instance(task, world);
     let unpinned = task.instance.is_none();
-    let (task, instance) = (task.record.id, client.actor().inst.clone());
+    let (task, instance) = (task.record.id, client.actor().instance());
     Ok((wants && unpinned).then_some(Effect::PinInstance { task, instance }))
 }
 
@@ -215,7 +213,9 @@ pub(super) fn task_grant(
         },
         may_act: MayAct {
             sub: task.record.may_act.clone(),
-            inst: task.instance.clone(),
+            inst: task.instance.as_ref().map(|pinned| pinned.id.clone()),
+            prv: task.instance.as_ref().map(|pinned| pinned.provider.clone()),
+            cnf: task.key.map(Confirmation::Jkt),
         },
         act: task.act.clone(),
         trigger: task.trigger.clone(),
@@ -223,6 +223,7 @@ pub(super) fn task_grant(
         path: task.path.clone(),
         chain: task.chain,
         id: fresh.token,
+        stops: world.stops.version(),
         issued_at: world.now,
         expires_at: world
             .now
@@ -235,6 +236,7 @@ pub(super) fn task_grant(
         claims: Claims::Task(Box::new(claims)),
         effects: Vec::new(),
         live_tasks: vec![task.record.id],
+        held: None,
         scope: Some(scope),
         events: Vec::new(),
         template: template(asker, task, world),
@@ -257,10 +259,15 @@ pub(super) fn template(asker: Option<&ActorLevel>, task: &Task, world: &World<'_
         task: Some(task.path.clone()),
         principal: Some(task.principal.clone()),
         trigger: Some(task.trigger.clone()),
-        // Replaced by the record that is made of the template.
-        ..record(What::Rekeyed, Decision::Allowed, world.now, bundle, stops)
+        ..record(TO_BE_SAID, Decision::Allowed, world.now, bundle, stops)
     }
 }
+
+/// What a template says before it is made the record of something.
+const TO_BE_SAID: What = What::Refused {
+    step: String::new(),
+    error: String::new(),
+};
 
 /// Brings `scope` and the granted entries together (A10). With explicit `authorization_details` the
 /// scope must be theirs; alone it picks among what would be granted. Never the other way round.

@@ -1,9 +1,9 @@
 //! The task token as a subject: signature, tree and lineage must all agree (FAILURES 4).
 
 use mandate_model::mandate::Mandate;
-use mandate_model::stop::Lineage;
+use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, KeyId, TaskId, TokenId};
+use mandate_model::{ActorLevel, KeyId, TaskId, Thumbprint, TokenId};
 use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
 
 use super::error::{ActorError, ExchangeError, SubjectError};
@@ -107,24 +107,40 @@ impl KnownTask {
     }
 
     /// Checks that `actor` is the agent that may act in the task (RFC 8693 §4.4), and the instance
-    /// that the task is pinned to, if it is.
-    pub fn check_actor(&self, actor: &ActorLevel) -> Result<(), ExchangeError> {
+    /// and the holder of the key that the task is pinned to, if it is (A5). `holder` is the key that
+    /// it has proved to hold. Of an agent that was resumed the token must be newer than that, whoever
+    /// it was issued to.
+    pub fn check_actor(
+        &self,
+        actor: &ActorLevel,
+        holder: Option<Thumbprint>,
+        world: &World<'_>,
+    ) -> Result<(), ExchangeError> {
         if actor.sub != self.task.record.may_act {
             return Err(ExchangeError::Actor(ActorError::MayAct));
         }
-        match &self.task.instance {
-            Some(pinned) if *pinned != actor.inst => Err(ExchangeError::Actor(ActorError::Pinned)),
-            Some(_) | None => Ok(()),
-        }
+        world.stops.check(&Lineage {
+            actors: std::slice::from_ref(actor),
+            token: Some(self.shown()),
+            ..Lineage::NONE
+        })?;
+        check_pinned(&self.task, actor, holder).map_err(ExchangeError::Actor)
     }
 
     fn check_stops(&self, world: &World<'_>) -> Result<(), ExchangeError> {
         check_task_stops(
             &self.task,
             std::slice::from_ref(&self.key),
-            &[self.token.id],
+            Some(self.shown()),
             world,
         )
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
+            id: self.token.id,
+            stops: self.token.stops,
+        }
     }
 }
 
@@ -145,8 +161,12 @@ impl VerifiedSubject {
     }
 
     /// As [`KnownTask::check_actor`].
-    pub fn check_actor(&self, client: &AuthenticatedClient) -> Result<(), ExchangeError> {
-        self.0.check_actor(client.actor())
+    pub fn check_actor(
+        &self,
+        client: &AuthenticatedClient,
+        world: &World<'_>,
+    ) -> Result<(), ExchangeError> {
+        self.0.check_actor(client.actor(), client.holder(), world)
     }
 
     /// Checks that the mandate has begun.
@@ -160,11 +180,26 @@ impl VerifiedSubject {
     }
 }
 
+/// Checks that `actor` is the instance, and has the key, that the task is pinned to.
+pub(super) fn check_pinned(
+    task: &Task,
+    actor: &ActorLevel,
+    holder: Option<Thumbprint>,
+) -> Result<(), ActorError> {
+    if task.key.is_some() && task.key != holder {
+        return Err(ActorError::PinnedKey);
+    }
+    match &task.instance {
+        Some(pinned) if *pinned != actor.instance() => Err(ActorError::Pinned),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Whether anything about a task is stopped.
 pub(super) fn check_task_stops(
     task: &Task,
     keys: &[KeyId],
-    tokens: &[TokenId],
+    token: Option<Shown>,
     world: &World<'_>,
 ) -> Result<(), ExchangeError> {
     let path: Vec<TaskId> = task.path.iter().collect();
@@ -182,9 +217,12 @@ pub(super) fn check_task_stops(
         server: None,
         gateway: None,
         keys,
-        tokens,
+        recipient: Some(&task.record.may_act),
+        operates: false,
+        token,
+        holder: None,
     };
-    Ok(world.stops.check(&lineage)?)
+    Ok(world.stops.check_at_home(&lineage)?)
 }
 
 /// Whether the token says of the task what the tree says. A renewed token may say less, never more.

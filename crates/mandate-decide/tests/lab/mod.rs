@@ -17,17 +17,20 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use mandate_decide::Lifetimes;
 use mandate_decide::exchange::{
-    AuthenticatedClient, Effect, Evident, ExchangeError, Fresh, Grant, Step, TaskSubject, World,
-    access, attest, attest_hosted, authenticate, delegate, open, parse, renew, resume_by_opener,
-    resume_by_parent, verify_task_token,
+    AuthenticatedClient, Effect, Evident, ExchangeError, Fresh, Grant, Keyed, Step, TaskSubject,
+    World, access, attest, attest_hosted, authenticate, delegate, open, parse, renew,
+    resume_by_opener, resume_by_parent, verify_task_token,
 };
 use mandate_model::stop::{StopSet, Subject, Suspension};
 use mandate_model::task::{Task, TaskState};
 use mandate_model::{
-    AgentTypeName, AttestationKind, BundleVersion, InstanceId, KeyId, Principal, ProviderName,
-    StopVersion, TaskId, Timestamp, TokenId, TrustDomain,
+    AgentTypeName, AttestationKind, BundleVersion, Instance, InstanceId, KeyId, Principal,
+    ProviderName, StopVersion, TaskId, Thumbprint, Timestamp, TokenId, TrustDomain,
 };
 use mandate_policy::{Bundle, LoadEnv, SourceFile, load};
+use mandate_token::dpop::{
+    DpopProof, HttpTarget, ProofFor, ProofRequest, UnsignedProof, UnverifiedProof,
+};
 use mandate_token::{Issuer, KeySet, KeyUse};
 
 pub const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
@@ -58,6 +61,9 @@ pub struct Lab {
     pub now: Timestamp,
     pub tasks: BTreeMap<TaskId, Task>,
     pub used: BTreeSet<(String, String)>,
+    pub live_keys: BTreeMap<Instance, Thumbprint>,
+    /// The proof beside each exchange that says nothing else.
+    pub showing: Option<DpopProof>,
     /// What was recorded, the earliest first.
     pub events: Vec<mandate_audit::Event>,
     pub issuer: Issuer,
@@ -99,6 +105,8 @@ impl Lab {
             now,
             tasks: BTreeMap::new(),
             used: BTreeSet::new(),
+            live_keys: BTreeMap::new(),
+            showing: None,
             events: Vec::new(),
             issuer,
             domain,
@@ -143,7 +151,7 @@ impl Lab {
             at: self.now,
         };
         let all: Vec<_> = self.stops.suspensions().cloned().chain([new]).collect();
-        self.stops = StopSet::new(version, all, [], []);
+        self.stops = StopSet::of_suspensions(version, all);
     }
 
     pub fn stops_version(&self) -> StopVersion {
@@ -162,22 +170,79 @@ impl Lab {
 
     /// A JWT-SVID for the issuer, of an attested instance.
     pub fn svid(&mut self, agent: &str, instance: &str) -> String {
+        self.attest(agent, instance, None).unwrap().0
+    }
+
+    /// Attests an instance, with `proof` of a key where it brings one. `process` vouches for it, or
+    /// who is named before a slash.
+    pub fn attest(
+        &mut self,
+        agent: &str,
+        instance: &str,
+        proof: Option<&DpopProof>,
+    ) -> Result<(String, serde_json::Value), Refused> {
+        let (provider, instance) = instance.split_once('/').unwrap_or(("process", instance));
         let evident = Evident {
             agent: AgentTypeName::parse(agent).unwrap(),
-            provider: ProviderName::parse("process").unwrap(),
+            provider: ProviderName::parse(provider).unwrap(),
             instance: InstanceId::parse(instance).unwrap(),
             kind: AttestationKind::Process,
             facts: BTreeMap::new(),
+            once: None,
         };
         let fresh = self.fresh();
-        let grant = attest(evident, None, None, &self.world(), &fresh).unwrap();
-        self.commit(grant).unwrap().0
+        let known = Instance {
+            provider: evident.provider.clone(),
+            id: evident.instance.clone(),
+        };
+        let live = self.live_keys.get(&known).copied();
+        let keyed = Keyed { proof, live };
+        let grant = attest(evident, keyed, None, None, &self.world(), &fresh)?;
+        self.commit(grant)
+    }
+
+    /// A proof of `key` for the token endpoint: what only a holder of it can make.
+    pub fn proof(&mut self, key: &EcdsaKeyPair) -> DpopProof {
+        self.drawn += 1;
+        let target = HttpTarget::parse("http://127.0.0.1:7701/token").unwrap();
+        let point: [u8; 65] = key.public_key().as_ref().try_into().unwrap();
+        let unsigned = UnsignedProof::of(&ProofRequest {
+            point: &point,
+            jti: &self.drawn.to_string(),
+            method: "POST",
+            target: &target,
+            now: self.now,
+            access_token: None,
+            task_token: None,
+            nonce: None,
+        });
+        let signature = key.sign(&SystemRandom::new(), unsigned.signing_input());
+        let text = unsigned.assemble(signature.unwrap().as_ref().try_into().unwrap());
+        let request = ProofFor {
+            method: "POST",
+            target: &target,
+            access_token: None,
+            task_token: None,
+        };
+        let unverified = UnverifiedProof::parse(&text).unwrap();
+        unverified.verify(&request, self.now).unwrap()
     }
 
     /// Runs one exchange of a form, as the shell does; the token, and the whole response.
     pub fn exchange(
         &mut self,
         svid: &str,
+        pairs: &[(&str, &str)],
+    ) -> Result<(String, serde_json::Value), Refused> {
+        let proof = self.showing.clone();
+        self.exchange_with(svid, proof.as_ref(), pairs)
+    }
+
+    /// [`exchange`](Self::exchange) beside a proof.
+    pub fn exchange_with(
+        &mut self,
+        svid: &str,
+        proof: Option<&DpopProof>,
         pairs: &[(&str, &str)],
     ) -> Result<(String, serde_json::Value), Refused> {
         let mut form = vec![
@@ -193,7 +258,7 @@ impl Lab {
         let parsed = parse(form, &self.domain)?;
         let fresh = self.fresh();
         let world = self.world();
-        let client = authenticate(parsed.client_assertion.as_deref(), &world)?;
+        let client = authenticate(parsed.client_assertion.as_deref(), proof, &world)?;
         client.check_id(parsed.client_id.as_deref())?;
         let grant = self.grant(&client, parsed.step, &fresh)?;
         self.commit(grant)
@@ -288,6 +353,11 @@ impl Lab {
             assert!(self.tasks.contains_key(task) || parts.effects.iter().any(|e| opens(e, task)));
         }
         let before = self.tasks.clone();
+        if let Some((instance, key)) = &parts.held
+            && self.live_keys.get(instance) != key.as_ref()
+        {
+            return Err(Refused::Conflict);
+        }
         if parts
             .effects
             .into_iter()
@@ -321,6 +391,11 @@ impl Lab {
             Effect::ReserveAccesses { task, count } => {
                 let task = self.tasks.get_mut(&task).unwrap();
                 task.remaining.max_accesses = take(task.remaining.max_accesses, count)?;
+            }
+            Effect::BindKey { instance, key, .. } => {
+                let old = self.live_keys.insert(instance, key);
+                let void = old.filter(|old| *old != key).map(|old| (old, self.now));
+                self.stops = self.stops.clone().with_replaced_keys(void);
             }
             Effect::UseOnce { scope, id, .. } => {
                 self.used.insert((scope, id)).then_some(())?;
@@ -377,6 +452,6 @@ fn load_bundle(text: &str, domain: &TrustDomain, issuer: &Issuer, now: Timestamp
     }
 }
 
-fn key_pair() -> EcdsaKeyPair {
+pub fn key_pair() -> EcdsaKeyPair {
     EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
 }

@@ -113,6 +113,18 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(no_answer)
     }
 
+    /// Posts the bytes of `kind` and reads the answer within `limit`.
+    pub(crate) async fn post_as<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        kind: &'static str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<A, ControlError> {
+        let bytes = within(limit, self.post_body(path, kind, body)).await?;
+        serde_json::from_slice(&bytes).map_err(no_answer)
+    }
+
     /// Posts `body`, whose answer is empty.
     pub(crate) async fn tell(&self, path: &str, body: &impl Serialize) -> Result<(), ControlError> {
         within(SHORT, self.post_bytes(path, body)).await.map(|_| ())
@@ -120,10 +132,19 @@ impl Client {
 
     async fn post_bytes(&self, path: &str, body: &impl Serialize) -> Result<Bytes, ControlError> {
         let body = serde_json::to_vec(body).map_err(no_answer)?;
+        self.post_body(path, "application/json", body.into()).await
+    }
+
+    async fn post_body(
+        &self,
+        path: &str,
+        kind: &'static str,
+        body: Bytes,
+    ) -> Result<Bytes, ControlError> {
         let request = Request::post(path)
             .header(http::header::HOST, HOST)
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
+            .header(http::header::CONTENT_TYPE, kind)
+            .body(Full::new(body))
             .map_err(no_answer)?;
         let response = self.send(request).await?;
         if response.status().is_success() {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use mandate_model::GatewayId;
-use mandate_ports::control::{Shipment, Shipped};
+use mandate_ports::control::{MalformedShipment, Shipment, Shipped};
 use mandate_ports::{Spool, SpooledRecord};
 use tokio::sync::Notify;
 
@@ -36,9 +36,21 @@ pub(crate) async fn ship(client: Client, gateway: GatewayId, recorder: Recorder)
         }
         if failed {
             tokio::time::sleep(IDLE).await;
-        } else {
-            let _ = tokio::time::timeout(IDLE, woken).await;
+        } else if tokio::time::timeout(IDLE, woken).await.is_ok() {
+            gather(&recorder).await;
         }
+    }
+}
+
+/// Waits a moment for more, since each shipment is a commit and a sync of its own; not while anybody
+/// waits for a record to be shipped.
+async fn gather(recorder: &Recorder) {
+    if recorder.is_waited_for() {
+        return;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(GATHER) => {}
+        () = recorder.hurry.notified() => {}
     }
 }
 
@@ -78,8 +90,11 @@ async fn ship_some(
         spool: spool.head().spool,
         records,
     };
-    let answer: Result<Shipped, ControlError> =
-        client.post("/control/v1/records", &shipment, LIMIT).await;
+    let lines = shipment.to_lines()?.into();
+    let kind = Shipment::CONTENT_TYPE;
+    let answer: Result<Shipped, ControlError> = client
+        .post_as("/control/v1/records", kind, lines, LIMIT)
+        .await;
     match answer {
         Ok(Shipped { next }) => {
             spool.shipped(next).await?;
@@ -114,13 +129,15 @@ enum ShipError {
     Gone { wanted: u64, first: u64 },
     #[error("{0}")]
     Spool(#[from] mandate_ports::SpoolError),
+    #[error("{0}")]
+    Malformed(#[from] MalformedShipment),
 }
 
 impl ShipError {
     /// Whether it will not pass by itself.
     fn is_for_people(&self) -> bool {
         match self {
-            ShipError::Gone { .. } | ShipError::Spool(_) => true,
+            ShipError::Gone { .. } | ShipError::Spool(_) | ShipError::Malformed(_) => true,
             ShipError::Control(why) => {
                 matches!(why, ControlError::Refused { name, .. } if name == "gap")
             }
@@ -128,9 +145,9 @@ impl ShipError {
     }
 }
 
-const MAX_RECORDS: usize = 512;
-/// Escaping can double an event's text within the shipment.
-const MAX_BYTES: usize = 2 * 1024 * 1024;
+const MAX_RECORDS: usize = 2048;
+const MAX_BYTES: usize = 3 * 1024 * 1024;
 const RECORD_OVERHEAD: usize = 128;
 const LIMIT: Duration = Duration::from_secs(30);
+const GATHER: Duration = Duration::from_millis(25);
 const IDLE: Duration = Duration::from_secs(1);

@@ -3,38 +3,82 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use mandate_decide::enforce::{Classified, Denial, Pending};
+use mandate_decide::enforce::{
+    Ambiguous, Classified, Denial, MethodOverrides, Pending, RequestHead, Unclassifiable,
+};
 
 use super::refusal::Refusal;
-use crate::body::{AnyBody, full, incoming};
+use crate::body::{AnyBody, checked_by, full, incoming};
 use crate::listener::Limits;
 
 /// Completes a classification, waiting `within` for the body. The body that goes on is, byte for byte, the one that was read.
+///
+/// A body in which some server would look for another method is looked through: before anything of it
+/// goes on where its length says that it is short, otherwise as it passes.
 pub(super) async fn read_attributes(
     pending: Pending<'_>,
-    headers: &HeaderMap,
+    head: &RequestHead<'_>,
     body: Incoming,
     limits: &Limits,
     within: Duration,
 ) -> Result<(Classified, AnyBody), Refusal> {
+    let looking = MethodOverrides::of(head.method, head.headers);
     let pending = match pending.without_body() {
-        Ok(classified) => return Ok((classified, incoming(body))),
+        Ok(classified) if body.is_end_stream() => return Ok((classified, incoming(body))),
+        Ok(_) if matches!(head.method, "GET" | "HEAD") => return Err(unexpected()),
+        Ok(classified) => {
+            let Some(looking) = looking.map_err(ambiguous)? else {
+                return Ok((classified, incoming(body)));
+            };
+            let short = u64::try_from(limits.decided_body_bytes).unwrap_or(u64::MAX);
+            if body.size_hint().exact().is_none_or(|length| length > short) {
+                return Ok((classified, looked_through(incoming(body), looking)));
+            }
+            let bytes = read_in_time(body, limits, within).await?;
+            looking.look_at_whole(&bytes).map_err(ambiguous)?;
+            return Ok((classified, full(bytes)));
+        }
         Err(pending) => pending,
     };
+    let bytes = read_in_time(body, limits, within).await?;
+    let classified = pending
+        .with_body(head.headers, &bytes)
+        .map_err(|why| Refusal::Denied(Denial::Unclassifiable(why)))?;
+    if let Some(looking) = looking.map_err(ambiguous)? {
+        looking.look_at_whole(&bytes).map_err(ambiguous)?;
+    }
+    Ok((classified, full(bytes)))
+}
+
+fn ambiguous(why: Ambiguous) -> Refusal {
+    Refusal::Denied(Denial::Unclassifiable(Unclassifiable::Ambiguous(why)))
+}
+
+/// RFC 9110 §9.3.1: it has no meaning, and a server that does not read it takes it for the next request.
+fn unexpected() -> Refusal {
+    Refusal::Body {
+        status: StatusCode::BAD_REQUEST,
+        detail: "a `GET` or `HEAD` has no body, unless its action reads an attribute from it",
+    }
+}
+
+async fn read_in_time(body: Incoming, limits: &Limits, within: Duration) -> Result<Bytes, Refusal> {
     let reading = read(body, limits.decided_body_bytes);
-    let bytes = tokio::time::timeout(within.min(limits.header_timeout), reading)
+    tokio::time::timeout(within.min(limits.header_timeout), reading)
         .await
         .unwrap_or(Err(Refusal::Body {
             status: StatusCode::REQUEST_TIMEOUT,
             detail: "the body that is decided on did not come in time",
-        }))?;
-    let classified = pending
-        .with_body(headers, &bytes)
-        .map_err(|why| Refusal::Denied(Denial::Unclassifiable(why)))?;
-    Ok((classified, full(bytes)))
+        }))
+}
+
+/// `body`, broken off before the member that would replace its method: what is not whole is carried
+/// out by nobody.
+fn looked_through(body: AnyBody, mut looking: MethodOverrides) -> AnyBody {
+    checked_by(body, move |bytes| looking.look(bytes))
 }
 
 async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {

@@ -1,12 +1,13 @@
 //! Who asks: an access token for this very server workload.
 
 use http::{HeaderMap, header};
-use mandate_model::{KeysVersion, StoreEpoch, Timestamp};
+use mandate_model::{KeysVersion, StoreEpoch};
 use mandate_policy::decl::ServerWorkload;
 use mandate_ports::Versions;
 use mandate_token::{AccessToken, Audience, Expect, Kind, SignedClaims, Verified};
 use sha2::{Digest, Sha256};
 
+use super::proof::{Asking, Proofs};
 use super::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
@@ -49,15 +50,22 @@ impl TokenCache {
     }
 }
 
-/// The token of a request, verified for `server` at `now`.
+/// The token of a request, verified for `server` at the moment that it is asked for. A token that is
+/// bound to a key is good beside a proof of it and under the scheme `DPoP` alone; another one is not
+/// under that scheme (RFC 9449 §7.2).
 pub(super) fn authenticate(
     cache: &TokenCache,
+    proofs: &Proofs,
     snapshot: &Snapshot,
     server: &ServerWorkload,
     headers: &HeaderMap,
-    now: Timestamp,
+    asked: &Asking<'_>,
 ) -> Result<Verified<AccessToken>, Refusal> {
-    let token = bearer(headers)?;
+    let Shown { scheme, token } = shown(headers)?;
+    let proof = match scheme {
+        Scheme::Bearer => None,
+        Scheme::Dpop => Some(proofs.fresh(headers, asked.boot)?),
+    };
     let audience = Audience::parse(&server.resource).map_err(|_| Refusal::NotNow {
         rule: "gateway.not_ready",
         detail: "the server workload has no usable resource indicator",
@@ -67,12 +75,18 @@ pub(super) fn authenticate(
         audience: &audience,
     };
     let signed = cache.signed(token, snapshot)?;
-    let verified = signed.check(&expect, now).map_err(Refusal::Token)?;
-    // Bound tokens need a proof, and no proof is understood here yet: refused, never waved through.
-    if verified.claims().confirmation.is_some() {
-        return Err(Refusal::NoProof);
+    let verified = signed.check(&expect, asked.now).map_err(Refusal::Token)?;
+    match (verified.claims().confirmation, proof) {
+        (None, None) => Ok(verified),
+        (None, Some(_)) => Err(Refusal::Unbound),
+        (Some(_), None) => Err(Refusal::NoProof),
+        (Some(bound), Some(proof)) => {
+            // A certificate proves nothing here.
+            let key = bound.jkt().ok_or(Refusal::OtherKey)?;
+            proofs.check(proof, asked, token, key)?;
+            Ok(verified)
+        }
     }
-    Ok(verified)
 }
 
 /// That a request has a token that this authority signed, for whatever it is and was.
@@ -81,22 +95,41 @@ pub(super) fn is_ours(
     snapshot: &Snapshot,
     headers: &HeaderMap,
 ) -> Result<(), Refusal> {
-    cache.signed(bearer(headers)?, snapshot).map(drop)
+    cache.signed(shown(headers)?.token, snapshot).map(drop)
 }
 
-/// The one bearer token of the one `authorization` field (RFC 6750 §2.1).
-pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// A token, and how it says that it is to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shown<'a> {
+    pub(super) scheme: Scheme,
+    pub(super) token: &'a str,
+}
+
+/// The scheme of an `authorization` field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// RFC 6750 §2.1.
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
+}
+
+/// The one token of the one `authorization` field.
+pub(super) fn shown(headers: &HeaderMap) -> Result<Shown<'_>, Refusal> {
     let mut fields = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return Err(Refusal::NoToken);
     };
     let text = field.to_str().map_err(|_| Refusal::NoToken)?;
     let (scheme, token) = text.split_once(' ').ok_or(Refusal::NoToken)?;
-    if scheme.eq_ignore_ascii_case("bearer") {
-        Ok(token)
+    let scheme = if scheme.eq_ignore_ascii_case("bearer") {
+        Scheme::Bearer
+    } else if scheme.eq_ignore_ascii_case("dpop") {
+        Scheme::Dpop
     } else {
-        Err(Refusal::NoToken)
-    }
+        return Err(Refusal::NoToken);
+    };
+    Ok(Shown { scheme, token })
 }
 
 const MAX_TOKENS: u64 = 16_384;

@@ -7,15 +7,18 @@
 //! has that end held back until it is known, so that no more than three bytes of one ever leave:
 //! holding back fewer would delay the last letters of many an event, for nothing.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use mandate_model::Secret;
+use memchr::memmem;
 
 /// What a response must not hold.
-#[derive(Debug, Default)]
-pub(super) struct Needles(Vec<Secret<Vec<u8>>>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Needles(Arc<[Secret<Vec<u8>>]>);
 
 /// A response that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -54,8 +57,9 @@ impl Needles {
         })
     }
 
-    fn check_bytes(&self, bytes: &[u8]) -> Result<(), Echo> {
-        let echoed = |needle: &Secret<Vec<u8>>| find(bytes, needle.expose());
+    /// Whether `bytes`, all of it, hold one.
+    pub(super) fn check_bytes(&self, bytes: &[u8]) -> Result<(), Echo> {
+        let echoed = |needle: &Secret<Vec<u8>>| memmem::find(bytes, needle.expose()).is_some();
         if self.0.iter().any(echoed) {
             Err(Echo)
         } else {
@@ -65,13 +69,7 @@ impl Needles {
 
     /// How many of the last bytes could begin one.
     fn held_back(&self, bytes: &[u8]) -> usize {
-        let could_begin = |needle: &Secret<Vec<u8>>| {
-            let needle = needle.expose();
-            (SHORTEST_HELD..needle.len().min(bytes.len() + 1))
-                .rev()
-                .find(|n| needle.get(..*n).is_some_and(|head| bytes.ends_with(head)))
-                .unwrap_or(0)
-        };
+        let could_begin = |needle: &Secret<Vec<u8>>| beginning_at_end(bytes, needle.expose());
         self.0.iter().map(could_begin).max().unwrap_or(0)
     }
 }
@@ -189,19 +187,22 @@ fn in_json(secret: &[u8], escaped: &[u8]) -> Vec<u8> {
     text
 }
 
-fn find(haystack: &[u8], needle: &[u8]) -> bool {
-    let Some((first, rest)) = needle.split_first() else {
-        return false;
+/// How many of the last of `bytes` are a beginning of `needle`, the most; none if fewer than
+/// [`SHORTEST_HELD`] are.
+fn beginning_at_end(bytes: &[u8], needle: &[u8]) -> usize {
+    let Some((head, _)) = needle.split_first_chunk::<SHORTEST_HELD>() else {
+        return 0;
     };
-    let mut from = haystack;
-    while let Some(at) = from.iter().position(|b| b == first) {
-        let tail = from.get(at + 1..).unwrap_or_default();
-        if tail.starts_with(rest) {
-            return true;
+    let most = needle.len().saturating_sub(1).min(bytes.len());
+    let mut tail = bytes.get(bytes.len() - most..).unwrap_or_default();
+    while let Some(at) = memmem::find(tail, head) {
+        let found = tail.get(at..).unwrap_or_default();
+        if needle.starts_with(found) {
+            return found.len();
         }
-        from = tail;
+        tail = found.get(1..).unwrap_or_default();
     }
-    false
+    0
 }
 
 const SEARCHED: usize = 64 * 1024;
@@ -275,6 +276,18 @@ mod tests {
         }
         all.extend_from_slice(&sieve.rest());
         assert_eq!(all, b"hello s3cr3t is not it s3c");
+    }
+
+    #[test]
+    fn the_longest_beginning_at_the_end_is_held_back() {
+        let held = |bytes: &[u8]| beginning_at_end(bytes, b"abcdabcdX");
+        assert_eq!(held(b"..abcdabcd"), 8);
+        assert_eq!(held(b"..abcdabc"), 7);
+        assert_eq!(held(b"abcd"), 4);
+        assert_eq!(held(b"abcdabcabcdab"), 6);
+        for none in [&b"..abc"[..], b"abcd.", b"", b"abcdabcdX"] {
+            assert_eq!(held(none), 0, "{none:?}");
+        }
     }
 
     #[test]

@@ -36,11 +36,12 @@ pub(super) async fn forward(
         return Err(Refusal::AgentGone);
     }
     let connect = server.http.connect_timeout;
-    let mut lent = front
-        .pool
-        .lend(&outgoing.place, connect)
-        .await
-        .map_err(Refusal::Connect)?;
+    let lent = if outgoing.upgrades {
+        front.pool.open_http1(&outgoing.place, connect).await
+    } else {
+        front.pool.lend(&outgoing.place, connect).await
+    };
+    let mut lent = lent.map_err(Refusal::Connect)?;
     let checked = Checked::new(admission, &admission.up, body);
     let mut request = Request::new(checked);
     *request.method_mut() = head.method.clone();

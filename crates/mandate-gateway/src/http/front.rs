@@ -4,17 +4,21 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Response;
+use http::{HeaderValue, Response};
 use mandate_decide::enforce::{Right, right_to_admit};
 use mandate_model::{GatewayId, Secret, Timestamp};
 use mandate_policy::decl::ServerWorkload;
 use mandate_ports::Credentials;
+use mandate_token::AccessToken;
 use tokio::sync::oneshot;
 
 use super::authenticate::TokenCache;
+use super::inject::Injections;
+use super::proof::{Proofs, PublicAddress};
 use super::refusal::Refusal;
 use super::route::Routing;
 use super::upstream_token::UpstreamTokens;
+use super::verdicts::Verdicts;
 use crate::admission::{Admission, Cut, Gate, Registry};
 use crate::body::OutBody;
 use crate::listener::Limits;
@@ -25,6 +29,7 @@ use crate::snapshot::Snapshot;
 use crate::socket::Socket;
 use crate::spent::Spent;
 use crate::upstream::Pool;
+use crate::wire::{Fault, Wire};
 
 /// Shared by all listeners.
 pub(crate) struct Front {
@@ -33,9 +38,12 @@ pub(crate) struct Front {
     pub(crate) registry: Arc<Registry>,
     pub(crate) recorder: Recorder,
     pub(crate) credentials: Arc<dyn Credentials>,
+    pub(crate) injections: Injections,
     pub(crate) pool: Pool,
     pub(crate) tokens: TokenCache,
+    pub(crate) proofs: Proofs,
     pub(crate) upstream_tokens: UpstreamTokens,
+    pub(crate) verdicts: Verdicts,
     pub(crate) spent: Spent,
     pub(crate) refusals: Refusals,
     pub(crate) metrics: Arc<Metrics>,
@@ -50,8 +58,13 @@ pub(crate) struct Front {
 pub(crate) struct Arrival {
     pub(crate) listener: Arc<str>,
     pub(crate) routing: Routing,
+    pub(crate) public: Arc<PublicAddress>,
     pub(crate) peer: IpAddr,
     pub(crate) socket: Arc<Socket>,
+    /// What is wrong with what came, of which hyper saw nothing.
+    pub(crate) fault: Option<Fault>,
+    /// The connection, as it is read.
+    pub(crate) wire: Arc<Wire>,
 }
 
 /// The way back to the agent: one answer, or none.
@@ -142,6 +155,12 @@ impl Front {
             .chain_update(inner)
             .finalize();
         outer.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// The nonce for the next proof of whoever shows a token that is bound to a key (RFC 9449 §9).
+    pub(super) fn nonce_for(&self, token: &AccessToken) -> Option<HeaderValue> {
+        token.confirmation?;
+        self.proofs.nonce(self.gate.clock.boot())
     }
 
     /// The moment.

@@ -3,9 +3,13 @@
 //! An upstream must never be told who calls by anyone but this gateway, and never in the agent's
 //! own words (FAILURES 35).
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use mandate_decide::enforce::named_by_connection;
 use mandate_policy::headers::is_hop_by_hop;
+
+use super::authenticate::shown;
+use super::refusal::Refusal;
 
 /// Whether an answer's body is what it says, and not an encoding of it.
 pub(super) fn is_plain(headers: &HeaderMap) -> bool {
@@ -33,6 +37,27 @@ pub(super) fn connection_is_plain(headers: &HeaderMap) -> bool {
         .get_all(header::CONNECTION)
         .iter()
         .all(|value| value.to_str().is_ok_and(|text| text.split(',').all(plain)))
+}
+
+/// Refuses a request that shows the agent's token to the upstream too, in its target or in another
+/// field than `authorization` (FAILURES 35). Gives the token.
+pub(super) fn keeps_token<'h>(
+    received: &'h HeaderMap,
+    target: &str,
+    sent: &HeaderMap,
+) -> Result<&'h str, Refusal> {
+    let token = shown(received)?.token;
+    let shows = |value: &HeaderValue| {
+        value.len() >= token.len() && value.to_str().is_ok_and(|text| text.contains(token))
+    };
+    if !target.contains(token) && !sent.values().any(shows) {
+        return Ok(token);
+    }
+    Err(Refusal::Request {
+        status: StatusCode::BAD_REQUEST,
+        rule: "request.token",
+        detail: "the access token stands in another place than `authorization`, where the upstream would see it",
+    })
 }
 
 /// Takes from a response's fields what is between upstream and gateway alone. `alt-svc` would lead

@@ -1,9 +1,12 @@
 //! The request as its upstream gets it: the agent's credential gone, the gateway's put in (C4).
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use mandate_model::Secret;
+use mandate_model::{Secret, ServerName};
 use mandate_policy::decl::{Credential, SecretTemplate, ServerWorkload, Upstream};
 use mandate_ports::{Credentials, Origin};
 use zeroize::Zeroizing;
@@ -12,19 +15,81 @@ use super::echo::Needles;
 use super::refusal::Refusal;
 use crate::upstream::Place;
 
+/// What the secrets of server workloads come to, made once for as long as credential and secret stay
+/// the same. One of each server workload; what it holds of a secret goes when the next one comes.
+#[derive(Default)]
+pub(crate) struct Injections(Mutex<HashMap<ServerName, Arc<Made>>>);
+
+/// What one credential comes to with one secret.
+struct Made {
+    credential: Credential,
+    secret: Arc<Secret<Vec<u8>>>,
+    injected: Injected,
+    needles: Needles,
+}
+
+impl Injections {
+    /// What the `credential` of `server` comes to with `secret`.
+    fn of(
+        &self,
+        server: &ServerName,
+        credential: &Credential,
+        secret: &Arc<Secret<Vec<u8>>>,
+    ) -> Result<Arc<Made>, Refusal> {
+        // The very same secret: comparing its bytes would take as long as its length tells.
+        let known = self.locked().get(server).cloned();
+        let same =
+            |made: &Arc<Made>| Arc::ptr_eq(&made.secret, secret) && made.credential == *credential;
+        if let Some(known) = known.filter(same) {
+            return Ok(known);
+        }
+        let made = Arc::new(Made::new(credential, secret)?);
+        let mut all = self.locked();
+        if all.len() >= MAX_MADE {
+            all.clear();
+        }
+        all.insert(server.clone(), Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HashMap<ServerName, Arc<Made>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Made {
+    fn new(credential: &Credential, secret: &Arc<Secret<Vec<u8>>>) -> Result<Self, Refusal> {
+        if secret.expose().len() < mandate_ports::MIN_SECRET {
+            // An echo of it could not be told from an accident.
+            return Err(unusable());
+        }
+        let (injected, sent) = fill(credential, secret)?;
+        Ok(Self {
+            credential: credential.clone(),
+            secret: Arc::clone(secret),
+            injected,
+            needles: Needles::of(secret.expose(), &sent),
+        })
+    }
+}
+
 /// What goes out instead of what came in.
 pub(super) struct Outgoing {
     pub(super) place: Place,
     pub(super) headers: HeaderMap,
     pub(super) target: String,
     pub(super) needles: Needles,
+    /// Whether it asks for another protocol, which takes a connection of its own.
+    pub(super) upgrades: bool,
 }
 
 /// What is put into a request.
+#[derive(Clone)]
 enum Injected {
     Nothing,
-    Header(HeaderName, Zeroizing<Vec<u8>>),
-    Query(String, Zeroizing<Vec<u8>>),
+    Header(HeaderName, HeaderValue),
+    /// A parameter, encoded.
+    Query(Arc<Zeroizing<String>>),
 }
 
 /// Where an upstream is, and by which authority it proves it.
@@ -48,6 +113,7 @@ pub(super) fn origin_of(upstream: &Upstream) -> Origin {
 /// `upstream_token` is there where the credential is a Mandate token.
 pub(super) async fn outgoing(
     credentials: &dyn Credentials,
+    injections: &Injections,
     server: &ServerWorkload,
     mut headers: HeaderMap,
     target: &str,
@@ -55,8 +121,8 @@ pub(super) async fn outgoing(
 ) -> Result<Outgoing, Refusal> {
     let place = place_of(server);
     let (injected, needles) = match upstream_token {
-        Some(token) => with_token(token),
-        None => with_secret(credentials, &server.credential, &place.origin).await?,
+        Some(token) => with_token(token)?,
+        None => with_secret(credentials, injections, server, &place.origin).await?,
     };
     if !needles.is_empty() {
         // A compressed echo could not be seen.
@@ -67,33 +133,34 @@ pub(super) async fn outgoing(
     match injected {
         Injected::Nothing => {}
         Injected::Header(name, value) => {
-            headers.insert(name, sensitive(&value)?);
+            headers.insert(name, value);
         }
-        Injected::Query(name, value) => {
-            target = with_parameter(&target, &name, &percent_encode(&value));
-        }
+        Injected::Query(parameter) => target = with_parameter(&target, &parameter),
     }
     Ok(Outgoing {
         place,
         headers,
         target,
         needles,
+        upgrades: false,
     })
 }
 
-fn with_token(token: &str) -> (Injected, Needles) {
+fn with_token(token: &str) -> Result<(Injected, Needles), Refusal> {
     let value = Zeroizing::new(format!("Bearer {token}").into_bytes());
     let needles = Needles::of(token.as_bytes(), &value);
-    (Injected::Header(header::AUTHORIZATION, value), needles)
+    let injected = Injected::Header(header::AUTHORIZATION, sensitive(&value)?);
+    Ok((injected, needles))
 }
 
 async fn with_secret(
     credentials: &dyn Credentials,
-    credential: &Credential,
+    injections: &Injections,
+    server: &ServerWorkload,
     origin: &Origin,
 ) -> Result<(Injected, Needles), Refusal> {
-    let Some(name) = credential.secret() else {
-        return match credential {
+    let Some(name) = server.credential.secret() else {
+        return match &server.credential {
             Credential::None => Ok((Injected::Nothing, Needles::default())),
             // Only reached without a token: nothing else may stand in for it.
             Credential::MandateToken
@@ -106,12 +173,8 @@ async fn with_secret(
         .secret(name, origin)
         .await
         .map_err(Refusal::Credential)?;
-    if secret.expose().len() < mandate_ports::MIN_SECRET {
-        // An echo of it could not be told from an accident.
-        return Err(unusable());
-    }
-    let (injected, sent) = fill(credential, &secret)?;
-    Ok((injected, Needles::of(secret.expose(), &sent)))
+    let made = injections.of(&server.name, &server.credential, &secret)?;
+    Ok((made.injected.clone(), made.needles.clone()))
 }
 
 type Filled = (Injected, Zeroizing<Vec<u8>>);
@@ -121,7 +184,7 @@ fn fill(credential: &Credential, secret: &Secret<Vec<u8>>) -> Result<Filled, Ref
         Credential::Header { name, value } => {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
             let value = filled(value, secret);
-            Ok((Injected::Header(name, value.clone()), value))
+            Ok((Injected::Header(name, sensitive(&value)?), value))
         }
         Credential::Basic { user, .. } => {
             let mut pair = Zeroizing::new(format!("{user}:").into_bytes());
@@ -129,11 +192,15 @@ fn fill(credential: &Credential, secret: &Secret<Vec<u8>>) -> Result<Filled, Ref
             let encoded = Zeroizing::new(STANDARD.encode(&*pair));
             let value = Zeroizing::new(format!("Basic {}", *encoded).into_bytes());
             let sent = Zeroizing::new(encoded.as_bytes().to_vec());
+            let value = sensitive(&value)?;
             Ok((Injected::Header(header::AUTHORIZATION, value), sent))
         }
         Credential::Query { name, value } => {
             let value = filled(value, secret);
-            Ok((Injected::Query(name.clone(), value.clone()), value))
+            let (name, encoded) = (percent_encode(name.as_bytes()), percent_encode(&value));
+            let encoded = Zeroizing::new(encoded);
+            let parameter = Zeroizing::new(format!("{name}={}", *encoded));
+            Ok((Injected::Query(Arc::new(parameter)), value))
         }
         Credential::None | Credential::MandateToken => Err(unusable()),
     }
@@ -159,73 +226,87 @@ fn unusable() -> Refusal {
     }
 }
 
-fn with_parameter(target: &str, name: &str, value: &str) -> String {
+fn with_parameter(target: &str, parameter: &str) -> String {
     let before = if target.contains('?') { '&' } else { '?' };
-    format!(
-        "{target}{before}{}={value}",
-        percent_encode(name.as_bytes())
-    )
+    format!("{target}{before}{parameter}")
 }
 
 /// Percent-encodes everything that is not unreserved (RFC 3986 §2.3).
 pub(super) fn percent_encode(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|b| match b {
+    let mut encoded = String::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                char::from(*b).to_string()
+                encoded.push(char::from(*byte));
             }
-            _ => format!("%{b:02X}"),
-        })
-        .collect()
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
+
+const MAX_MADE: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use mandate_model::SecretName;
-    use mandate_ports::CredentialError;
 
     use super::*;
 
-    /// Every secret is this one.
-    struct Always(&'static str);
+    fn secret(text: &str) -> Arc<Secret<Vec<u8>>> {
+        Arc::new(Secret::new(text.as_bytes().to_vec()))
+    }
 
-    #[async_trait::async_trait]
-    impl Credentials for Always {
-        async fn secret(
-            &self,
-            _name: &SecretName,
-            _origin: &Origin,
-        ) -> Result<Arc<Secret<Vec<u8>>>, CredentialError> {
-            Ok(Arc::new(Secret::new(self.0.as_bytes().to_vec())))
+    fn basic(user: &str) -> Credential {
+        Credential::Basic {
+            user: user.to_owned(),
+            secret: SecretName::parse("password").unwrap(),
         }
     }
 
-    #[tokio::test]
-    async fn a_secret_whose_echo_could_not_be_recognised_is_not_sent() {
-        let credential = Credential::Basic {
-            user: "alice".to_owned(),
-            secret: SecretName::parse("password").unwrap(),
-        };
-        let origin = Origin {
-            scheme: "https".to_owned(),
-            host: "records.internal".to_owned(),
-            port: 443,
-        };
-        let short = with_secret(&Always("12345"), &credential, &origin).await;
+    #[test]
+    fn a_secret_whose_echo_could_not_be_recognised_is_not_sent() {
+        let short = Made::new(&basic("alice"), &secret("12345"));
         assert_eq!(short.map(drop).unwrap_err().rule(), "upstream.credential");
-        let long = with_secret(&Always("123456"), &credential, &origin).await;
-        assert!(!long.unwrap().1.is_empty());
+        let long = Made::new(&basic("alice"), &secret("123456"));
+        assert!(!long.unwrap().needles.is_empty());
+    }
+
+    fn value(made: &Made) -> Vec<u8> {
+        match &made.injected {
+            Injected::Header(_, value) => value.as_bytes().to_vec(),
+            Injected::Nothing | Injected::Query(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn another_secret_and_another_credential_are_made_anew() {
+        let injections = Injections::default();
+        let server = ServerName::parse("records").unwrap();
+        let (alice, bob) = (basic("alice"), basic("bob"));
+        let first = secret("password-1");
+        let made = injections.of(&server, &alice, &first).unwrap();
+        let again = injections.of(&server, &alice, &first).unwrap();
+        assert!(Arc::ptr_eq(&made, &again));
+        let next = injections
+            .of(&server, &alice, &secret("password-2"))
+            .unwrap();
+        assert_ne!(value(&next), value(&made));
+        let other = injections.of(&server, &bob, &first).unwrap();
+        assert_ne!(value(&other), value(&made));
+        assert_eq!(
+            injections.locked().len(),
+            1,
+            "the former secret is let go of"
+        );
     }
 
     #[test]
     fn a_query_credential_is_put_after_the_agents_parameters() {
         assert_eq!(
-            with_parameter("/a?x=1&k=3", "key", "s%2F"),
+            with_parameter("/a?x=1&k=3", "key=s%2F"),
             "/a?x=1&k=3&key=s%2F"
         );
-        assert_eq!(with_parameter("/a", "key", "s"), "/a?key=s");
+        assert_eq!(with_parameter("/a", "key=s"), "/a?key=s");
     }
 }

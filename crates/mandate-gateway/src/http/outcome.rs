@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_audit::{Decision, Event, Outcome, SpoolKey, What};
+use mandate_audit::{Draft, EncodeError, Event, FollowUp, Outcome, SpoolKey, What};
 use mandate_ports::SpoolError;
 
 use super::front::Front;
@@ -56,7 +56,7 @@ pub(super) async fn follow(front: &Front, admission: &Admission, lent: &Lent, id
 }
 
 /// Resolves when nothing has passed for `idle`, though it might have.
-async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
+pub(super) async fn standstill(front: &Front, admission: &Admission, idle: Duration) {
     let bytes = || admission.up.bytes().saturating_add(admission.down.bytes());
     let (mut seen, mut seen_at) = (bytes(), front.gate.clock.boot());
     loop {
@@ -97,8 +97,12 @@ pub(super) async fn progress(
             bytes_up: admission.up.bytes(),
             bytes_down: admission.down.bytes(),
         };
-        let event = decided.event(front, admission, what);
-        if front.recorder.append(event).await.is_err() {
+        let draft = decided.followed_by(front, admission, &what, Because::default());
+        let written = match draft {
+            Ok(draft) => front.recorder.append_draft(Arc::new(draft)).await.is_ok(),
+            Err(_) => false,
+        };
+        if !written {
             let why = "its progress cannot be recorded";
             admission.abort(Cut::new("record.unwritable", why));
             return std::future::pending().await;
@@ -111,12 +115,20 @@ pub(super) async fn progress(
 pub(super) type Recorded = Result<Arc<Decided>, SpoolError>;
 
 /// Makes the record of a decision durable.
-pub(super) async fn decided(front: &Front, record: Arc<Event>) -> Recorded {
-    let receipt = front.recorder.append((*record).clone()).await?;
-    Ok(Arc::new(Decided {
-        key: receipt.key,
-        record,
-    }))
+pub(super) fn decided<'f>(
+    front: &'f Front,
+    record: &Event,
+) -> impl Future<Output = Recorded> + use<'f> {
+    let (draft, without_lease) = (Draft::of(record).map(Arc::new), record.without_lease);
+    async move {
+        let draft = draft?;
+        let receipt = front.recorder.append_draft(Arc::clone(&draft)).await?;
+        Ok(Arc::new(Decided {
+            key: receipt.key,
+            draft,
+            without_lease,
+        }))
+    }
 }
 
 /// The decision's record: what every later record of the access repeats, so that each of them
@@ -124,22 +136,32 @@ pub(super) async fn decided(front: &Front, record: Arc<Event>) -> Recorded {
 pub(super) struct Decided {
     /// Its whole name: what is recorded later may be in another spool, which was begun meanwhile.
     pub(super) key: SpoolKey,
-    record: Arc<Event>,
+    draft: Arc<Draft>,
+    without_lease: bool,
+}
+
+/// The rule by which an access ended, where one did, and more on it.
+#[derive(Default)]
+struct Because<'a> {
+    rule: Option<&'a str>,
+    detail: Option<&'a str>,
 }
 
 impl Decided {
-    fn event(&self, front: &Front, admission: &Admission, what: What) -> Event {
-        Event {
+    fn followed_by(
+        &self,
+        front: &Front,
+        admission: &Admission,
+        what: &What,
+        because: Because<'_>,
+    ) -> Result<Draft, EncodeError> {
+        self.draft.followed_by(&FollowUp {
             at: front.gate.clock.now(),
             what,
-            decision: Decision::Noted,
-            rule: None,
-            detail: None,
-            policies: Vec::new(),
-            without_lease: self.record.without_lease || admission.went_without_lease(),
-            spool: None,
-            ..(*self.record).clone()
-        }
+            rule: because.rule,
+            detail: because.detail,
+            without_lease: self.without_lease || admission.went_without_lease(),
+        })
     }
 }
 
@@ -150,7 +172,7 @@ pub(super) fn completed(
     decided: &Decided,
     status: Option<u16>,
     refusal: Option<&Refusal>,
-) -> Event {
+) -> Result<Draft, EncodeError> {
     let what = What::AccessCompleted {
         admitted: decided.key.seq,
         admitted_in: Some(decided.key.spool.clone()),
@@ -159,19 +181,15 @@ pub(super) fn completed(
         bytes_up: admission.up.bytes(),
         bytes_down: admission.down.bytes(),
     };
-    let mut event = decided.event(front, admission, what);
+    let followed_by = |rule, detail| {
+        let because = Because { rule, detail };
+        decided.followed_by(front, admission, &what, because)
+    };
     match (admission.cut(), refusal) {
-        (Some(cut), _) => {
-            event.rule = Some(cut.rule.clone());
-            event.detail = Some(cut.detail.clone());
-        }
-        (None, Some(refusal)) => {
-            event.rule = Some(refusal.rule());
-            event.detail = Some(refusal.to_string());
-        }
-        (None, None) => {}
+        (Some(cut), _) => followed_by(Some(&*cut.rule), Some(&*cut.detail)),
+        (None, Some(refusal)) => followed_by(Some(&*refusal.rule()), Some(&*refusal.to_string())),
+        (None, None) => followed_by(None, None),
     }
-    event
 }
 
 fn outcome(admission: &Admission, refusal: Option<&Refusal>) -> Outcome {

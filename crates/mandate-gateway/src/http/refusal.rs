@@ -4,13 +4,18 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use mandate_decide::enforce::Denial;
+use mandate_decide::possession::SeenError;
 use mandate_ports::{CredentialError, SpoolError};
 use mandate_token::TokenError;
+use mandate_token::dpop::{PROOF_ALGORITHMS, ProofError};
 
+use super::authenticate::Scheme;
+use super::proof::DPOP_NONCE;
 use crate::admission::Cut;
 use crate::body::OutBody;
 use crate::spent::SpentError;
 use crate::upstream::ConnectError;
+use crate::wire::Fault;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,9 @@ pub(super) enum Refusal {
         rule: &'static str,
         detail: &'static str,
     },
+    /// What came is not spelled as HTTP is.
+    #[error("{0}")]
+    Malformed(Fault),
     /// There is no token.
     #[error("an access token is needed: `Authorization: Bearer …` (RFC 6750)")]
     NoToken,
@@ -35,8 +43,27 @@ pub(super) enum Refusal {
     #[error("{0}")]
     Token(TokenError),
     /// The token is bound to a key, and there is no proof.
-    #[error("this access token is bound to a key; it needs a proof of it (RFC 9449)")]
+    #[error(
+        "this access token is bound to a key: send `Authorization: DPoP …` and a proof of the key in `DPoP` (RFC 9449 §7.1)"
+    )]
     NoProof,
+    /// The token is bound to no key, and is shown as one that is.
+    #[error("this access token is bound to no key: send `Authorization: Bearer …` (RFC 6750)")]
+    Unbound,
+    /// The proof does not hold.
+    #[error("{0}")]
+    Proof(ProofError),
+    /// The proof has no nonce of this process, or one that is too old.
+    #[error(
+        "the proof needs the nonce that this gateway gives in `DPoP-Nonce`: send the request again with it (RFC 9449 §9)"
+    )]
+    Nonce,
+    /// The proof is by another key than the token's.
+    #[error("the proof is by another key than the one that the access token is bound to")]
+    OtherKey,
+    /// The proof was shown before, or cannot be remembered.
+    #[error("{0}")]
+    Seen(SeenError),
     /// The decision.
     #[error("{0}")]
     Denied(Denial),
@@ -67,6 +94,9 @@ pub(super) enum Refusal {
     /// The upstream broke off before it had answered.
     #[error("the upstream broke off")]
     UpstreamBroke,
+    /// The upstream switched protocols, and not to what was asked for.
+    #[error("the upstream's answer is not the one to the upgrade that was asked for")]
+    UnaskedUpgrade,
     /// The agent went away; nobody reads this.
     #[error("the agent went away")]
     AgentGone,
@@ -89,9 +119,16 @@ impl Refusal {
     pub(super) fn rule(&self) -> String {
         let rule = match self {
             Refusal::NotNow { rule, .. } | Refusal::Request { rule, .. } => rule,
+            Refusal::Malformed(fault) => fault.rule(),
             Refusal::NoToken => "token.missing",
             Refusal::Token(_) => "token.invalid",
-            Refusal::NoProof => "token.proof",
+            Refusal::NoProof => "proof.missing",
+            Refusal::Unbound => "proof.unbound",
+            Refusal::Proof(_) => "proof.invalid",
+            Refusal::Nonce => "proof.nonce",
+            Refusal::OtherKey => "proof.other_key",
+            Refusal::Seen(SeenError::Again) => "proof.used",
+            Refusal::Seen(SeenError::Full) => "proof.too_many",
             Refusal::Denied(denial) => denial.rule(),
             Refusal::Spent(_) => "token.spent",
             Refusal::Cut(cut) => return cut.rule.clone(),
@@ -102,6 +139,7 @@ impl Refusal {
             Refusal::Connect(_) => "upstream.unreachable",
             Refusal::UpstreamTimeout => "upstream.timeout",
             Refusal::UpstreamBroke => "upstream.broke",
+            Refusal::UnaskedUpgrade => "upstream.upgrade",
             Refusal::Echo => "upstream.echo",
             Refusal::Encoded => "upstream.encoded",
             Refusal::AgentGone => "agent.gone",
@@ -114,21 +152,31 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Refusal::Request { status, .. } | Refusal::Body { status, .. } => *status,
-            Refusal::NoToken | Refusal::Token(_) | Refusal::NoProof | Refusal::Spent(_) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Refusal::Malformed(fault) => fault.status(),
+            Refusal::NoToken
+            | Refusal::Token(_)
+            | Refusal::NoProof
+            | Refusal::Unbound
+            | Refusal::Proof(_)
+            | Refusal::Nonce
+            | Refusal::OtherKey
+            | Refusal::Seen(SeenError::Again)
+            | Refusal::Denied(Denial::ProofRequired(_))
+            | Refusal::Spent(_) => StatusCode::UNAUTHORIZED,
             Refusal::Denied(_) => StatusCode::FORBIDDEN,
             Refusal::Cut(cut) if cut.rule.starts_with("gateway.") => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Refusal::Cut(_) => StatusCode::FORBIDDEN,
             Refusal::NotNow { .. }
+            | Refusal::Seen(SeenError::Full)
             | Refusal::Unrecorded(_)
             | Refusal::NotShipped
             | Refusal::UpstreamToken => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Credential(_)
             | Refusal::Connect(_)
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded => StatusCode::BAD_GATEWAY,
@@ -136,8 +184,9 @@ impl Refusal {
         }
     }
 
-    /// The reply: RFC 9457, with the challenge of RFC 6750 §3 where a token would help.
-    pub(super) fn response(&self) -> Response<OutBody> {
+    /// The reply: RFC 9457, with the challenges of RFC 6750 §3 and RFC 9449 §7.1 where a token or a
+    /// proof would help, and the `nonce` for it.
+    pub(super) fn response(&self, nonce: Option<HeaderValue>) -> Response<OutBody> {
         let status = self.status();
         let body = serde_json::json!({
             "type": "about:blank",
@@ -152,8 +201,13 @@ impl Refusal {
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(challenge) = self.challenge() {
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        for challenge in self.challenges() {
+            headers.append(header::WWW_AUTHENTICATE, challenge);
+        }
+        if status == StatusCode::UNAUTHORIZED
+            && let Some(nonce) = nonce
+        {
+            headers.insert(DPOP_NONCE, nonce);
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -164,20 +218,28 @@ impl Refusal {
         response
     }
 
-    /// Without a token there is no error code, as RFC 6750 §3.1 says.
-    fn challenge(&self) -> Option<HeaderValue> {
-        let text = match self {
-            Refusal::NoToken => "Bearer".to_owned(),
-            Refusal::Token(_) | Refusal::NoProof | Refusal::Spent(_) => {
-                // RFC 6750 §3 allows ASCII without quotes and backslashes here.
-                let why = self.to_string().replace('§', "section ");
-                let why = why.replace(['"', '\\', '`'], "'");
-                let why: String = why.chars().filter(|c| matches!(c, ' '..='~')).collect();
-                format!("Bearer error=\"invalid_token\", error_description=\"{why}\"")
+    /// Without a token there is no error code, as RFC 6750 §3.1 says. What is wrong with a bound
+    /// token or its proof is said in the scheme of those (RFC 9449 §7.1).
+    fn challenges(&self) -> Vec<HeaderValue> {
+        let (scheme, error) = match self {
+            Refusal::NoToken => return challenges([Scheme::Bearer, Scheme::Dpop], ""),
+            Refusal::Token(_) => {
+                let why = self.said("invalid_token");
+                return challenges([Scheme::Bearer, Scheme::Dpop], &why);
             }
+            Refusal::Spent(_) | Refusal::Unbound => (Scheme::Bearer, "invalid_token"),
+            Refusal::NoProof | Refusal::OtherKey | Refusal::Denied(Denial::ProofRequired(_)) => {
+                (Scheme::Dpop, "invalid_token")
+            }
+            Refusal::Proof(_) | Refusal::Seen(SeenError::Again) => {
+                (Scheme::Dpop, "invalid_dpop_proof")
+            }
+            Refusal::Nonce => (Scheme::Dpop, "use_dpop_nonce"),
             Refusal::NotNow { .. }
             | Refusal::Request { .. }
+            | Refusal::Malformed(_)
             | Refusal::Denied(_)
+            | Refusal::Seen(SeenError::Full)
             | Refusal::Cut(_)
             | Refusal::Unrecorded(_)
             | Refusal::NotShipped
@@ -186,11 +248,39 @@ impl Refusal {
             | Refusal::Connect(_)
             | Refusal::UpstreamTimeout
             | Refusal::UpstreamBroke
+            | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded
-            | Refusal::Body { .. } => return None,
+            | Refusal::Body { .. } => return Vec::new(),
         };
-        HeaderValue::from_str(&text).ok()
+        challenges([scheme], &self.said(error))
     }
+
+    /// `error` and what it means here, as parameters of a challenge.
+    fn said(&self, error: &str) -> String {
+        // RFC 6750 §3 allows ASCII without quotes and backslashes here.
+        let why = self.to_string().replace('§', "section ");
+        let why = why.replace(['"', '\\', '`'], "'");
+        let why: String = why.chars().filter(|c| matches!(c, ' '..='~')).collect();
+        format!("error=\"{error}\", error_description=\"{why}\"")
+    }
+}
+
+/// A challenge of each scheme with these parameters.
+fn challenges(schemes: impl IntoIterator<Item = Scheme>, parameters: &str) -> Vec<HeaderValue> {
+    let algorithms = format!("algs=\"{}\"", PROOF_ALGORITHMS.join(" "));
+    let challenge = |scheme| {
+        let all = match scheme {
+            Scheme::Bearer => vec![parameters],
+            Scheme::Dpop => vec![parameters, &algorithms],
+        };
+        let all: Vec<&str> = all.into_iter().filter(|text| !text.is_empty()).collect();
+        let name = match scheme {
+            Scheme::Bearer => "Bearer",
+            Scheme::Dpop => "DPoP",
+        };
+        HeaderValue::from_str(format!("{name} {}", all.join(", ")).trim_end()).ok()
+    };
+    schemes.into_iter().filter_map(challenge).collect()
 }

@@ -130,6 +130,7 @@ pub(super) fn short(record: Event) -> Event {
     Event {
         attributes: BTreeMap::new(),
         trace: None,
+        span: None,
         ..record
     }
 }
@@ -141,8 +142,10 @@ pub(super) fn decision_record(
     classified: Option<&Classified>,
     verdict: &Verdict,
 ) -> Event {
+    let (trace, span) = trace_of(asked.headers).unzip();
     Event {
-        trace: trace_of(asked.headers),
+        trace,
+        span,
         ..admission_record(facts, classified, verdict, |value| front.hashed(value))
     }
 }

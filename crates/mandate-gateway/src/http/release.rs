@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -46,7 +46,7 @@ pub(super) async fn release(
     let body = if needles.is_empty() || body.is_end_stream() {
         incoming(body)
     } else if is_short(&head, &body) {
-        let reading = read_whole(body, Sieve::new(needles));
+        let reading = read_whole(body, &needles);
         let read = tokio::time::timeout(idle, reading).await;
         full(read.unwrap_or(Err(Refusal::UpstreamTimeout))?)
     } else {
@@ -72,16 +72,19 @@ fn is_short(head: &http::response::Parts, body: &Incoming) -> bool {
         && body.size_hint().exact().is_some_and(|n| n <= SHORT)
 }
 
-async fn read_whole(mut body: Incoming, mut sieve: Sieve) -> Result<Bytes, Refusal> {
-    let mut whole = BytesMut::new();
+/// Reads a body whose length is known and no longer than what is searched of a body.
+async fn read_whole(mut body: Incoming, needles: &Needles) -> Result<Bytes, Refusal> {
+    let mut frames = Vec::with_capacity(1);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::UpstreamBroke)?;
-        if let Ok(data) = frame.into_data() {
-            whole.extend_from_slice(&sieve.pass(data).map_err(|_| Refusal::Echo)?);
-        }
+        frames.extend(frame.into_data().ok());
     }
-    whole.extend_from_slice(&sieve.rest());
-    Ok(whole.freeze())
+    let whole = match <[Bytes; 1]>::try_from(frames) {
+        Ok([whole]) => whole,
+        Err(pieces) => Bytes::from(pieces.concat()),
+    };
+    needles.check_bytes(&whole).map_err(|_| Refusal::Echo)?;
+    Ok(whole)
 }
 
 /// A body that is searched as it passes.

@@ -21,57 +21,96 @@ pub enum Routing {
 pub(super) struct Routed<'b> {
     pub(super) server: &'b ServerWorkload,
     pub(super) target: String,
+    /// The declared host by which it came, where that told server workloads apart.
+    pub(super) host: Option<String>,
 }
 
 /// Refuses requests that could be taken for another one, or that ask for another protocol.
 pub(super) fn check_form<B>(request: &Request<B>) -> Result<(), Refusal> {
     let headers = request.headers();
-    let refused = |status, rule, detail| {
-        Err(Refusal::Request {
-            status,
-            rule,
-            detail,
-        })
-    };
     if request.version() < Version::HTTP_11 {
         let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
         return refused(status, "http.version", "HTTP/1.1 or HTTP/2 is needed");
     }
     if request.method() == Method::CONNECT
-        || headers.contains_key(header::UPGRADE)
         || request.extensions().get::<hyper::ext::Protocol>().is_some()
     {
         let status = StatusCode::NOT_IMPLEMENTED;
-        return refused(
-            status,
-            "http.upgrade",
-            "tunnels and upgrades are not forwarded",
-        );
-    }
-    if !super::headers::connection_is_plain(headers) {
-        let detail = "`connection` may name `close`, `keep-alive` and `te` only";
-        return refused(StatusCode::BAD_REQUEST, "http.connection", detail);
-    }
-    let doubled = [
-        header::CONTENT_LENGTH,
-        header::HOST,
-        header::TRANSFER_ENCODING,
-        header::CONTENT_TYPE,
-    ]
-    .iter()
-    .any(|name| headers.get_all(name).iter().count() > 1);
-    let both = headers.contains_key(header::CONTENT_LENGTH)
-        && headers.contains_key(header::TRANSFER_ENCODING);
-    if doubled || both {
-        let detail = "a header that must stand once stands twice, or two contradict each other";
-        return refused(StatusCode::BAD_REQUEST, "http.ambiguous", detail);
+        let detail = "tunnels are not forwarded; an upgrade is asked for over HTTP/1.1";
+        return refused(status, "http.upgrade", detail);
     }
     if request.method() == Method::TRACE {
         // It would show the agent what this gateway injects (RFC 9110 §9.3.8).
         let status = StatusCode::NOT_IMPLEMENTED;
         return refused(status, "http.trace", "`TRACE` is not forwarded");
     }
+    // Of an upgrade the action decides, and what it takes.
+    let upgrades = headers.contains_key(header::UPGRADE);
+    if !upgrades && !super::headers::connection_is_plain(headers) {
+        let detail = "`connection` may name `close`, `keep-alive` and `te` only";
+        return refused(StatusCode::BAD_REQUEST, "http.connection", detail);
+    }
+    check_once(headers)?;
+    check_expectation(headers)?;
+    check_host(request)
+}
+
+fn refused<T>(status: StatusCode, rule: &'static str, detail: &'static str) -> Result<T, Refusal> {
+    Err(Refusal::Request {
+        status,
+        rule,
+        detail,
+    })
+}
+
+/// Fields of which some servers take the first and others the last.
+fn check_once(headers: &HeaderMap) -> Result<(), Refusal> {
+    let doubled = ONCE
+        .iter()
+        .any(|name| headers.get_all(*name).iter().count() > 1);
+    let both = headers.contains_key(header::CONTENT_LENGTH)
+        && headers.contains_key(header::TRANSFER_ENCODING);
+    if doubled || both {
+        let detail = "a header that must stand once stands twice, or two contradict each other";
+        return refused(StatusCode::BAD_REQUEST, "http.ambiguous", detail);
+    }
     Ok(())
+}
+
+/// There is one expectation (RFC 9110 §10.1.1), and it is met here: nobody behind learns of it.
+fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    let known = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(header::EXPECT).iter().all(known) {
+        return Ok(());
+    }
+    let detail = "no expectation but `100-continue` is met";
+    refused(StatusCode::EXPECTATION_FAILED, "http.expect", detail)
+}
+
+/// One host, by whatever field and target say it (RFC 9112 §3.2.2, RFC 9113 §8.3.1): servers differ in
+/// which of two they believe.
+fn check_host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let (uri, field) = (request.uri(), request.headers().get(header::HOST));
+    let same = match (uri.authority(), field) {
+        (Some(authority), Some(field)) => field
+            .as_bytes()
+            .eq_ignore_ascii_case(authority.as_str().as_bytes()),
+        (Some(_), None) => request.version() >= Version::HTTP_2,
+        (None, Some(_)) => true,
+        (None, None) => false,
+    };
+    let plain = uri
+        .authority()
+        .is_none_or(|authority| !authority.as_str().contains('@'));
+    let scheme = uri
+        .scheme_str()
+        .is_none_or(|scheme| matches!(scheme, "http" | "https"));
+    if same && plain && scheme {
+        return Ok(());
+    }
+    let detail =
+        "host and target must name one host, by `http` or `https` and without user information";
+    refused(StatusCode::BAD_REQUEST, "http.host", detail)
 }
 
 /// Finds the server workload of a request.
@@ -103,7 +142,11 @@ fn by_path<'b>(bundle: &'b Bundle, target: &str) -> Option<Routed<'b>> {
     } else {
         format!("/{left}")
     };
-    Some(Routed { server, target })
+    Some(Routed {
+        server,
+        target,
+        host: None,
+    })
 }
 
 fn by_host<'b, B>(bundle: &'b Bundle, request: &Request<B>, target: &str) -> Option<Routed<'b>> {
@@ -112,6 +155,7 @@ fn by_host<'b, B>(bundle: &'b Bundle, request: &Request<B>, target: &str) -> Opt
     Some(Routed {
         server,
         target: target.to_owned(),
+        host: Some(host),
     })
 }
 
@@ -129,3 +173,15 @@ fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Option<String> {
     }
     Some(authority.host().to_ascii_lowercase())
 }
+
+/// Credentials too: where two stand, an upstream behind another gateway may believe the other one.
+const ONCE: [&str; 8] = [
+    "authorization",
+    "content-length",
+    "content-type",
+    "dpop",
+    "host",
+    "transfer-encoding",
+    "txn-token",
+    "upgrade",
+];

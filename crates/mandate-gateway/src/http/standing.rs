@@ -31,6 +31,8 @@ pub(super) struct Asked {
     pub(super) method: Method,
     pub(super) target: String,
     pub(super) headers: HeaderMap,
+    /// What the connection switches to.
+    pub(super) upgrade: Option<String>,
 }
 
 impl Access {
@@ -82,6 +84,11 @@ impl Access {
         let again = again
             .map_err(|why| Cut::new(Denial::Unclassifiable(why.clone()).rule(), why.to_string()))?;
         let action = |server: &'_ ServerWorkload| server.actions.get(again.action()).cloned();
+        let upgrade = self.request.upgrade.as_ref();
+        let action_now = server.actions.get(again.action());
+        if upgrade.is_some_and(|to| action_now.is_none_or(|action| !action.upgrade.contains(to))) {
+            return Err(changed("its action declares no such upgrade now"));
+        }
         let same =
             again.action() == self.classified.action() && before.and_then(action) == action(server);
         if same {
@@ -156,12 +163,71 @@ pub(super) fn pass_task_id(
     Ok(())
 }
 
-/// The trace id of a well-formed `traceparent` (W3C Trace Context §3.2).
-pub(super) fn trace_of(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let trace = text.split('-').nth(1)?;
-    let hex = trace
-        .bytes()
-        .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    (trace.len() == 32 && hex).then(|| trace.to_owned())
+/// Trace id and parent id of a well-formed `traceparent` (W3C Trace Context §3.2): a version that is
+/// known or later, ids in lower-case hex that are not zero. What is not well-formed is no trace at all.
+pub(super) fn trace_of(headers: &HeaderMap) -> Option<(String, String)> {
+    let mut said = headers.get_all("traceparent").iter();
+    let (Some(text), None) = (said.next(), said.next()) else {
+        return None;
+    };
+    let text = text.to_str().ok()?;
+    let mut parts = text.split('-');
+    let (version, trace, span, flags) =
+        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let is_hex = |text: &str, digits: usize| {
+        text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let is_id = |text: &str, digits| is_hex(text, digits) && text.bytes().any(|b| b != b'0');
+    // Only later versions may have more parts, and version ff is forbidden.
+    let known = match version {
+        "00" => parts.next().is_none(),
+        other => other != "ff",
+    };
+    let is_whole =
+        known && is_hex(version, 2) && is_id(trace, 32) && is_id(span, 16) && is_hex(flags, 2);
+    is_whole.then(|| (trace.to_owned(), span.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+
+    fn of(said: &[&str]) -> Option<(String, String)> {
+        let mut headers = HeaderMap::new();
+        for text in said {
+            headers.append("traceparent", HeaderValue::from_str(text).unwrap());
+        }
+        trace_of(&headers)
+    }
+
+    #[test]
+    fn a_well_formed_traceparent_says_trace_and_span() {
+        let both = Some((TRACE.to_owned(), SPAN.to_owned()));
+        assert_eq!(of(&[&format!("00-{TRACE}-{SPAN}-01")]), both);
+        assert_eq!(of(&[&format!("cc-{TRACE}-{SPAN}-01-later")]), both);
+    }
+
+    #[test]
+    fn what_is_no_traceparent_says_nothing() {
+        let good = format!("00-{TRACE}-{SPAN}-01");
+        for bad in [
+            "",
+            "00-1-1-01",
+            &format!("ff-{TRACE}-{SPAN}-01"),
+            &format!("0-{TRACE}-{SPAN}-01"),
+            &format!("00-{TRACE}-{SPAN}-01-more"),
+            &format!("00-{TRACE}-{SPAN}"),
+            &format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+            &format!("00-{}-{SPAN}-01", "0".repeat(32)),
+            &format!("00-{TRACE}-{}-01", "0".repeat(16)),
+            &format!("00-{TRACE}-{SPAN}-0g"),
+        ] {
+            assert_eq!(of(&[bad]), None, "{bad}");
+        }
+        assert_eq!(of(&[&good, &good]), None, "said twice");
+        assert_eq!(of(&[]), None);
+    }
 }

@@ -48,14 +48,24 @@ pub(crate) enum ConnectError {
     Http(#[source] hyper::Error),
 }
 
+/// Which HTTP a connection may speak.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Speaking {
+    /// What the upstream prefers, where TLS lets it say so.
+    Either,
+    /// HTTP/1.1.
+    Http1,
+}
+
 /// Opens one connection within `limit`.
 pub(super) async fn connect(
     place: &Place,
     trust: Trust<'_>,
     lease: &Arc<Lease>,
+    speaking: Speaking,
     limit: Duration,
 ) -> Result<(Sender, Arc<Socket>), ConnectError> {
-    tokio::time::timeout(limit, connect_unbounded(place, trust, lease))
+    tokio::time::timeout(limit, connect_unbounded(place, trust, lease, speaking))
         .await
         .unwrap_or(Err(ConnectError::Timeout))
 }
@@ -80,6 +90,7 @@ async fn connect_unbounded(
     place: &Place,
     trust: Trust<'_>,
     lease: &Arc<Lease>,
+    speaking: Speaking,
 ) -> Result<(Sender, Arc<Socket>), ConnectError> {
     let origin = &place.origin;
     let stream = TcpStream::connect((origin.host.as_str(), origin.port))
@@ -88,7 +99,7 @@ async fn connect_unbounded(
     stream.set_nodelay(true).map_err(ConnectError::Tcp)?;
     let (socket, io) = Socket::guard(stream, Arc::clone(lease));
     let sender = match trust {
-        Some(trust) => over_tls(origin, trust, io).await?,
+        Some(trust) => over_tls(origin, trust, speaking, io).await?,
         None => http1(io).await?,
     };
     Ok((sender, socket))
@@ -97,10 +108,14 @@ async fn connect_unbounded(
 async fn over_tls(
     origin: &Origin,
     trust: &Arc<rustls::ClientConfig>,
+    speaking: Speaking,
     io: GuardedIo,
 ) -> Result<Sender, ConnectError> {
     let mut config = (**trust).clone();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = match speaking {
+        Speaking::Either => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Speaking::Http1 => vec![b"http/1.1".to_vec()],
+    };
     let name = ServerName::try_from(origin.host.clone())
         .map_err(|_| ConnectError::NoTrust("the host is no name or address".to_owned()))?;
     let stream = tokio_rustls::TlsConnector::from(Arc::new(config))
@@ -124,7 +139,7 @@ where
         .await
         .map_err(ConnectError::Http)?;
     tokio::spawn(async move {
-        if let Err(why) = connection.await {
+        if let Err(why) = connection.with_upgrades().await {
             tracing::debug!(%why, "an upstream connection ended");
         }
     });

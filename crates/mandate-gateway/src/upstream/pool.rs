@@ -11,7 +11,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use mandate_model::BootTime;
 use mandate_ports::Clock;
 
-use super::connect::{ConnectError, Place, Trust, UpstreamTls, connect, trust_in};
+use super::connect::{ConnectError, Place, Speaking, Trust, UpstreamTls, connect, trust_in};
 use crate::body::Checked;
 use crate::lease::Lease;
 use crate::socket::Socket;
@@ -91,8 +91,26 @@ impl Pool {
 
     /// A new connection to `place`, TLS included within `limit`.
     pub(crate) async fn open(&self, place: &Place, limit: Duration) -> Result<Lent, ConnectError> {
+        self.open_speaking(Speaking::Either, place, limit).await
+    }
+
+    /// The same for HTTP/1.1 alone, where another protocol can be switched to.
+    pub(crate) async fn open_http1(
+        &self,
+        place: &Place,
+        limit: Duration,
+    ) -> Result<Lent, ConnectError> {
+        self.open_speaking(Speaking::Http1, place, limit).await
+    }
+
+    async fn open_speaking(
+        &self,
+        speaking: Speaking,
+        place: &Place,
+        limit: Duration,
+    ) -> Result<Lent, ConnectError> {
         let trust = trust_in(place, &*self.tls)?;
-        let (sender, socket) = connect(place, trust.as_ref(), &self.lease, limit).await?;
+        let (sender, socket) = connect(place, trust.as_ref(), &self.lease, speaking, limit).await?;
         let mut lent = Lent {
             sender,
             socket,

@@ -15,7 +15,8 @@ use hyper_util::rt::TokioIo;
 use mandate_audit::Event;
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::{
-    BundleVersion, KeysVersion, Principal, StopVersion, StoreEpoch, Timestamp, TrustDomain,
+    BundleVersion, KeysVersion, Principal, StopVersion, StoreEpoch, Thumbprint, Timestamp,
+    TrustDomain,
 };
 use mandate_ports::control::{
     Acknowledgement, ControlMessage, LeaseGrant, LeaseRequest, PublicKeyRecord, Shipment, Shipped,
@@ -63,10 +64,12 @@ impl Authority {
         let state = Arc::new(Mutex::new(State {
             epoch: StoreEpoch::from_random([7; 16]),
             stops: WireStops {
+                resumptions: Vec::new(),
                 version: StopVersion::new(1),
                 suspensions: vec![],
                 ended: vec![],
                 revoked: vec![],
+                replaced_keys: vec![],
             },
             bundle_version: 1,
             bundle,
@@ -122,6 +125,16 @@ impl Authority {
         let message = ControlMessage::Stops(state.stops.clone());
         state.tell(message);
         state.stops.version
+    }
+
+    /// An instance attested with another key than this one.
+    pub fn replace_key(&self, key: Thumbprint) -> StopVersion {
+        let for_ever = Timestamp::from_millis(u64::MAX);
+        self.change_stops(|stops| stops.replaced_keys.push((key, for_ever)))
+    }
+
+    pub fn stop_version(&self) -> StopVersion {
+        self.state().stops.version
     }
 
     pub fn apply_bundle(&self, bundle: String) {
@@ -278,7 +291,7 @@ async fn answer(
             problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         "/control/v1/records" => {
-            let shipment: Shipment = serde_json::from_slice(&body).unwrap();
+            let shipment = Shipment::from_lines(&body).unwrap();
             for record in shipment.records {
                 if record.seq == state.next {
                     state

@@ -25,9 +25,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use mandate_audit::Event;
+use mandate_audit::{Draft, Event};
 use mandate_gateway::{
-    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, Routing, UnixControl, UpstreamTls,
+    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, PublicAddress, Routing, UnixControl,
+    UpstreamTls,
 };
 use mandate_model::{BootTime, GatewayId, Secret, SecretName, Timestamp};
 use mandate_ports::{
@@ -84,12 +85,12 @@ pub struct TestSpool {
 
 #[async_trait]
 impl Spool for TestSpool {
-    async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
+    async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         if self.full.load(Ordering::SeqCst) {
             return Err(SpoolError::Full);
         }
         let _passed = self.slow.read().await;
-        self.inner.append(event).await
+        self.inner.append_draft(draft).await
     }
     fn head(&self) -> SpoolHead {
         self.inner.head()
@@ -275,6 +276,7 @@ impl World {
             credentials: secrets.clone(),
             tls: upstream_trust.clone(),
             clock: clocks.clone(),
+            entropy: Arc::new(Random),
         };
         let mut gateway = start(folder.path(), ports, &options);
         let address = listen(&mut gateway, "dev", Routing::Path, None);
@@ -394,6 +396,13 @@ fn listen(
         name: name.to_owned(),
         socket,
         routing,
+        public: match routing {
+            Routing::Path => PublicAddress::Base(format!("http://{address}")),
+            Routing::Hosts => PublicAddress::Host {
+                tls: tls.is_some(),
+                port: address.port(),
+            },
+        },
         tls,
     };
     gateway.listen(listener).unwrap();

@@ -8,7 +8,7 @@ use mandate_model::mandate::parse_entries;
 use mandate_model::task::TaskPath;
 use mandate_model::{
     ActChain, ActorLevel, AttestationKind, InstanceId, KeyId, Principal, ProviderName, SpiffeId,
-    TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified,
+    StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified,
 };
 use mandate_token::{AccessToken, ActingChain, Audience, Issuer, Kind};
 
@@ -108,6 +108,7 @@ pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
         uses: matches!(action, "refund" | "upload").then_some(NonZeroU32::MIN),
         confirmation: None,
         id: TokenId::new(now, random),
+        stops: StopVersion::default(),
         issued_at: now.plus(second),
         not_before: None,
         expires_at: now.plus(second * 120),

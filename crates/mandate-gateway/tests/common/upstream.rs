@@ -25,6 +25,8 @@ pub struct Arrived {
     pub headers: HeaderMap,
     pub trailers: Option<HeaderMap>,
     pub body: Bytes,
+    /// Whether the body came to its end.
+    pub whole: bool,
 }
 
 type Feed = mpsc::UnboundedSender<Bytes>;
@@ -98,6 +100,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let collected = body.collect().await.ok();
     let trailers = collected.as_ref().and_then(|b| b.trailers().cloned());
+    let came_whole = collected.is_some();
     let body = collected.map(|b| b.to_bytes()).unwrap_or_default();
     arrived.lock().unwrap().push(Arrived {
         method: head.method.to_string(),
@@ -106,6 +109,7 @@ async fn answer(
         headers: head.headers,
         trailers,
         body,
+        whole: came_whole,
     });
     let path = head.uri.path();
     if path.ends_with("/stream") {

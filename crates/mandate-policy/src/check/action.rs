@@ -47,9 +47,56 @@ fn action(name: &ActionName, node: &Node, mistakes: &mut Mistakes) -> Option<Act
     Some(Action {
         name: name.clone(),
         effect: effect(node),
+        upgrade: upgrade(node, &routes, &attributes, mistakes),
         routes,
         attributes,
     })
+}
+
+/// Protocols that are agreed on within HTTP/1.1 by a `GET` (RFC 9110 §7.8). Another HTTP would be requests that
+/// nobody decides on.
+fn upgrade(
+    node: &Node,
+    routes: &[Route],
+    attributes: &BTreeMap<AttributeName, Attribute>,
+    mistakes: &mut Mistakes,
+) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let Some(declared) = node.get("upgrade") else {
+        return found;
+    };
+    for item in declared.items() {
+        let Some(name) = item.text() else { continue };
+        let token = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._/".contains(&b);
+        let is_name = !name.is_empty() && name.bytes().all(token);
+        let is_http = ["http", "h2", "h3", "tls"]
+            .iter()
+            .any(|known| name.starts_with(known));
+        if !is_name {
+            let message = format!("`{name}` is no protocol");
+            mistakes.error(item.at, message, "say it in lower case: `websocket`");
+        } else if is_http {
+            let message =
+                format!("an upgrade to `{name}` would carry requests that nobody decides on");
+            mistakes.error(item.at, message, "leave it out");
+        } else {
+            found.insert(name.to_owned());
+        }
+    }
+    let reads_body = |a: &Attribute| matches!(a.source, AttributeSource::Body(_));
+    if attributes.values().any(reads_body) {
+        let message = "an upgrade has no body, so no attribute can be read from one";
+        mistakes.error(declared.at, message, "read it from path, query or header");
+    }
+    if let Some(route) = routes.iter().find(|route| route.method != "GET") {
+        let message = format!("`{route}` is no `GET`, and an upgrade is one");
+        mistakes.error(
+            declared.at,
+            message,
+            "give the upgrade an action of its own",
+        );
+    }
+    found
 }
 
 /// An effect that is missing or none has been noted as a mistake, and the bundle does not load; what else
@@ -221,9 +268,16 @@ pub(super) fn matcher(
             for pair in pairs {
                 let (action, route) = &pair.second;
                 let (other, first) = &pair.first;
-                let message = format!(
-                    "`{route}` of `{action}` and `{first}` of `{other}` both fit some request, and neither is the narrower one"
-                );
+                let slash_only = route.is_slash_twin_of(first);
+                let message = if slash_only {
+                    format!(
+                        "`{route}` of `{action}` and `{first}` of `{other}` differ by a slash at the end only, which many servers ignore"
+                    )
+                } else {
+                    format!(
+                        "`{route}` of `{action}` and `{first}` of `{other}` both fit some request, and neither is the narrower one"
+                    )
+                };
                 let at = pattern_place(spec, action, &route.to_string());
                 mistakes.error(
                     at,

@@ -1,4 +1,4 @@
-//! Trust providers and agent types.
+//! Agent types.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,47 +6,10 @@ use mandate_model::{AgentTypeName, ProviderName};
 
 use super::names::Names;
 use super::read::{known, known_list, text};
-use super::{LoadEnv, url};
-use crate::decl::{
-    AgentType, BreakGlass, OidcProvider, Pin, ProcessRule, ProviderKind, SpawnScope, TrustProvider,
-    UserRule,
-};
+use super::{LoadEnv, rules};
+use crate::decl::{AgentType, BreakGlass, Pin, Possession, ProcessRule, SpawnScope, UserRule};
 use crate::mistake::Mistakes;
 use crate::source::Node;
-
-pub(super) fn provider(name: &str, spec: &Node, mistakes: &mut Mistakes) -> Option<TrustProvider> {
-    let name = ProviderName::parse(name).ok()?;
-    let Some(oidc) = spec.get("oidc") else {
-        return Some(TrustProvider {
-            name,
-            kind: ProviderKind::Process,
-        });
-    };
-    if name.as_str() == crate::bundle::PROCESS_PROVIDER {
-        let message = "`process` is the name of the built-in provider of kind `process`";
-        mistakes.error(oidc.at, message, "choose another name for this one");
-    }
-    for field in ["issuer", "jwksUri"] {
-        if let Some(node) = oidc.get(field)
-            && let Some(text) = node.text()
-            && let Err(why) = url::check_fetchable(text)
-        {
-            mistakes.error(
-                node.at,
-                format!("`{field}` {why}"),
-                "say an absolute `https` URL",
-            );
-        }
-    }
-    Some(TrustProvider {
-        name,
-        kind: ProviderKind::Oidc(OidcProvider {
-            issuer: text(oidc, "issuer")?,
-            audience: text(oidc, "audience")?,
-            jwks_uri: text(oidc, "jwksUri"),
-        }),
-    })
-}
 
 pub(super) fn agent_type(
     name: &str,
@@ -77,6 +40,8 @@ pub(super) fn agent_type(
     Some(AgentType {
         id: env.trust_domain.agent(&name),
         process_rules: process_rules(&name, spec, names, mistakes),
+        token_rules: rules::token_rules(&name, spec, names, mistakes),
+        aws_rules: rules::aws_rules(&name, spec, names, mistakes),
         hosted_by,
         may_spawn: may_spawn(spec, names, mistakes),
         federation: federation(spec),
@@ -84,9 +49,18 @@ pub(super) fn agent_type(
             Some("instance") => Pin::Instance,
             Some(_) | None => Pin::None,
         },
+        proof: possession(spec),
         break_glass: break_glass?,
         name,
     })
+}
+
+/// What `proof` of an agent type or a server workload says.
+pub(super) fn possession(spec: &Node) -> Possession {
+    match text(spec, "proof").as_deref() {
+        Some("required") => Possession::Required,
+        Some(_) | None => Possession::Optional,
+    }
 }
 
 fn break_glass(node: &Node) -> Option<BreakGlass> {

@@ -6,14 +6,15 @@ use mandate_model::{AgentTypeName, AttributeName};
 
 use super::LoadEnv;
 use super::names::Names;
+use super::providers;
 use crate::bundle::Declared;
-use crate::decl::{ProcessRule, ProviderKind, Right, SpawnScope, TaskPolicy, TriggerRule};
+use crate::decl::{ProcessRule, Right, SpawnScope, TaskPolicy, TriggerRule};
 use crate::mistake::{Mistakes, Place};
 
 /// What can be judged whatever else is wrong.
 pub(super) fn check(declared: &Declared, names: &Names, env: &LoadEnv, mistakes: &mut Mistakes) {
     audiences(declared, names, env, mistakes);
-    providers(declared, names, mistakes);
+    providers::check(declared, names, mistakes);
     shared_users(declared, names, mistakes);
     shared_hosts(declared, names, mistakes);
     operators(declared, names, mistakes);
@@ -83,50 +84,6 @@ fn audiences(declared: &Declared, names: &Names, env: &LoadEnv, mistakes: &mut M
                     format!("`{audience}` is the audience of {other} and no foreign one (A4)");
                 mistakes.error(at, message, "remove it from `federation`");
             }
-        }
-    }
-}
-
-fn providers(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
-    let is_oidc = |name| {
-        declared
-            .providers
-            .get(name)
-            .map(|p| matches!(p.kind, ProviderKind::Oidc(_)))
-    };
-    for rule in declared.agents.values().flat_map(|a| &a.process_rules) {
-        if is_oidc(&rule.provider) == Some(true) {
-            let at = names
-                .places
-                .field("AgentType", rule.agent.as_str(), "attestation");
-            let message = format!("`{}` vouches for people, not for processes", rule.provider);
-            mistakes.error(at, message, "name a provider of kind `process`");
-        }
-    }
-    for policy in declared.task_policies.values() {
-        if let TriggerRule::User(person) = &policy.trigger
-            && is_oidc(&person.provider) == Some(false)
-        {
-            let at = names
-                .places
-                .field("TaskPolicy", policy.name.as_str(), "trigger");
-            let message = format!(
-                "`{}` vouches for processes, not for people",
-                person.provider
-            );
-            mistakes.error(at, message, "name a provider of kind `oidc`");
-        }
-    }
-    let mut issuers = BTreeMap::new();
-    for provider in declared.providers.values() {
-        if let ProviderKind::Oidc(oidc) = &provider.kind
-            && let Some(other) = issuers.insert((&oidc.issuer, &oidc.audience), &provider.name)
-        {
-            let at = names
-                .places
-                .field("TrustProvider", provider.name.as_str(), "oidc");
-            let message = format!("`{other}` has this issuer and audience already");
-            mistakes.error(at, message, "remove one: a person would have two names");
         }
     }
 }
@@ -210,12 +167,18 @@ fn shared_hosts(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
 }
 
 fn operators(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
-    let mut users = BTreeMap::new();
+    let (mut users, mut people) = (BTreeMap::new(), BTreeMap::new());
     for operator in declared.operators.values() {
-        if let Some(other) = users.insert(&operator.user, &operator.name) {
+        let user = operator.user.as_ref();
+        let user = user.and_then(|user| users.insert(user, &operator.name));
+        let person = operator.oidc.as_ref();
+        let person = person.and_then(|person| people.insert(person, &operator.name));
+        for (word, other) in [("user", user), ("person", person)] {
+            let Some(other) = other else { continue };
             let at = names.places.name("Operator", operator.name.as_str());
-            let message = format!("`{}` is the same user as `{other}`", operator.name);
-            mistakes.error(at, message, "put all rights of a user into one declaration");
+            let message = format!("`{}` is the same {word} as `{other}`", operator.name);
+            let mend = format!("put all rights of a {word} into one declaration");
+            mistakes.error(at, message, mend);
         }
     }
     needed_rights(declared, names, mistakes);
@@ -433,7 +396,7 @@ fn hosts(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
             declared
                 .agents
                 .get(*host)
-                .is_some_and(|h| h.process_rules.is_empty())
+                .is_some_and(|h| h.is_only_hosted())
         };
         if let Some(host) = agent.hosted_by.iter().find(only_hosted) {
             let at = names

@@ -3,12 +3,16 @@
 mod access;
 mod action;
 mod agent;
+mod claim;
 mod cross;
 mod http;
 mod moment;
 mod names;
 mod operator;
+mod provider;
+mod providers;
 mod read;
+mod rules;
 mod server;
 mod task;
 mod url;
@@ -112,7 +116,7 @@ fn read_declared(
             .filter_map(|d| Some((d.name.as_deref()?, d.spec.as_ref()?)))
     };
     for (name, spec) in specs("TrustProvider") {
-        declared.add_provider(agent::provider(name, spec, mistakes));
+        declared.add_provider(provider::provider(name, spec, env, mistakes));
     }
     for (name, spec) in specs("AgentType") {
         declared.add_agent(agent::agent_type(name, spec, names, env, mistakes));
@@ -132,7 +136,7 @@ fn read_declared(
         declared.add_task_policy(policy);
     }
     for (name, spec) in specs("Operator") {
-        declared.add_operator(operator::operator(name, spec, mistakes));
+        declared.add_operator(operator::operator(name, spec, names, mistakes));
     }
     declared
 }

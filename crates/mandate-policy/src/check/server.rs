@@ -41,6 +41,7 @@ pub(super) fn server(
         internal: spec.get("internal").is_some_and(Node::is_true),
         observe_until,
         lease_loss,
+        proof: super::agent::possession(spec),
         durability,
         http: http.unwrap_or_default(),
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),

@@ -201,7 +201,7 @@ fn person(node: &Node, names: &Names, mistakes: &mut Mistakes) -> Option<PersonR
     })
 }
 
-fn claims(node: &Node) -> BTreeMap<String, String> {
+pub(super) fn claims(node: &Node) -> BTreeMap<String, String> {
     node.get("claims")
         .into_iter()
         .flat_map(Node::members)

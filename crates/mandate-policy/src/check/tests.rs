@@ -1,7 +1,9 @@
 use crate::fixtures::{EXAMPLE, env, example_with, load_text};
 use crate::{Mistake, Severity, SourceFile, load};
 
+mod providers;
 mod together;
+mod upgrade;
 
 /// The mistakes of the example with `old` replaced by `new`.
 fn mistakes(old: &str, new: &str) -> Vec<Mistake> {
@@ -199,12 +201,11 @@ fn a_trust_rule_that_pins_nothing_does_not_load() {
 
 #[test]
 fn platforms_of_later_versions_are_named_as_such() {
-    let kubernetes = "{kubernetes: {serviceAccount: agents/executor}}";
     one_error(
         "{process: {user: executor}}",
-        kubernetes,
-        "`kubernetes` is not supported by this version",
-        "kubernetes",
+        "{tpm: {endorsement: x}}",
+        "`tpm` is not supported by this version",
+        "tpm",
     );
 }
 
@@ -556,8 +557,32 @@ fn two_operators_are_never_one_user() {
     );
     one_error_more(
         "kind: Operator\nmetadata: {name: too}\nspec: {rights: [audit]}",
-        "names no user",
+        "names nobody",
     );
+}
+
+#[test]
+fn an_operator_at_a_provider_is_one_person_and_one_declaration() {
+    let staff = "kind: TrustProvider\nmetadata: {name: staff}\nspec: {oidc: {issuer: \"https://staff.example\", audience: cli}}\n---\n";
+    let person = |name: &str, more: &str| {
+        format!("kind: Operator\nmetadata: {{name: {name}}}\nspec: {{{more}, rights: [audit]}}\n")
+    };
+    let amy = "oidc: {provider: staff, claims: {sub: amy-1}}";
+    let refused = |more: &str, wanted: &str| {
+        one_error_more(&format!("{staff}{}", person("too", more)), wanted);
+    };
+    for claims in ["{groups: sre}", "{preferred_username: amy}"] {
+        let more = format!("oidc: {{provider: staff, claims: {claims}}}");
+        refused(&more, "pins no person");
+    }
+    refused(
+        "oidc: {provider: process, claims: {sub: a}}",
+        "vouches for processes",
+    );
+    let twice = format!("{staff}{}---\n{}", person("too", amy), person("three", amy));
+    one_error_more(&twice, "is the same person as");
+    let both = format!("{staff}{}", person("too", &format!("uid: 7, {amy}")));
+    assert!(load_text(&with(&both)).is_ok());
 }
 
 #[test]

@@ -38,7 +38,8 @@ struct AgentRights {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OperatorContext<'a> {
     pub(crate) user: &'a str,
-    pub(crate) uid: u32,
+    pub(crate) uid: i64,
+    pub(crate) provider: &'a str,
     pub(crate) target: Option<(&'a str, &'a str)>,
 }
 
@@ -233,8 +234,9 @@ fn operator_context(context: OperatorContext<'_>) -> Option<Vec<(String, Restric
         ("user".to_owned(), string(context.user)),
         (
             "uid".to_owned(),
-            RestrictedExpression::new_long(context.uid.into()),
+            RestrictedExpression::new_long(context.uid),
         ),
+        ("provider".to_owned(), string(context.provider)),
     ];
     if let Some((kind, name)) = context.target {
         let members = [
@@ -254,5 +256,5 @@ entity Operator;
 entity Authority;
 action "suspend", "resume", "apply", "upstreams", "tasks", "tokens", "audit", "keys", "gateways", "inspect"
   appliesTo { principal: [Operator], resource: [Authority],
-    context: { user: String, uid: Long, target?: {kind: String, name: String} } };
+    context: { user: String, uid: Long, provider: String, target?: {kind: String, name: String} } };
 "#;

@@ -24,7 +24,7 @@ pub(super) const CONTEXT: &[(&str, &str, &str)] = &[
     (
         "attestation",
         "String",
-        "of the acting agent: `process`, `process-weak` or `hosted`",
+        "of the acting agent: `process`, `process-weak`, `hosted`, `kubernetes`, `kubernetes-offline`, `oidc`, `spiffe`, `google`, `github`, `gitlab`, `azure`, `aws-token` or `aws`",
     ),
     (
         "hosted",

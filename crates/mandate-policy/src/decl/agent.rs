@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mandate_model::{ActionName, AgentTypeName, ProviderName, ServerName, SpiffeId};
+use mandate_model::{
+    ActionName, AgentTypeName, AttestationKind, ProviderName, ServerName, SpiffeId,
+};
+
+use super::ClaimTest;
 
 /// A kind of agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,9 +16,12 @@ pub struct AgentType {
     pub name: AgentTypeName,
     /// Its SPIFFE ID: one per type.
     pub id: SpiffeId,
-    /// The process rules by which it is recognised; any one of them suffices. Empty for a type
-    /// that is only ever hosted.
+    /// The process rules by which it is recognised; any one of them suffices.
     pub process_rules: Vec<ProcessRule>,
+    /// The rules about tokens of platforms; any one of them suffices too.
+    pub token_rules: Vec<TokenRule>,
+    /// The rules about roles of AWS; any one of them suffices too.
+    pub aws_rules: Vec<AwsRule>,
     /// The agent types in whose process it may run (DESIGN §3.3).
     pub hosted_by: BTreeSet<AgentTypeName>,
     /// Whom it may delegate to, and what at most (A6).
@@ -23,8 +30,17 @@ pub struct AgentType {
     pub federation: BTreeSet<String>,
     /// Whether a task is pinned to the first instance that works on it (A5).
     pub pin: Pin,
+    /// Whether it must prove a key (RFC 9449).
+    pub proof: Possession,
     /// How to stop it.
     pub break_glass: BreakGlass,
+}
+
+impl AgentType {
+    /// Whether it is only ever hosted: no evidence proves it.
+    pub fn is_only_hosted(&self) -> bool {
+        self.process_rules.is_empty() && self.token_rules.is_empty() && self.aws_rules.is_empty()
+    }
 }
 
 /// What may be delegated to a child.
@@ -43,6 +59,16 @@ pub enum Pin {
     None,
     /// The first instance that uses it keeps it.
     Instance,
+}
+
+/// Whether tokens must be bound to a key that their holder proves (A5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Possession {
+    /// They are where the agent brings a key.
+    #[default]
+    Optional,
+    /// They are, or they are neither issued nor accepted.
+    Required,
 }
 
 /// The documented break-glass procedure of an agent type.
@@ -81,6 +107,39 @@ pub struct ProcessRule {
     /// Whether the bundle says `isolation: none`: other agent types may share its user. What it
     /// proves is stamped `process-weak`.
     pub weak: bool,
+}
+
+/// A token of a platform that proves an agent type. Its provider pins issuer and audience; the tests
+/// pin at least the subject (FAILURES 14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenRule {
+    /// The agent type that it proves.
+    pub agent: AgentTypeName,
+    /// The trust provider, one of this kind.
+    pub provider: ProviderName,
+    /// The platform.
+    pub kind: AttestationKind,
+    /// What its claims must be; all of it.
+    pub tests: Vec<ClaimTest>,
+}
+
+/// A role of AWS that proves an agent type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AwsRule {
+    /// The agent type that it proves.
+    pub agent: AgentTypeName,
+    /// The trust provider, of kind `aws`.
+    pub provider: ProviderName,
+    /// The partition: `aws`, `aws-cn` or `aws-us-gov`.
+    pub partition: String,
+    /// The account's number.
+    pub account: String,
+    /// The role's name, without its path, which STS does not tell.
+    pub role: String,
+    /// The role's unique id, which a role of the same name that is made later does not have.
+    pub role_id: Option<String>,
 }
 
 /// A user of the machine.

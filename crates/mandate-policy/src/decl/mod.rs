@@ -2,16 +2,25 @@
 
 mod access;
 mod agent;
+mod claim;
 mod credential;
 mod operator;
+mod provider;
 mod route;
 mod server;
 mod task;
 
 pub use access::{AccessPolicy, Guardrail};
-pub use agent::{AgentType, BreakGlass, Pin, ProcessRule, SpawnScope, UserRule};
+pub use agent::{
+    AgentType, AwsRule, BreakGlass, Pin, Possession, ProcessRule, SpawnScope, TokenRule, UserRule,
+};
+pub use claim::{ClaimPath, ClaimTest, MalformedClaimPath, MalformedPattern, Pattern, Wanted};
 pub use credential::{Credential, SecretTemplate};
-pub use operator::{Operator, Right};
+pub use operator::{OidcRule, Operator, PERSONAL_CLAIMS, Right};
+pub use provider::{
+    AwsProvider, OidcProvider, ProviderKind, SpiffeBundlePlace, TokenIssuer, TokenProvider,
+    TrustProvider,
+};
 pub(crate) use route::Matcher;
 pub use route::{Matched, Route, Segment};
 pub use server::{
@@ -19,37 +28,3 @@ pub use server::{
     ServerWorkload, Upstream,
 };
 pub use task::{OccurrenceRule, PersonRule, TaskPolicy, TriggerRule};
-
-use mandate_model::ProviderName;
-
-/// A source of evidence that the bundle trusts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrustProvider {
-    /// Its name.
-    pub name: ProviderName,
-    /// What it is.
-    pub kind: ProviderKind,
-}
-
-/// The kinds of trust provider.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProviderKind {
-    /// The kernel of the machine that the authority runs on. The one named `process` exists
-    /// without a declaration.
-    Process,
-    /// An OpenID provider for people.
-    Oidc(OidcProvider),
-}
-
-/// An OpenID provider, pinned by issuer and audience (FAILURES 14).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OidcProvider {
-    /// `iss`, compared byte for byte.
-    pub issuer: String,
-    /// The client id that `aud` or `azp` must be.
-    pub audience: String,
-    /// Where its keys are, if not where its discovery document says.
-    pub jwks_uri: Option<String>,
-}

@@ -1,24 +1,81 @@
-//! Operators: users of the machine and what they may do.
+//! Operators: the people who may tell the authority what to do, how each is recognised, and what
+//! they may do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use mandate_model::OperatorName;
+use mandate_model::{OperatorName, ProviderName};
 
 use super::UserRule;
+use crate::OperatorIdentity;
+use crate::open::has_claims;
 
-/// An operator of this authority, recognised as a user of its machine.
+/// An operator of this authority: one person, however they come.
+///
+/// A declaration is a person. Whoever is recognised by it through the machine's door and through an
+/// OpenID provider is the same one where a second operator is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Operator {
     /// Its name: whom records name.
     pub name: OperatorName,
-    /// The user.
-    pub user: UserRule,
+    /// The user of the authority's machine, if they come over its door. At least one of this and
+    /// `oidc` is there.
+    pub user: Option<UserRule>,
+    /// The person at an OpenID provider, if they come over the network.
+    pub oidc: Option<OidcRule>,
     /// What it may do.
     pub rights: BTreeSet<Right>,
-    /// A further Cedar condition, which sees `context.target` and `context.user`.
+    /// A further Cedar condition, which sees `context.target`, `context.user` and more.
     pub when: Option<String>,
+}
+
+/// A person at an OpenID provider. Issuer and audience are the provider's; one claim at least says
+/// who it is and not only what they belong to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct OidcRule {
+    /// The provider that vouches.
+    pub provider: ProviderName,
+    /// Claims that the ID token must have: the claim is this text, or a list that holds it.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// Claims of an ID token that are one person's. OpenID Connect Core §5.7 knows `sub` alone; `oid` is
+/// the same for one provider, and `email` is one only beside `email_verified`.
+pub const PERSONAL_CLAIMS: [&str; 3] = ["sub", "oid", "email"];
+
+impl Operator {
+    /// Whether this is `who`.
+    pub fn is(&self, who: OperatorIdentity<'_>) -> bool {
+        match who {
+            OperatorIdentity::User { uid, user: name } => match &self.user {
+                Some(UserRule::Uid(declared)) => *declared == uid,
+                Some(UserRule::Name(declared)) => name == Some(declared),
+                None => false,
+            },
+            OperatorIdentity::Person { provider, claims } => self
+                .oidc
+                .as_ref()
+                .is_some_and(|rule| rule.provider == *provider && rule.fits(claims)),
+        }
+    }
+}
+
+impl OidcRule {
+    /// Whether verified claims are of this person. An address that the provider has not verified
+    /// anybody may have entered.
+    fn fits(&self, claims: &serde_json::Map<String, serde_json::Value>) -> bool {
+        let verified = || claims.get("email_verified").and_then(|v| v.as_bool()) == Some(true);
+        has_claims(claims, &self.claims) && (!self.claims.contains_key("email") || verified())
+    }
+
+    /// The claims that [`Operator::is`] looks at.
+    pub fn looks_at(&self) -> impl Iterator<Item = &str> {
+        let email = self.claims.contains_key("email");
+        let names = self.claims.keys().map(String::as_str);
+        names.chain(email.then_some("email_verified"))
+    }
 }
 
 /// Something that an operator may do.

@@ -106,6 +106,24 @@ impl Route {
             }
     }
 
+    /// Its segments without the empty one that a slash at the end makes.
+    pub(crate) fn without_slash(&self) -> &[Segment] {
+        match self.segments.split_last() {
+            Some((Segment::Literal(text), before)) if text.is_empty() => before,
+            Some(_) | None => &self.segments,
+        }
+    }
+
+    /// Whether both fit the same requests but for a slash at the end.
+    pub(crate) fn is_slash_twin_of(&self, other: &Route) -> bool {
+        let bare = |route: &Route| Route {
+            method: route.method.clone(),
+            segments: route.without_slash().to_vec(),
+        };
+        let (a, b) = (bare(self), bare(other));
+        self.segments.len() != other.segments.len() && a.is_within(&b) && b.is_within(&a)
+    }
+
     /// Whether some request fits both.
     pub(crate) fn crosses(&self, other: &Route) -> bool {
         let (mut a, mut b) = (self.segments.iter(), other.segments.iter());
@@ -209,6 +227,8 @@ pub(crate) struct AmbiguousRoutes {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Matcher {
     methods: HashMap<String, Node>,
+    /// Whether some template ends in a slash.
+    slashed: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -272,6 +292,7 @@ impl Matcher {
         }
         let mut matcher = Self::default();
         for (action, n, route) in routes {
+            matcher.slashed |= route.segments.last() == Some(&Segment::Literal(String::new()));
             let root = matcher.methods.entry(route.method.clone()).or_default();
             root.insert(&route.segments, (action.clone(), n));
         }
@@ -281,13 +302,40 @@ impl Matcher {
     pub(crate) fn find(&self, method: &str, segments: &[&str]) -> Option<&(ActionName, usize)> {
         self.methods.get(method)?.find(segments).target()
     }
+
+    /// Whether another template than the one of `own` fits the path with its slash at the end taken off,
+    /// or one put there. Many servers ignore that slash: for them the request would be the other
+    /// template's (FAILURES 33).
+    pub(crate) fn has_slash_twin(
+        &self,
+        method: &str,
+        segments: &[&str],
+        is_own: impl FnOnce(&(ActionName, usize)) -> bool,
+    ) -> bool {
+        let root = self.methods.get(method).filter(|_| self.slashed);
+        let (Some(root), Some((last, before))) = (root, segments.split_last()) else {
+            return false;
+        };
+        let slashed = || segments.iter().copied().chain([""]).collect();
+        let twin: Vec<&str> = if last.is_empty() {
+            before.to_vec()
+        } else {
+            slashed()
+        };
+        match root.find(&twin) {
+            Found::NoMatch => false,
+            Found::Refused => true,
+            Found::Target(other) => !is_own(other),
+        }
+    }
 }
 
 fn ambiguous_pairs(routes: &[(&ActionName, usize, &Route)]) -> Vec<AmbiguousRoutes> {
     let mut pairs = Vec::new();
     for (n, (action_a, _, a)) in routes.iter().enumerate() {
         for (action_b, _, b) in routes.iter().skip(n + 1) {
-            if a.crosses(b) && a.is_within(b) == b.is_within(a) {
+            let slash_twins = a.is_slash_twin_of(b) && action_a != action_b;
+            if slash_twins || a.crosses(b) && a.is_within(b) == b.is_within(a) {
                 pairs.push(AmbiguousRoutes {
                     first: ((*action_a).clone(), (*a).clone()),
                     second: ((*action_b).clone(), (*b).clone()),

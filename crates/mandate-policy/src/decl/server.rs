@@ -9,7 +9,7 @@ use mandate_model::{
     UnfitAttribute,
 };
 
-use super::{Credential, Matched, Matcher, Route};
+use super::{Credential, Matched, Matcher, Possession, Route};
 use crate::headers;
 
 /// Something that agents access through a gateway.
@@ -33,6 +33,8 @@ pub struct ServerWorkload {
     pub observe_until: Option<Timestamp>,
     /// What a gateway does about it that has lost its authority.
     pub lease_loss: LeaseLoss,
+    /// Whether access tokens for it must be bound to a key.
+    pub proof: Possession,
     /// Whose disk the record of an admission must be on before anything is forwarded.
     pub durability: Durability,
     /// How HTTP is spoken.
@@ -65,6 +67,13 @@ impl ServerWorkload {
         let (name, n) = self.matcher.find(method, path_segments)?;
         let action = self.actions.get(name)?;
         let route = action.routes.get(*n)?;
+        let is_own = |(other, m): &(ActionName, usize)| {
+            let other = action.routes.get(*m).filter(|_| other == name);
+            other.is_some_and(|other| other.without_slash() == route.without_slash())
+        };
+        if self.matcher.has_slash_twin(method, path_segments, is_own) {
+            return None;
+        }
         let path_vars = route
             .segments
             .iter()
@@ -171,6 +180,8 @@ pub struct Action {
     pub routes: Vec<Route>,
     /// The attributes that requests for it may have, the path's variables included.
     pub attributes: BTreeMap<AttributeName, Attribute>,
+    /// The protocols that a request for it may switch its connection to (RFC 9110 §7.8), in lower case.
+    pub upgrade: BTreeSet<String>,
 }
 
 /// One attribute of an action's requests.

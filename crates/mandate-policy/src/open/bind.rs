@@ -1,5 +1,7 @@
 //! Binding a verified claim to the ceiling.
 
+use std::collections::BTreeMap;
+
 use mandate_model::AttributeName;
 use mandate_model::mandate::{Constraint, Entries, Entry};
 use serde_json::{Map, Value};
@@ -13,18 +15,32 @@ pub(super) fn check_claims(
     rule: &PersonRule,
     claims: &Map<String, Value>,
 ) -> Result<(), OpenDenial> {
+    match lacking(claims, &rule.claims) {
+        None => Ok(()),
+        Some(claim) => Err(OpenDenial::Claim {
+            policy: policy.name.clone(),
+            claim: claim.to_owned(),
+        }),
+    }
+}
+
+/// The first of `wanted` that `claims` do not have: the claim is the text, or a list that holds it.
+fn lacking<'a>(
+    claims: &Map<String, Value>,
+    wanted: &'a BTreeMap<String, String>,
+) -> Option<&'a str> {
     let holds = |(claim, wanted): &(&String, &String)| match claims.get(*claim) {
         Some(Value::String(text)) => text == *wanted,
         Some(Value::Array(items)) => items.iter().any(|i| i.as_str() == Some(wanted)),
         Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => false,
     };
-    match rule.claims.iter().find(|c| !holds(c)) {
-        None => Ok(()),
-        Some((claim, _)) => Err(OpenDenial::Claim {
-            policy: policy.name.clone(),
-            claim: claim.clone(),
-        }),
-    }
+    let lacks = wanted.iter().find(|c| !holds(c));
+    lacks.map(|(claim, _)| claim.as_str())
+}
+
+/// Whether `claims` have all of `wanted`.
+pub(crate) fn has_claims(claims: &Map<String, Value>, wanted: &BTreeMap<String, String>) -> bool {
+    lacking(claims, wanted).is_none()
 }
 
 /// The ceiling with each bound attribute pinned to its claim, wherever an action has it.

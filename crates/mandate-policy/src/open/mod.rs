@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::Bundle;
 use crate::decl::{OccurrenceRule, PersonRule, TaskPolicy, TriggerRule};
+pub(crate) use bind::has_claims;
 pub use standing::StandingTask;
 
 /// What is known about the trigger of a root task. Everything in it is verified, except where a

@@ -1,14 +1,16 @@
 //! Every field of every declaration in words, for comparison. A field that is left out here would
 //! change unseen, so records are taken apart without `..`.
 
+mod evidence;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::Bundle;
 use crate::decl::{
     AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
-    OccurrenceRule, Operator, PersonRule, Pin, ProcessRule, ProviderKind, SecretTemplate,
-    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, TrustProvider, UserRule,
+    OccurrenceRule, OidcRule, Operator, PersonRule, Pin, Possession, ProcessRule, SecretTemplate,
+    ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, UserRule,
 };
 use crate::table::{in_words, quoted};
 
@@ -23,7 +25,9 @@ pub(super) const WEAKENING: &str = "leaseLoss";
 
 pub(super) fn all(bundle: &Bundle) -> Fields {
     let mut all = Fields::new();
-    bundle.providers().for_each(|d| provider(d, &mut all));
+    bundle
+        .providers()
+        .for_each(|d| evidence::provider(d, &mut all));
     bundle.agents().for_each(|d| agent(d, &mut all));
     bundle.servers().for_each(|d| server(d, &mut all));
     bundle.access_policies().for_each(|d| access(d, &mut all));
@@ -54,32 +58,18 @@ fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     all.join(", ")
 }
 
-fn provider(TrustProvider { name, kind }: &TrustProvider, into: &mut Fields) {
-    let mut d = Describe {
-        kind: "TrustProvider",
-        name: name.to_string(),
-        into,
-    };
-    match kind {
-        ProviderKind::Process => d.say("kind", "process"),
-        ProviderKind::Oidc(oidc) => {
-            d.say("kind", "oidc");
-            d.say("issuer", &oidc.issuer);
-            d.say("audience", &oidc.audience);
-            d.say("jwksUri", oidc.jwks_uri.as_deref().unwrap_or_default());
-        }
-    }
-}
-
 fn agent(agent: &AgentType, into: &mut Fields) {
     let AgentType {
         name,
         id: _,
         process_rules,
+        token_rules,
+        aws_rules,
         hosted_by,
         may_spawn,
         federation,
         pin,
+        proof,
         break_glass,
     } = agent;
     let mut d = Describe {
@@ -87,7 +77,12 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         name: name.to_string(),
         into,
     };
-    d.say("attestation", list(process_rules.iter().map(rule)));
+    let rules = process_rules.iter().map(rule);
+    let rules = rules.chain(token_rules.iter().map(evidence::token_rule));
+    d.say(
+        "attestation",
+        list(rules.chain(aws_rules.iter().map(evidence::aws_rule))),
+    );
     d.say("hostedBy", list(hosted_by));
     d.say(
         "maySpawn",
@@ -98,11 +93,19 @@ fn agent(agent: &AgentType, into: &mut Fields) {
         Pin::None => {}
         Pin::Instance => d.say("pin", "instance"),
     }
+    possession(*proof, &mut d);
     d.say("breakGlass.contact", &break_glass.contact);
     d.say("breakGlass.impact", &break_glass.impact);
     d.say("breakGlass.steps", break_glass.steps.join("; "));
     if break_glass.resume_needs_second_operator {
         d.say("breakGlass.resume", "second-operator");
+    }
+}
+
+fn possession(proof: Possession, d: &mut Describe<'_>) {
+    match proof {
+        Possession::Optional => {}
+        Possession::Required => d.say("proof", "required"),
     }
 }
 
@@ -154,6 +157,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         internal,
         observe_until,
         lease_loss,
+        proof,
         durability,
         http,
         ca,
@@ -189,12 +193,14 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         Durability::Local => {}
         Durability::Shipped => d.say("durability", "shipped"),
     }
+    possession(*proof, &mut d);
     self::http(http, &mut d);
     d.say("tls.ca", ca.as_deref().unwrap_or_default());
     for action in actions.values() {
         let field = |what: &str| format!("actions.{}.{what}", action.name);
         d.say(&field("effect"), action.effect);
         d.say(&field("match"), list(&action.routes));
+        d.say(&field("upgrade"), list(&action.upgrade));
         let attributes = action.attributes.iter().map(|(name, a)| {
             let words = match &a.ty {
                 mandate_model::AttributeType::Enum(words) => format!("({})", list(words)),
@@ -375,10 +381,20 @@ fn occurrence(rule: &OccurrenceRule) -> String {
     format!("{}{item}{word}", quoted(&rule.name))
 }
 
+fn person_at(rule: &OidcRule) -> String {
+    let claims: Vec<String> = rule
+        .claims
+        .iter()
+        .map(|(name, value)| format!("{name} = {}", quoted(value)))
+        .collect();
+    format!("{} of {}", claims.join(", "), rule.provider)
+}
+
 fn operator(operator: &Operator, into: &mut Fields) {
     let Operator {
         name,
         user,
+        oidc,
         rights,
         when,
     } = operator;
@@ -387,7 +403,8 @@ fn operator(operator: &Operator, into: &mut Fields) {
         name: name.to_string(),
         into,
     };
-    d.say("user", self::user(user));
+    d.say("user", user.as_ref().map(self::user).unwrap_or_default());
+    d.say("oidc", oidc.as_ref().map(person_at).unwrap_or_default());
     d.say("rights", list(rights));
     d.say("when", when.as_deref().unwrap_or_default().trim());
 }

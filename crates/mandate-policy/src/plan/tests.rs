@@ -139,3 +139,32 @@ fn shows_changed_upstreams_and_credentials_apart() {
         "TaskPolicy `support-case` maxDuration: 600 s → 1200 s"
     );
 }
+
+#[test]
+fn shows_where_a_key_must_be_proved() {
+    let by_server = "internal: true\n  proof: required";
+    let plan = after("internal: true", by_server);
+    assert_eq!((plan.gains.len(), plan.losses.len()), (0, 0));
+    assert!(!plan.conditions.is_empty());
+    let proves = |ways: &[crate::Way]| {
+        ways.iter().all(|way| {
+            way.conditions
+                .contains(&"the agent proves its key".to_owned())
+        })
+    };
+    for change in &plan.conditions {
+        assert!(
+            proves(&change.row.ways) && !proves(&change.before),
+            "{change:?}"
+        );
+    }
+    let field = |plan: &Plan, kind: &str| {
+        let mut fields = plan.others.iter();
+        fields.any(|change| change.kind == kind && change.field == "proof")
+    };
+    assert!(field(&plan, "ServerWorkload"));
+    let by_type = after("maySpawn:", "proof: required\n  maySpawn:");
+    assert!(field(&by_type, "AgentType"));
+    let refused = example_with("internal: true", "internal: true\n  proof: always");
+    assert!(refused.is_err());
+}

@@ -42,10 +42,33 @@ pub(crate) fn check(node: &Node, shape: &Shape, what: &str, mistakes: &mut Mista
             | Value::Text(_)
             | Value::List(_) => check_text(node, what, mistakes),
         },
+        Shape::Claim => check_claim(node, what, mistakes),
         Shape::Nothing => {
             if !is_nothing(node) {
                 expected(node, what, "`{}`", mistakes);
             }
+        }
+    }
+}
+
+fn check_claim(node: &Node, what: &str, mistakes: &mut Mistakes) {
+    match &node.value {
+        Value::Map(members) if members.len() == 1 => {
+            check(node, &super::rules::CLAIM, what, mistakes);
+        }
+        Value::Map(_) => {
+            let message = format!("`{what}` says exactly one of like, oneOf, has");
+            mistakes.error(
+                node.at,
+                message,
+                "keep one of them, or say the value itself",
+            );
+        }
+        Value::Text(_) => check_text(node, what, mistakes),
+        Value::Bool(_) | Value::Integer(_) => {}
+        Value::Null | Value::Number | Value::List(_) => {
+            let shape = "text, a whole number, `true`, `false`, or one of like, oneOf, has";
+            expected(node, what, shape, mistakes);
         }
     }
 }

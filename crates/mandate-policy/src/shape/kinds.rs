@@ -1,6 +1,8 @@
 //! The tables: every kind with every field.
 
 use super::Shape::*;
+use super::providers::TRUST_PROVIDER;
+use super::rules::RULES;
 use super::{Field, Shape, optional, required};
 
 /// The one `apiVersion`.
@@ -48,22 +50,9 @@ pub(crate) static KINDS: &[Kind] = &[
     },
     Kind {
         name: "Operator",
-        doc: "A user of the authority's machine and what they may do.",
+        doc: "A person who may tell the authority what to do, how they are recognised, and what they may do.",
         spec: Record(OPERATOR),
     },
-];
-
-/// Attestors and providers that other versions know.
-pub(crate) static NOT_YET: &[&str] = &[
-    "kubernetes",
-    "github",
-    "aws",
-    "gcp",
-    "azure",
-    "oidc",
-    "tpm",
-    "spiffe",
-    "x509",
 ];
 
 pub(crate) static METADATA: &[Field] = &[required(
@@ -72,43 +61,10 @@ pub(crate) static METADATA: &[Field] = &[required(
     "The declaration's name: 1 to 63 of a-z, 0-9, `-`, `_` and `.`; unique within its kind.",
 )];
 
-static TRUST_PROVIDER: &[Field] = &[
-    optional(
-        "oidc",
-        Record(&[
-            required(
-                "issuer",
-                Text,
-                "`iss` of its tokens, byte for byte; an `https` URL.",
-            ),
-            required(
-                "audience",
-                Text,
-                "The client id that `aud` of its tokens must be, alone, and `azp` where it is there.",
-            ),
-            optional(
-                "jwksUri",
-                Text,
-                "Where its keys are, if not where its discovery document says.",
-            ),
-        ]),
-        "An OpenID provider for people.",
-    ),
-    optional(
-        "process",
-        Nothing,
-        "The kernel of the authority's machine. A provider named `process` of this kind exists without a declaration.",
-    ),
-];
-
 static AGENT_TYPE: &[Field] = &[
     optional(
         "attestation",
-        List(&Choice(&[required(
-            "process",
-            Record(PROCESS_RULE),
-            "A process of which the kernel vouches that it runs as this user or in this unit.",
-        )])),
+        List(&Choice(RULES)),
         "How the type is recognised: any one of these suffices. Left out only for types that are always hosted.",
     ),
     optional(
@@ -138,6 +94,11 @@ static AGENT_TYPE: &[Field] = &[
         Word(&["none", "instance"]),
         "Whether a task is pinned to the first instance that uses it. Default `none`.",
     ),
+    optional(
+        "proof",
+        Word(&["optional", "required"]),
+        "Whether it must attest with a key of its own (RFC 9449), to which its tokens are bound. Default `optional`.",
+    ),
     required(
         "breakGlass",
         Record(&[
@@ -155,40 +116,6 @@ static AGENT_TYPE: &[Field] = &[
             ),
         ]),
         "How it is stopped and brought back. An agent that nobody knows how to stop does not load.",
-    ),
-];
-
-static PROCESS_RULE: &[Field] = &[
-    optional(
-        "provider",
-        Text,
-        "A trust provider of kind `process`. Default `process`.",
-    ),
-    optional(
-        "user",
-        Text,
-        "The effective user, by name. `user`, `uid` or `unit` is needed.",
-    ),
-    optional("uid", Integer(0), "The effective user, by number."),
-    optional(
-        "unit",
-        Text,
-        "The systemd unit, as root's service manager runs it.",
-    ),
-    optional(
-        "path",
-        Text,
-        "The executable's absolute path. It narrows; it is no boundary.",
-    ),
-    optional(
-        "sha256",
-        Text,
-        "SHA-256 of the executable, 64 lower-case hex digits.",
-    ),
-    optional(
-        "isolation",
-        Word(&["none"]),
-        "Other agent types may share the user: what is proved is stamped `process-weak`.",
     ),
 ];
 
@@ -236,6 +163,11 @@ static SERVER_WORKLOAD: &[Field] = &[
         "durability",
         Word(&["local", "shipped"]),
         "Whether an admission waits until its record is in the gateway's spool, or also in the authority's log. Default `local`.",
+    ),
+    optional(
+        "proof",
+        Word(&["optional", "required"]),
+        "Whether access tokens for it must be bound to a key that the agent proves (RFC 9449). Default `optional`.",
     ),
     optional("http", Record(HTTP), "How HTTP is spoken."),
     optional(
@@ -351,6 +283,11 @@ static ACTION: &[Field] = &[
         "attributes",
         Map(&Record(ATTRIBUTE)),
         "Resource attributes. Each `{name}` of a path is one without being listed.",
+    ),
+    optional(
+        "upgrade",
+        OneOrMany(&Text),
+        "Protocols that a request for it may switch its connection to: `websocket`. Default none.",
     ),
 ];
 
@@ -534,9 +471,21 @@ static OPERATOR: &[Field] = &[
     optional(
         "unixUser",
         Text,
-        "The user, by name. `unixUser` or `uid` is needed.",
+        "The user of the authority's machine, by name. One of `unixUser`, `uid` and `oidc` is needed.",
     ),
     optional("uid", Integer(0), "The user, by number."),
+    optional(
+        "oidc",
+        Record(&[
+            required("provider", Text, "The OIDC trust provider that vouches."),
+            required(
+                "claims",
+                Map(&Text),
+                "Claims that the ID token must have: the claim is this text, or a list that holds it. One of `sub`, `oid` and `email` (verified) is needed.",
+            ),
+        ]),
+        "The person at an OpenID provider, who logs in with `mandate login`. Beside a user: the same person.",
+    ),
     required(
         "rights",
         List(&Word(&[

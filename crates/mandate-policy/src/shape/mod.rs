@@ -3,10 +3,13 @@
 
 mod check;
 mod kinds;
+mod providers;
+mod rules;
 mod schema;
 
 pub(crate) use check::check;
-pub(crate) use kinds::{API_VERSION, KINDS, Kind, METADATA, NOT_YET};
+pub(crate) use kinds::{API_VERSION, KINDS, Kind, METADATA};
+pub(crate) use providers::NOT_YET;
 pub use schema::json_schema;
 
 /// What a value looks like.
@@ -34,6 +37,8 @@ pub(crate) enum Shape {
     Map(&'static Shape),
     /// Text, or this.
     TextOr(&'static Shape),
+    /// What a claim must be: text, a whole number, `true` or `false`, or a test of it.
+    Claim,
     /// `{}`.
     Nothing,
 }

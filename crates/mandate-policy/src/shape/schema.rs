@@ -68,6 +68,10 @@ fn shape(shape: &Shape) -> Value {
             "type": "object", "additionalProperties": self::shape(value), "minProperties": 1,
         }),
         Shape::TextOr(other) => json!({"oneOf": [self::shape(&Shape::Text), self::shape(other)]}),
+        Shape::Claim => json!({"oneOf": [
+            self::shape(&Shape::Text), {"type": "integer"}, {"type": "boolean"},
+            self::shape(&super::rules::CLAIM),
+        ]}),
         Shape::Nothing => json!({"type": "object", "maxProperties": 0}),
     }
 }
@@ -169,6 +173,7 @@ mod tests {
             | Shape::Bool
             | Shape::Duration
             | Shape::Word(_)
+            | Shape::Claim
             | Shape::Nothing => {}
         }
     }

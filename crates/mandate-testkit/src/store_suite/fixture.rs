@@ -116,6 +116,7 @@ pub(super) fn root(n: u32, budget: Budget) -> Task {
         purpose: "answer-case".to_owned(),
         act: ActChain::empty(),
         instance: None,
+        key: None,
         state: TaskState::Open,
         remaining: budget,
         created_at: NOW,

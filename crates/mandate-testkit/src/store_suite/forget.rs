@@ -1,11 +1,13 @@
 //! What a store may forget, and by whose clock.
 
-use mandate_audit::{Decision, Event, What};
+use mandate_audit::Event;
 use mandate_model::Timestamp;
 use mandate_model::task::TaskState;
 use mandate_ports::{Change, Conflict, StateReader, Unit};
 
-use super::fixture::{NOW, accesses, after, commit, conflict, end, open, root, token_id, unit};
+use super::fixture::{
+    NOW, accesses, after, commit, conflict, end, event, open, root, token_id, unit,
+};
 use super::state::use_once;
 use super::{Store, StoreFactory};
 
@@ -19,8 +21,10 @@ const YEAR: u64 = 365 * 24 * 3600;
 
 /// What a clock tells that stands `seconds` after the beginning.
 async fn tell(store: &impl Store, seconds: u64) {
-    let told = Event::new(after(seconds), What::Rekeyed, Decision::Noted);
-    let events = vec![told];
+    let events = vec![Event {
+        at: after(seconds),
+        ..event("the time")
+    }];
     commit(
         store,
         Unit {
@@ -83,7 +87,10 @@ async fn forgetting_moves_no_version_and_frees_nothing_early(store: &impl Store)
     let before = commit(store, unit(once.into_iter().chain([revoke])))
         .await
         .versions;
-    let later = Event::new(after(1_000_000), What::Rekeyed, Decision::Noted);
+    let later = Event {
+        at: after(1_000_000),
+        ..event("the time")
+    };
     let later = commit(
         store,
         Unit {

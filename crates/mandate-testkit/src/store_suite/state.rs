@@ -1,7 +1,7 @@
 //! Stops, single use, bundles, keys and gateways; and that all of it outlives the process.
 
 use mandate_audit::{Decision, Event, What};
-use mandate_model::stop::{Lineage, StopSet, Stopped, Subject, Suspension};
+use mandate_model::stop::{Lineage, Shown, StopSet, Stopped, Subject, Suspension};
 use mandate_model::task::TaskState;
 use mandate_model::{
     BundleVersion, GatewayId, KeyId, KeysVersion, Principal, Secret, ServerName, StopVersion,
@@ -163,9 +163,11 @@ async fn a_revoked_token_is_void_whatever_a_clock_says(store: &impl Store) {
         until: after(30),
     };
     commit(store, unit([earlier])).await;
-    let tokens = [token_id(1)];
     let lineage = Lineage {
-        tokens: &tokens,
+        token: Some(Shown {
+            id: token_id(1),
+            stops: StopVersion::default(),
+        }),
         ..Lineage::NONE
     };
     let check = |stops: StopSet| stops.check(&lineage);

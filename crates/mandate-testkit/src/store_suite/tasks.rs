@@ -2,7 +2,7 @@
 
 use mandate_model::stop::{Lineage, Stopped};
 use mandate_model::task::{Task, TaskState};
-use mandate_model::{InstanceId, StopVersion, Timestamp};
+use mandate_model::{Instance, InstanceId, ProviderName, StopVersion, Timestamp};
 use mandate_ports::{Change, Conflict, Unit};
 
 use super::fixture::{
@@ -147,8 +147,12 @@ async fn a_task_ends_with_all_below_and_nothing_beside(store: &impl Store) {
 async fn the_first_instance_stays_the_only_one(store: &impl Store) {
     let task = root(1, UNLIMITED);
     commit(store, open(&task)).await;
+    let instance = |provider: &str, name: &str| Instance {
+        provider: ProviderName::parse(provider).unwrap(),
+        id: InstanceId::parse(name).unwrap(),
+    };
     let pin = |task, name: &str| {
-        let instance = InstanceId::parse(name).unwrap();
+        let instance = instance("linux", name);
         unit([Change::PinInstance { task, instance }])
     };
     let id = task.record.id;
@@ -158,10 +162,19 @@ async fn the_first_instance_stays_the_only_one(store: &impl Store) {
         conflict(store, pin(id, "second")).await,
         Conflict::Pinned(id)
     );
+    let namesake = Change::PinInstance {
+        task: id,
+        instance: instance("cloud", "first"),
+    };
+    assert_eq!(
+        conflict(store, unit([namesake])).await,
+        Conflict::Pinned(id),
+        "another provider's instance of that name is another one"
+    );
     assert_eq!(
         conflict(store, pin(task_id(9), "first")).await,
         Conflict::NoTask(task_id(9))
     );
     let pinned = store.task(id).await.unwrap().unwrap().instance;
-    assert_eq!(pinned, Some(InstanceId::parse("first").unwrap()));
+    assert_eq!(pinned, Some(instance("linux", "first")));
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::{joined, wire};
+use super::joined;
+use crate::fuse::wire;
 
 /// A file keeps its number while it has a name, whatever that is; another file never gets it.
 pub(super) struct Nodes {
@@ -43,7 +44,7 @@ impl Nodes {
             self.next
         });
         self.paths.insert(node, path.to_owned());
-        Ok(wire::entry(node, &found))
+        Ok(wire::entry(node, &(&found).into()))
     }
 
     /// The file at `path` loses its name; its inode may be another file's next.

@@ -11,8 +11,11 @@ pub(crate) enum Algorithm {
     Rs384,
     Rs512,
     Ps256,
+    Ps384,
+    Ps512,
     Es256,
     Es384,
+    Es512,
 }
 
 impl Algorithm {
@@ -22,8 +25,11 @@ impl Algorithm {
             "RS384" => Self::Rs384,
             "RS512" => Self::Rs512,
             "PS256" => Self::Ps256,
+            "PS384" => Self::Ps384,
+            "PS512" => Self::Ps512,
             "ES256" => Self::Es256,
             "ES384" => Self::Es384,
+            "ES512" => Self::Es512,
             _ => return None,
         })
     }
@@ -35,7 +41,9 @@ impl Algorithm {
             Self::Rs384 => Some(&signature::RSA_PKCS1_2048_8192_SHA384),
             Self::Rs512 => Some(&signature::RSA_PKCS1_2048_8192_SHA512),
             Self::Ps256 => Some(&signature::RSA_PSS_2048_8192_SHA256),
-            Self::Es256 | Self::Es384 => None,
+            Self::Ps384 => Some(&signature::RSA_PSS_2048_8192_SHA384),
+            Self::Ps512 => Some(&signature::RSA_PSS_2048_8192_SHA512),
+            Self::Es256 | Self::Es384 | Self::Es512 => None,
         }
     }
 }
@@ -70,6 +78,7 @@ impl PublicKey {
         let (algorithm, length, params): (_, _, &'static dyn VerificationAlgorithm) = match crv {
             "P-256" => (Algorithm::Es256, 32, &signature::ECDSA_P256_SHA256_FIXED),
             "P-384" => (Algorithm::Es384, 48, &signature::ECDSA_P384_SHA384_FIXED),
+            "P-521" => (Algorithm::Es512, 66, &signature::ECDSA_P521_SHA512_FIXED),
             _ => return None,
         };
         if x.len() != length || y.len() != length {

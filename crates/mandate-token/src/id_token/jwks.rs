@@ -23,6 +23,17 @@ struct Key {
     public: PublicKey,
 }
 
+/// The JWT keys of a SPIFFE bundle (SPIFFE Trust Domain and Bundle §4).
+#[derive(Debug, Clone)]
+pub struct SpiffeBundle {
+    /// The keys for JWT-SVIDs. None at all is a bundle too: it revokes every key.
+    pub keys: IdTokenKeys,
+    /// After how many seconds to look again, where the bundle says it.
+    pub refresh_hint: Option<u64>,
+    /// Which edition it is, where the bundle says it. It only grows.
+    pub sequence: Option<u64>,
+}
+
 /// Why a document is no key set. The fault of the issuer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
@@ -41,17 +52,14 @@ impl IdTokenKeys {
     /// Reads a JWK set. Keys that cannot verify an ID token here are ignored and counted: of
     /// unknown kinds, for other uses, RSA under 2048 bits, points off their curve.
     pub fn from_jwks(json: &[u8]) -> Result<Self, JwksError> {
-        if json.len() > MAX_JWKS_BYTES {
-            return Err(JwksError::TooLong);
-        }
-        let raw: RawSet = strict::from_slice(json).map_err(JwksError::Json)?;
-        if raw.keys.len() > MAX_JWKS_KEYS {
-            return Err(JwksError::TooManyKeys);
-        }
-        let total = raw.keys.len();
-        let keys: Vec<Key> = raw.keys.iter().filter_map(Key::read).collect();
-        let ignored = total - keys.len();
-        Ok(Self { keys, ignored })
+        let raw = RawSet::read(json)?;
+        Ok(Self::of(&raw.keys, Key::read))
+    }
+
+    fn of(raw: &[Map<String, Value>], read: fn(&Map<String, Value>) -> Option<Key>) -> Self {
+        let keys: Vec<Key> = raw.iter().filter_map(read).collect();
+        let ignored = raw.len() - keys.len();
+        Self { keys, ignored }
     }
 
     /// How many keys can be used.
@@ -113,11 +121,37 @@ impl IdTokenKeys {
     }
 }
 
+impl SpiffeBundle {
+    /// Reads a bundle. Keys for other uses, X.509 authorities above all, are ignored, and so is one
+    /// without `kid`, which a bundle's key for JWT-SVIDs must have (JWT-SVID §6.1).
+    pub fn from_json(json: &[u8]) -> Result<Self, JwksError> {
+        let raw = RawSet::read(json)?;
+        Ok(Self {
+            keys: IdTokenKeys::of(&raw.keys, Key::read_jwt_authority),
+            refresh_hint: raw.spiffe_refresh_hint,
+            sequence: raw.spiffe_sequence,
+        })
+    }
+}
+
 impl Key {
     fn read(jwk: &Map<String, Value>) -> Option<Self> {
-        if !is_for_signatures(jwk) {
+        if is_for_signatures(jwk) {
+            Self::read_public(jwk)
+        } else {
+            None
+        }
+    }
+
+    /// SPIFFE Trust Domain and Bundle §4.2.2: `use` is `jwt-svid`.
+    fn read_jwt_authority(jwk: &Map<String, Value>) -> Option<Self> {
+        if jwk.get("use").is_none_or(|value| value != "jwt-svid") {
             return None;
         }
+        Self::read_public(jwk).filter(|key| key.kid.is_some())
+    }
+
+    fn read_public(jwk: &Map<String, Value>) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
         let bytes = |name: &str| URL_SAFE_NO_PAD.decode(text(name)?).ok();
         let public = match text("kty")? {
@@ -155,6 +189,23 @@ fn is_for_signatures(jwk: &Map<String, Value>) -> bool {
 #[derive(serde::Deserialize)]
 struct RawSet {
     keys: Vec<Map<String, Value>>,
+    #[serde(default)]
+    spiffe_refresh_hint: Option<u64>,
+    #[serde(default)]
+    spiffe_sequence: Option<u64>,
+}
+
+impl RawSet {
+    fn read(json: &[u8]) -> Result<Self, JwksError> {
+        if json.len() > MAX_JWKS_BYTES {
+            return Err(JwksError::TooLong);
+        }
+        let raw: Self = strict::from_slice(json).map_err(JwksError::Json)?;
+        if raw.keys.len() > MAX_JWKS_KEYS {
+            return Err(JwksError::TooManyKeys);
+        }
+        Ok(raw)
+    }
 }
 
 const MAX_JWKS_BYTES: usize = 256 * 1024;

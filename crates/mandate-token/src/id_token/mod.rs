@@ -16,7 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mandate_model::Timestamp;
 use serde_json::{Map, Value};
 
-pub use jwks::{IdTokenKeys, JwksError};
+pub use jwks::{IdTokenKeys, JwksError, SpiffeBundle};
 
 use crate::{TokenError, UnverifiedJws, strict};
 
@@ -35,16 +35,16 @@ pub struct IdToken {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenError {
     /// It is no compact JWS, or its header is dangerous.
-    #[error("the ID token is malformed: {0}")]
+    #[error("the token is malformed: {0}")]
     Malformed(TokenError),
     /// `typ` says that it is something else, such as an access token.
     #[error("this is no ID token: its `typ`, where present, must be `JWT`")]
     Type,
     /// `alg` is none of those allowed.
-    #[error("`alg` of an ID token is one of RS256, RS384, RS512, PS256, ES256 and ES384")]
+    #[error("`alg` is one of RS, PS and ES with 256, 384 or 512")]
     Algorithm,
     /// There is no `kid`, and the issuer has several keys.
-    #[error("the ID token lacks `kid`, and its issuer does not have exactly one key")]
+    #[error("the token lacks `kid`, and its issuer does not have exactly one key")]
     MissingKeyId,
     /// No key of the issuer has this `kid`.
     #[error("the issuer publishes no usable key with this `kid`")]
@@ -53,31 +53,31 @@ pub enum IdTokenError {
     #[error("the key with this `kid` is not for this `alg`")]
     KeyKind,
     /// The signature does not hold.
-    #[error("the signature of the ID token does not hold")]
+    #[error("the signature of the token does not hold")]
     Signature,
     /// A claim is missing or has another form.
-    #[error("the ID token lacks `{0}`, or it has another form than it must have")]
+    #[error("the token lacks `{0}`, or it has another form than it must have")]
     Claim(&'static str),
     /// `iss` is another one.
-    #[error("the ID token is of another issuer")]
+    #[error("the token is of another issuer")]
     Issuer,
     /// `aud` does not name us.
-    #[error("the ID token is for another audience")]
+    #[error("the token is for another audience")]
     Audience,
     /// `aud` names several.
-    #[error("the ID token is for several audiences; ask the provider for one with a single `aud`")]
+    #[error("the token is for several audiences; ask the provider for one with a single `aud`")]
     SeveralAudiences,
     /// `azp` is not us.
-    #[error("the ID token was issued to another party: `azp` must be the declared audience")]
+    #[error("the token was issued to another party: `azp` must be the declared audience")]
     AuthorizedParty,
     /// `exp` has passed.
-    #[error("the ID token has expired")]
+    #[error("the token has expired")]
     Expired,
     /// `nbf` lies ahead.
-    #[error("the ID token is not valid yet")]
+    #[error("the token is not valid yet")]
     NotYetValid,
     /// `iat` lies ahead.
-    #[error("the ID token was issued in the future: a clock is wrong")]
+    #[error("the token was issued in the future: a clock is wrong")]
     FromTheFuture,
 }
 
@@ -196,6 +196,15 @@ impl<'a> UnverifiedIdToken<'a> {
         self.jws.untrusted_kid()
     }
 
+    /// The claims as they are claimed, for finding a declared provider.
+    pub fn untrusted_claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    pub(crate) fn into_claims(self) -> Map<String, Value> {
+        self.claims
+    }
+
     pub(crate) fn jws(&self) -> &UnverifiedJws<'a> {
         &self.jws
     }
@@ -244,19 +253,20 @@ fn subject(claims: &Map<String, Value>) -> Result<&str, IdTokenError> {
     fits.then_some(subject).ok_or(IdTokenError::Claim("sub"))
 }
 
-/// A `NumericDate`, which others may write with a fraction (RFC 7519 §2); rounded down.
-fn moment(
+pub(crate) fn moment(
     claims: &Map<String, Value>,
     name: &'static str,
 ) -> Result<Option<Timestamp>, IdTokenError> {
+    moment_of(claims, name).map_err(|()| IdTokenError::Claim(name))
+}
+
+/// A `NumericDate`, which others may write with a fraction (RFC 7519 §2); rounded down.
+pub(crate) fn moment_of(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, ()> {
     let Some(value) = claims.get(name) else {
         return Ok(None);
     };
     let secs = value.as_u64().or_else(|| whole_seconds(value.as_f64()?));
-    match secs {
-        Some(secs) => Ok(Some(Timestamp::from_secs(secs))),
-        None => Err(IdTokenError::Claim(name)),
-    }
+    secs.map(|secs| Some(Timestamp::from_secs(secs))).ok_or(())
 }
 
 fn whole_seconds(secs: f64) -> Option<u64> {
@@ -269,7 +279,7 @@ fn whole_seconds(secs: f64) -> Option<u64> {
     exact.then_some(secs as u64)
 }
 
-fn replay_id(token: &UnverifiedIdToken<'_>) -> String {
+pub(crate) fn replay_id(token: &UnverifiedIdToken<'_>) -> String {
     let jti = token.claims.get("jti").and_then(Value::as_str);
     match jti.filter(|jti| (1..=200).contains(&jti.len())) {
         Some(jti) => format!("jti:{jti}"),
@@ -280,4 +290,5 @@ fn replay_id(token: &UnverifiedIdToken<'_>) -> String {
     }
 }
 
-const LEEWAY: Duration = Duration::from_secs(60);
+/// Clocks of other people may be so far off.
+pub(crate) const LEEWAY: Duration = Duration::from_secs(60);

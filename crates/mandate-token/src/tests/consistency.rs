@@ -34,6 +34,37 @@ fn scope_must_be_what_the_details_say() {
         Some(TokenError::Scope)
     );
     assert!(contradicts(forged(&upstream(), |c| c["scope"] = "".into())));
+    for sub in ["user:login:amy", "spiffe://acme.example/agent/retriever"] {
+        assert!(contradicts(forged(&session(), |c| c["sub"] = sub.into())));
+    }
+    for person in [json!({}), json!({"sub": ""}), json!({"sub": 7})] {
+        assert!(contradicts(
+            forged(&session(), |c| c["person"] = person.clone())
+        ));
+    }
+}
+
+/// What a resumption voids is told by it: without it nothing could be.
+#[test]
+fn a_token_without_its_stop_version_is_refused() {
+    fn refusals<T: Kind>(claims: &T) -> [bool; 3] {
+        let refused = |value: Option<Value>| {
+            let edit = |body: &mut Value| match &value {
+                Some(value) => body["stops"] = value.clone(),
+                None => drop(body.as_object_mut().unwrap().remove("stops")),
+            };
+            matches!(forged(claims, edit), Some(TokenError::Json { .. }))
+        };
+        [None, Some(json!(-1)), Some(json!("7"))].map(refused)
+    }
+    for refused in [
+        refusals(&svid()),
+        refusals(&child_task()),
+        refusals(&access()),
+        refusals(&upstream()),
+    ] {
+        assert_eq!(refused, [true; 3]);
+    }
 }
 
 #[test]

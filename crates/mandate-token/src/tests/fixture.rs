@@ -7,8 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mandate_model::mandate::{Budget, Entries, Mandate, parse_entries};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
-    ActChain, ActorLevel, AttestationKind, Host, InstanceId, KeyId, Principal, ProviderName,
-    SpiffeId, TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified as Vouched,
+    ActChain, ActorLevel, AttestationKind, Host, InstanceId, KeyId, OperatorName, Principal,
+    ProviderName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind,
+    Verified as Vouched,
 };
 use serde_json::{Value, json};
 
@@ -195,6 +196,7 @@ pub(super) fn svid() -> JwtSvid {
         agent: level("retriever"),
         confirmation: None,
         id: token_id(1),
+        stops: StopVersion::new(1),
         issued_at: now(),
         expires_at: at(300),
     }
@@ -209,6 +211,8 @@ pub(super) fn root_task() -> TaskToken {
         may_act: MayAct {
             sub: agent("orchestrator"),
             inst: None,
+            prv: None,
+            cnf: None,
         },
         act: ActChain::empty(),
         trigger: trigger(),
@@ -223,6 +227,7 @@ pub(super) fn root_task() -> TaskToken {
             max_depth: 8,
         },
         id: token_id(2),
+        stops: StopVersion::new(2),
         issued_at: now(),
         expires_at: at(300),
     }
@@ -255,6 +260,7 @@ pub(super) fn access() -> AccessToken {
         uses: None,
         confirmation: None,
         id: token_id(3),
+        stops: StopVersion::new(3),
         issued_at: now(),
         not_before: None,
         expires_at: at(120),
@@ -271,7 +277,24 @@ pub(super) fn upstream() -> UpstreamToken {
         task: task_id(2),
         scope: Scope::of(&reading()),
         id: token_id(4),
+        stops: StopVersion::new(4),
         issued_at: now(),
         expires_at: at(120),
+    }
+}
+
+pub(super) fn session() -> OperatorSession {
+    let person = json!({"sub": "248289761001", "groups": ["sre"]});
+    OperatorSession {
+        issuer: issuer(),
+        audience: audience("https://id.acme.example/operator/v1"),
+        operator: OperatorName::parse("amy").unwrap(),
+        provider: ProviderName::parse("login").unwrap(),
+        person: serde_json::from_value(person).unwrap(),
+        confirmation: None,
+        id: token_id(5),
+        stops: StopVersion::new(5),
+        issued_at: now(),
+        expires_at: at(900),
     }
 }

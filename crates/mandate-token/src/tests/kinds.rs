@@ -17,12 +17,13 @@ fn presented_as_each(
     authority: &Authority,
     token: &str,
     aud: &Audience,
-) -> [Option<TokenError>; 4] {
+) -> [Option<TokenError>; 5] {
     [
         present::<JwtSvid>(authority, token, aud),
         present::<TaskToken>(authority, token, aud),
         present::<AccessToken>(authority, token, aud),
         present::<UpstreamToken>(authority, token, aud),
+        present::<OperatorSession>(authority, token, aud),
     ]
 }
 
@@ -34,6 +35,7 @@ fn a_token_of_one_kind_is_never_another() {
         (authority.issue(&child_task()), child_task().audience),
         (authority.issue(&access()), access().audience),
         (authority.issue(&upstream()), upstream().audience),
+        (authority.issue(&session()), session().audience),
     ];
     for (mine, (token, aud)) in tokens.iter().enumerate() {
         for (other, refusal) in presented_as_each(&authority, token, aud)
@@ -188,6 +190,7 @@ fn a_list_of_audiences_is_refused_for_every_kind() {
         refusal(&authority, &child_task()),
         refusal(&authority, &access()),
         refusal(&authority, &upstream()),
+        refusal(&authority, &session()),
     ];
     for refused in all.into_iter().flatten() {
         assert_eq!(refused, Some(TokenError::SeveralAudiences));

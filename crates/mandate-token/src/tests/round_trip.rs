@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use mandate_model::mandate::{Budget, Constraint, Entries, Entry, Mandate};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
-    ActChain, ActionName, ActorLevel, AttributeName, Principal, ProviderName, ServerName, Trigger,
-    TriggerKind, Verified as Vouched,
+    ActChain, ActionName, ActorLevel, AttributeName, Principal, ProviderName, ServerName,
+    StopVersion, Thumbprint, Trigger, TriggerKind, Verified as Vouched,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -98,12 +98,15 @@ fn path(depth: u8) -> TaskPath {
 }
 
 fn a_svid() -> impl Strategy<Value = JwtSvid> {
-    (actor(), confirmation(), 1i64..1000).prop_map(|(agent, confirmation, life)| JwtSvid {
-        agent,
-        confirmation,
-        expires_at: at(life + 5),
-        ..svid()
-    })
+    (actor(), confirmation(), 1i64..1000, any::<u64>()).prop_map(
+        |(agent, confirmation, life, stops)| JwtSvid {
+            agent,
+            confirmation,
+            expires_at: at(life + 5),
+            stops: StopVersion::new(stops),
+            ..svid()
+        },
+    )
 }
 
 fn a_task() -> impl Strategy<Value = TaskToken> {
@@ -191,6 +194,17 @@ proptest! {
     #[test]
     fn a_token_for_an_upstream_comes_back_as_granted(claims in an_upstream()) {
         comes_back(&claims);
+    }
+
+    #[test]
+    fn an_operator_session_comes_back_as_granted(
+        subject in "[ -~é]{1,40}",
+        groups in vec("[a-z]{1,9}", 0..5),
+        confirmation in confirmation(),
+    ) {
+        let person = serde_json::json!({"sub": subject, "groups": groups});
+        let person = serde_json::from_value(person).unwrap();
+        comes_back(&OperatorSession { person, confirmation, ..session() });
     }
 
     #[test]

@@ -1,26 +1,29 @@
 //! The agent's side of the authority: attest, open, delegate, renew, resume, access, close
 //! (`docs/tokens.md`). Tokens are opaque here and live in memory alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_model::{Secret, SpiffeId, TaskId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::http::{Answer, CALL, Door, HttpError};
+use super::holder::{Possession, ProofFailure, Prover};
+use super::http::{Door, HttpError};
 use super::lifetime;
 use super::members::Members;
+use super::way::{Way, post};
 
 /// An agent that speaks to the authority through one door.
 #[derive(Debug)]
 pub(crate) struct Agent {
-    door: Door,
+    way: Way,
 }
 
 /// An agent that has proved what it is.
 #[derive(Debug)]
 pub(crate) struct Attested {
-    door: Door,
+    way: Way,
     svid: Secret<String>,
     /// What it is.
     pub(crate) id: SpiffeId,
@@ -35,6 +38,8 @@ pub(crate) struct Token {
     pub(crate) text: Secret<String>,
     /// From now on.
     pub(crate) lifetime: Duration,
+    /// `DPoP` where it is good beside a proof of the agent's key alone, `Bearer`, or `N_A`.
+    pub(crate) token_type: String,
     /// Its scope, where it has one.
     pub(crate) scope: String,
 }
@@ -83,6 +88,9 @@ pub(crate) enum AgentError {
     /// There is no answer.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// There is no proof of the agent's key.
+    #[error(transparent)]
+    Proof(#[from] ProofFailure),
     /// The answer is none that this release understands.
     #[error("the authority's answer is not understood: {0}")]
     Answer(String),
@@ -91,19 +99,27 @@ pub(crate) enum AgentError {
 impl Agent {
     /// Speaks through `door`. Only a Unix socket lets the kernel vouch for a process.
     pub(crate) fn new(door: Door) -> Self {
-        Self { door }
+        let way = Way { door, key: None };
+        Self { way }
+    }
+
+    /// The same with a key, to which all that it gets is bound.
+    pub(crate) fn with_key(door: Door, prover: Prover) -> Self {
+        let key = Some(Arc::new(Possession::of(prover)));
+        let way = Way { door, key };
+        Self { way }
     }
 
     /// Proves what this process is; the kernel is the witness. `claim` is what it says it is, which
     /// can only make the authority refuse.
     pub(crate) async fn attest(&self, claim: Option<&SpiffeId>) -> Result<Attested, AgentError> {
-        let token = token(&self.door, &attest_form(None, claim)).await?;
+        let token = token(&self.way, &attest_form(None, claim)).await?;
         let svid = &token.text;
-        let about = introspect(&self.door, svid, svid).await?;
+        let about = introspect(&self.way, svid, svid).await?;
         let id = about.at("sub").as_str().unwrap_or_default();
         let id = SpiffeId::parse(id).map_err(|e| AgentError::Answer(e.to_string()))?;
         Ok(Attested {
-            door: self.door.clone(),
+            way: self.way.clone(),
             id,
             lifetime: token.lifetime,
             svid: token.text,
@@ -116,11 +132,11 @@ impl Agent {
         svid: Secret<String>,
         now: Timestamp,
     ) -> Result<Attested, AgentError> {
-        let about = introspect(&self.door, &svid, &svid).await?;
+        let about = introspect(&self.way, &svid, &svid).await?;
         let id = about.text("sub").unwrap_or_default();
         let id = SpiffeId::parse(id).map_err(|_| AgentError::Answer(EXPIRED.to_owned()))?;
         Ok(Attested {
-            door: self.door.clone(),
+            way: self.way.clone(),
             id,
             lifetime: lifetime::left(&about, now),
             svid,
@@ -133,7 +149,7 @@ impl Agent {
         audience: &str,
         claim: Option<&SpiffeId>,
     ) -> Result<Token, AgentError> {
-        token(&self.door, &attest_form(Some(audience), claim)).await
+        token(&self.way, &attest_form(Some(audience), claim)).await
     }
 }
 
@@ -154,6 +170,11 @@ impl Attested {
     /// The JWT-SVID. Where it goes from here is the caller's responsibility.
     pub(crate) fn svid(&self) -> &str {
         self.svid.expose()
+    }
+
+    /// Who proves its key, if it has one.
+    pub(crate) fn prover(&self) -> Option<&Prover> {
+        self.way.key.as_ref().map(|key| &key.prover)
     }
 
     fn domain(&self) -> String {
@@ -268,20 +289,20 @@ impl Attested {
 
     /// What the authority says about a token of this agent (RFC 7662).
     pub(crate) async fn introspect(&self, token: &Secret<String>) -> Result<Value, AgentError> {
-        introspect(&self.door, token, &self.svid).await
+        introspect(&self.way, token, &self.svid).await
     }
 
     async fn post(&self, path: &str, pairs: &[(&str, Option<&str>)]) -> Result<Value, AgentError> {
         let mut form = pairs.to_vec();
         form.extend(client(self.svid()));
-        post(&self.door, path, &form).await
+        post(&self.way, path, &form).await
     }
 
     async fn exchange(&self, pairs: &[(&str, Option<&str>)]) -> Result<Token, AgentError> {
         let mut form = vec![("grant_type", Some(EXCHANGE))];
         form.extend_from_slice(pairs);
         form.extend(client(self.svid()));
-        token(&self.door, &form).await
+        token(&self.way, &form).await
     }
 }
 
@@ -294,50 +315,24 @@ fn client(svid: &str) -> [(&'static str, Option<&str>); 2] {
 }
 
 async fn introspect(
-    door: &Door,
+    way: &Way,
     token: &Secret<String>,
     svid: &Secret<String>,
 ) -> Result<Value, AgentError> {
     let mut form = vec![("token", Some(token.expose().as_str()))];
     form.extend(client(svid.expose()));
-    post(door, "/introspect", &form).await
+    post(way, "/introspect", &form).await
 }
 
-async fn token(door: &Door, form: &[(&str, Option<&str>)]) -> Result<Token, AgentError> {
-    let answer: Issued = serde_json::from_value(post(door, "/token", form).await?)
+async fn token(way: &Way, form: &[(&str, Option<&str>)]) -> Result<Token, AgentError> {
+    let answer: Issued = serde_json::from_value(post(way, "/token", form).await?)
         .map_err(|e| AgentError::Answer(e.to_string()))?;
     Ok(Token {
         text: Secret::new(answer.access_token),
         lifetime: Duration::from_secs(answer.expires_in),
+        token_type: answer.token_type,
         scope: answer.scope,
     })
-}
-
-async fn post(door: &Door, path: &str, form: &[(&str, Option<&str>)]) -> Result<Value, AgentError> {
-    let answer = door.call(door.form(path, form)?, CALL).await?;
-    if answer.status.is_success() {
-        if answer.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        return serde_json::from_slice(&answer.body).map_err(|e| AgentError::Answer(e.to_string()));
-    }
-    Err(refusal(&answer))
-}
-
-/// RFC 6749 §5.2 from the token endpoint, RFC 9457 from the others.
-fn refusal(answer: &Answer) -> AgentError {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
-    let text = |names: [&str; 2]| {
-        names
-            .iter()
-            .find_map(|name| body.get(name).and_then(Value::as_str))
-            .map(str::to_owned)
-    };
-    AgentError::Refused {
-        error: text(["error", "rule"]).unwrap_or_else(|| answer.status.to_string()),
-        description: text(["error_description", "detail"])
-            .unwrap_or_else(|| "the authority gave no reason".to_owned()),
-    }
 }
 
 /// A JSON object without the members that are null.
@@ -352,6 +347,8 @@ fn compact(mut value: Value) -> String {
 #[derive(Deserialize)]
 struct Issued {
     access_token: String,
+    #[serde(default)]
+    token_type: String,
     #[serde(default)]
     expires_in: u64,
     #[serde(default)]

@@ -12,6 +12,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::tls::Tls;
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -19,6 +21,8 @@ pub(crate) enum Door {
     Unix(PathBuf),
     /// `host:port`, without TLS: loopback, on this machine.
     Tcp(String),
+    /// `host:port`, with TLS.
+    Tls(Tls),
 }
 
 impl fmt::Display for Door {
@@ -26,6 +30,7 @@ impl fmt::Display for Door {
         match self {
             Door::Unix(path) => write!(f, "{}", path.display()),
             Door::Tcp(authority) => write!(f, "http://{authority}"),
+            Door::Tls(tls) => write!(f, "https://{}", tls.authority()),
         }
     }
 }
@@ -35,6 +40,8 @@ impl fmt::Display for Door {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
+    /// The nonce for the next proof (RFC 9449 §8), where there is one.
+    pub(crate) nonce: Option<String>,
 }
 
 /// Why there is no answer.
@@ -82,7 +89,9 @@ impl Door {
             .collect()
             .await
             .map_err(|e| self.broken(&e))?;
+        let nonce = head.headers.get("dpop-nonce").and_then(|v| v.to_str().ok());
         Ok(Answer {
+            nonce: nonce.map(str::to_owned),
             status: head.status,
             body: body.to_bytes(),
         })
@@ -100,6 +109,10 @@ impl Door {
             }
             Door::Tcp(authority) => {
                 let io = TcpStream::connect(authority).await;
+                self.converse(io.map_err(|e| self.shut(e))?, request).await
+            }
+            Door::Tls(tls) => {
+                let io = tls.connect().await;
                 self.converse(io.map_err(|e| self.shut(e))?, request).await
             }
         }
@@ -129,6 +142,7 @@ impl Door {
         match self {
             Door::Unix(_) => "mandate",
             Door::Tcp(authority) => authority,
+            Door::Tls(tls) => tls.authority(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use super::agent::AgentError;
+use super::holder::ProofFailure;
 use super::http::HttpError;
 use crate::failure::Failure;
 
@@ -13,6 +14,11 @@ impl From<AgentError> for Failure {
                 Failure::failed(format!("{error}: {description}"), mend(&error))
             }
             AgentError::Http(error) => error.into(),
+            AgentError::Proof(ProofFailure::Lent(error)) => error.into(),
+            AgentError::Proof(why) => Failure::failed(
+                why.to_string(),
+                "run it within `mandate exec`, which has the key, or attest again",
+            ),
             AgentError::Answer(why) => Failure::failed(
                 format!("the authority's answer is not understood: {why}"),
                 "use a command of the server's own release",
@@ -26,6 +32,9 @@ fn mend(error: &str) -> &'static str {
     match error {
         "invalid_client" => {
             "compare this process's user and program with the agent types' attestation rules; a program that its own user can change needs `isolation: none`"
+        }
+        "invalid_dpop_proof" => {
+            "attest with a key: `mandate exec` brings one, and makes the proofs for its command"
         }
         "access_denied" => {
             "something on the way is stopped: `mandate suspensions` shows an operator what; a task that has ended is opened anew"

@@ -1,19 +1,25 @@
 //! The operators' side of the authority (`docs/authority-api.md`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::Full;
+use mandate_model::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::form;
 use super::http::{Answer, CALL, Door, HttpError};
-use crate::context::DataDir;
+use crate::context::{Context, DataDir};
 use crate::failure::Failure;
 
-/// An operator, as whom the kernel names this user.
+/// An operator: as whom the kernel names this user, or with a session at a server elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator {
     door: Door,
+    session: Option<Arc<Secret<String>>>,
 }
 
 /// Why the authority did not do it.
@@ -63,6 +69,7 @@ fn mend(rule: &str) -> &'static str {
         "operator.none" => {
             "run this as a user whom the live bundle declares as an `Operator`; the server's own user is one while it declares none"
         }
+        "session.none" | "session.stopped" => "log in again: `mandate login`",
         "operator.no_right" | "operator.gives" => "let an operator do it who has the right",
         "resume.second_operator" => "let another operator resume it",
         "bundle" => "look again with `mandate plan`, then apply",
@@ -75,11 +82,39 @@ fn mend(rule: &str) -> &'static str {
 }
 
 impl Operator {
+    /// Speaks with the server that the command line names: through its operators' socket on this
+    /// machine, or with this user's session.
+    pub(crate) fn of(context: &Context) -> Result<Self, Failure> {
+        let Some(elsewhere) = &context.elsewhere else {
+            return Ok(Self::on_this_machine(&context.data));
+        };
+        let session = elsewhere.session()?;
+        Ok(Self {
+            door: elsewhere.door()?,
+            session: Some(Arc::new(session.secret())),
+        })
+    }
+
     /// Speaks through the operators' socket of a server.
-    pub(crate) fn of(data: &DataDir) -> Self {
+    pub(crate) fn on_this_machine(data: &DataDir) -> Self {
         Self {
             door: Door::Unix(data.operator_socket()),
+            session: None,
         }
+    }
+
+    async fn call(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<Answer, HttpError> {
+        if let Some(session) = &self.session {
+            let value = HeaderValue::try_from(format!("Bearer {}", session.expose()));
+            let mut value = value.map_err(http::Error::from)?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
+        }
+        self.door.call(request, limit).await
     }
 
     /// `GET`, with a query.
@@ -94,16 +129,22 @@ impl Operator {
         } else {
             format!("{PREFIX}{path}?{query}")
         };
-        parsed(&self.door.call(self.door.get(&target)?, CALL).await?)
+        parsed(&self.call(self.door.get(&target)?, CALL).await?)
     }
 
     /// `GET` of a text that is not JSON, from the root.
     pub(crate) async fn text(&self, target: &str) -> Result<String, OperatorError> {
-        let answer = self.door.call(self.door.get(target)?, CALL).await?;
+        let bytes = self.bytes(target).await?;
+        String::from_utf8(bytes.to_vec()).map_err(|e| OperatorError::Answer(e.to_string()))
+    }
+
+    /// `GET` of what is no text at all, from the root.
+    pub(crate) async fn bytes(&self, target: &str) -> Result<Bytes, OperatorError> {
+        let answer = self.call(self.door.get(target)?, CALL).await?;
         if !answer.status.is_success() {
             return Err(refusal(&answer));
         }
-        String::from_utf8(answer.body.to_vec()).map_err(|e| OperatorError::Answer(e.to_string()))
+        Ok(answer.body)
     }
 
     /// `POST` of a JSON body.
@@ -123,11 +164,11 @@ impl Operator {
         limit: Duration,
     ) -> Result<T, OperatorError> {
         let request = self.door.json(&format!("{PREFIX}{path}"), body)?;
-        parsed(&self.door.call(request, limit).await?)
+        parsed(&self.call(request, limit).await?)
     }
 }
 
-fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, OperatorError> {
+pub(crate) fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, OperatorError> {
     if !answer.status.is_success() {
         return Err(refusal(answer));
     }

@@ -90,7 +90,7 @@ pub(crate) async fn bundle_of(
     context: &Context,
 ) -> Result<Bundle, Failure> {
     let Some(folder) = folder else {
-        return live::bundle(&Operator::of(&context.data), context).await;
+        return live::bundle(&Operator::of(context)?, context).await;
     };
     let files = bundle_files::read(folder)?;
     let environment = bundle_files::environment(context)?;
@@ -105,9 +105,11 @@ pub(crate) fn value(row: &AccessRow) -> Value {
     json!({
         "agent": row.agent,
         "as_hosted": row.as_hosted,
+        "known_by": row.known_by.iter().map(|kind| kind.as_str()).collect::<Vec<_>>(),
         "server": row.server,
         "action": row.action,
         "effect": effect(row.effect),
+        "upgrade": row.upgrade,
         "ways": row.ways.iter().map(way).collect::<Vec<_>>(),
         "guardrails": row.guardrails,
         "tasks": row.tasks,
@@ -161,7 +163,9 @@ fn cells(row: &AccessRow) -> [String; 4] {
 
 /// What weakens break-glass is said where the access is.
 fn what(row: &AccessRow) -> String {
-    let what = format!("{}:{} ({})", row.server, row.action, effect(row.effect));
+    let mut does = vec![effect(row.effect)];
+    does.extend(row.upgrade.iter().map(String::as_str));
+    let what = format!("{}:{} ({})", row.server, row.action, does.join(", "));
     if row.without_lease {
         format!("{what}\nGOES ON WITHOUT A LEASE")
     } else {
@@ -181,6 +185,9 @@ fn who(row: &AccessRow) -> String {
     let mut text = row.agent.to_string();
     if let Some(hosted) = &row.as_hosted {
         text.push_str(&format!(" as {hosted}"));
+    }
+    for kind in &row.known_by {
+        text.push_str(&format!("\nknown by {}", kind.as_str()));
     }
     for audience in &row.federation {
         text.push_str(&format!("\nalso known to {audience}"));

@@ -1,11 +1,13 @@
 //! What all commands that act as an agent have in common.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mandate_model::{Secret, SpiffeId};
 use mandate_ports::Clock;
 
-use crate::client::agent::{Agent, Attested, Open};
+use crate::client::agent::{Agent, AgentError, Attested, Open};
+use crate::client::holder::{Holder, Prover};
 use crate::client::http::Door;
 use crate::client::{token_file, words};
 use crate::context::Context;
@@ -21,18 +23,23 @@ pub(crate) struct AgentOptions {
     /// Act with the JWT-SVID in this file instead of attesting this process; `mandate exec` sets it
     #[arg(long, env = "MANDATE_SVID_FILE", value_name = "FILE")]
     svid: Option<PathBuf>,
+    /// The socket at which `mandate exec` gives proofs of the key that the JWT-SVID is bound to; it sets it
+    #[arg(long, env = "MANDATE_PROOF_SOCKET", value_name = "PATH")]
+    prover: Option<PathBuf>,
     /// What this process claims to be; the server refuses if that is not what it sees
     #[arg(long = "as", value_name = "SPIFFE-ID")]
     claim: Option<SpiffeId>,
 }
 
 impl AgentOptions {
-    /// The agent that this process is, unproved.
+    /// The agent that this process is, unproved and without a key.
     pub(crate) fn agent(&self, context: &Context) -> Agent {
+        Agent::new(self.door(context))
+    }
+
+    fn door(&self, context: &Context) -> Door {
         let socket = self.socket.clone();
-        Agent::new(Door::Unix(
-            socket.unwrap_or_else(|| context.data.agent_socket()),
-        ))
+        Door::Unix(socket.unwrap_or_else(|| context.data.agent_socket()))
     }
 
     /// What this process claims to be.
@@ -44,13 +51,37 @@ impl AgentOptions {
     ///
     /// Within `mandate exec` it is the same instance as all else there: each process that attests by
     /// itself is an instance of its own, and a task can be pinned to one.
+    /// Elsewhere it brings a key of its own, which dies with this process.
     pub(crate) async fn attest(&self, context: &Context) -> Result<Attested, Failure> {
-        let agent = self.agent(context);
+        let key = Holder::generate().map_err(AgentError::Proof)?;
+        let key = Some(Prover::Own(Arc::new(key)));
+        self.attest_with(key, context).await
+    }
+
+    /// As [`attest`](Self::attest), for a process that hands out what it gets: without a key, for
+    /// nobody else would have it.
+    pub(crate) async fn attest_bearer(&self, context: &Context) -> Result<Attested, Failure> {
+        self.attest_with(None, context).await
+    }
+
+    /// As [`attest`](Self::attest), with this key or with none.
+    pub(crate) async fn attest_with(
+        &self,
+        key: Option<Prover>,
+        context: &Context,
+    ) -> Result<Attested, Failure> {
+        let of = |prover: Option<Prover>| match prover {
+            Some(prover) => Agent::with_key(self.door(context), prover),
+            None => self.agent(context),
+        };
         match &self.svid {
-            Some(file) => Ok(agent
-                .with_svid(token_file::read(file)?, SystemClock.now())
-                .await?),
-            None => Ok(agent.attest(self.claim.as_ref()).await?),
+            Some(file) => {
+                let lent = self.prover.clone();
+                let lent = lent.map(|path| Prover::Lent(Door::Unix(path)));
+                let svid = token_file::read(file)?;
+                Ok(of(lent).with_svid(svid, SystemClock.now()).await?)
+            }
+            None => Ok(of(key).attest(self.claim.as_ref()).await?),
         }
     }
 }

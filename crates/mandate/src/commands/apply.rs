@@ -90,7 +90,7 @@ async fn agreed_on(
 
 async fn post(path: &str, body: &Value, wait: u64, context: &Context) -> Result<Value, Failure> {
     let limit = CALL + Duration::from_secs(wait);
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let posted = operator.post_within(path, body, limit);
     Ok(progress::waiting(&context.out, "waiting for the gateways", posted).await?)
 }
@@ -108,7 +108,13 @@ fn done(answer: &Value, wait: u64, context: &Context) -> Exit {
 
 /// That it is live, and at which gateways it is in force.
 fn text(answer: &Value, wait: u64, paint: Paint) -> String {
-    let live = format!("bundle version {} is live", answer.at("version"));
+    let version = answer.at("version");
+    let live = match answer.at("unchanged").as_bool() {
+        Some(true) => {
+            format!("nothing changed: bundle version {version} is this one, and stays live")
+        }
+        Some(false) | None => format!("bundle version {version} is live"),
+    };
     let mut lines = vec![paint.green(live)];
     let gateways = answer.at("gateways").as_array();
     for gateway in gateways.into_iter().flatten() {
@@ -164,6 +170,16 @@ mod tests {
             in force at gateway g-1 after 12 ms\n  \
             NOT in force at gateway g-2 after 10 s: it has version 3; its log says why";
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_bundle_that_was_live_before_is_said_to_be_unchanged() {
+        let same = json!({"version": 4, "unchanged": true, "effective": true, "gateways": []});
+        let said = text(&same, 10, Paint::NONE);
+        assert!(
+            said.starts_with("nothing changed: bundle version 4"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -73,12 +73,18 @@ fn collect(folder: &Path, prefix: &str, files: &mut Vec<SourceFile>) -> Result<(
     Ok(())
 }
 
-/// The running server's name space and issuer; its last ones, if it does not run; the defaults of
+/// The name space and issuer of the server that the session is with; or the running server's; its last ones, if it does not run; the defaults of
 /// `serve`, if there never was one here.
 pub(crate) fn environment(context: &Context) -> Result<LoadEnv, Failure> {
-    let (domain, issuer) = match Endpoints::read(&context.data.endpoints()) {
-        Ok(endpoints) => (endpoints.trust_domain, endpoints.issuer),
-        Err(_) => Identity::of(&context.data)?,
+    let (domain, issuer) = match &context.elsewhere {
+        Some(elsewhere) => {
+            let session = elsewhere.session()?;
+            (session.trust_domain, session.issuer)
+        }
+        None => match Endpoints::read(&context.data.endpoints()) {
+            Ok(endpoints) => (endpoints.trust_domain, endpoints.issuer),
+            Err(_) => Identity::of(&context.data)?,
+        },
     };
     Ok(LoadEnv {
         trust_domain: TrustDomain::parse(&domain)

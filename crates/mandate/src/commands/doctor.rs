@@ -1,6 +1,7 @@
 //! `mandate doctor`: what would keep this from working, and the mend.
 
 mod checks;
+mod providers;
 mod upstreams;
 
 use serde::Serialize;

@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// What the root task is for
     #[arg(long, value_name = "PURPOSE", default_value = "explanation")]
     purpose: String,
-    /// How the agent was attested: process, process-weak or hosted
+    /// How the agent was attested: process, hosted, kubernetes, oidc…
     #[arg(long, value_name = "KIND", default_value = "process")]
     attestation: String,
     /// The bundle in this folder instead of the live one; needs no server
@@ -110,9 +110,12 @@ async fn stops(args: &Args, context: &Context) -> Result<StopSet, Failure> {
     if args.bundle.is_some() {
         return Ok(StopSet::default());
     }
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let live: Suspensions = operator.get("/suspensions", &[]).await?;
-    Ok(StopSet::new(StopVersion::new(1), live.suspensions, [], []))
+    Ok(StopSet::of_suspensions(
+        StopVersion::new(1),
+        live.suspensions,
+    ))
 }
 
 /// The action, as the gateway finds it; the inner error is the gateway's denial.

@@ -20,7 +20,8 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A gateway refuses a store that is older than the one it knows, since that may have forgotten suspensions.
-Accepting suspends again what the gateway still holds, and then lets it go on, which takes it a few seconds.
+Accepting suspends again what the gateway still holds, voids every token that was ever issued, and then
+lets it go on, which takes it a few seconds.
 Marks that are damaged are set aside instead: nobody can tell then what the gateway held.
 
 Example:
@@ -37,6 +38,7 @@ struct Accepted {
 
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     let Command::Accept(AcceptArgs {}) = command;
+    context.only_here()?;
     let path = context.data.gateway_state();
     let failed = |e: mandate_gateway::MarksError| {
         Failure::failed(e.to_string(), "run this as the server's own user")
@@ -81,7 +83,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
             ),
         };
         format!(
-            "accepted; {restored}\nthe gateway goes on within a few seconds: `mandate status` says when"
+            "accepted; {restored}; what was issued before is void, and agents attest afresh\nthe gateway goes on within a few seconds: `mandate status` says when"
         )
     });
     Ok(Exit::Ok)
@@ -89,7 +91,9 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
 
 async fn restore(held: &Marks, context: &Context) -> Result<Accepted, Failure> {
     let gateway = GatewayId::parse(GATEWAY).map_err(|e| Failure::failed(e.to_string(), ""))?;
-    let body: Value = json!({ "gateway": gateway, "suspensions": held.suspensions });
-    let operator = Operator::of(&context.data);
+    let body: Value = json!({
+        "gateway": gateway, "suspensions": held.suspensions, "stops": held.stops,
+    });
+    let operator = Operator::of(context)?;
     Ok(operator.post("/gateways/accept-epoch", &body).await?)
 }

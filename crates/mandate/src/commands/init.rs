@@ -1,6 +1,7 @@
 //! `mandate init`: a first bundle, from answers or from flags, that loads as it stands.
 
 mod ask;
+mod platforms;
 mod scaffold;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use super::bundle_files;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use ask::Asker;
+use platforms::Platform;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -19,6 +21,7 @@ On a terminal it asks for what is not said; otherwise it takes the defaults.
 
 Examples:
   mandate init support
+  mandate init support --platform kubernetes --agent retriever --yes
   mandate init support --agent retriever --user retriever --server records --upstream http://127.0.0.1:8080")]
 pub(crate) struct Args {
     /// The folder to make
@@ -26,7 +29,10 @@ pub(crate) struct Args {
     /// An agent type
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// The user of this machine that the agent runs as
+    /// Where the agent runs; what identifies it there is filled in afterwards
+    #[arg(long, value_enum, default_value_t = Platform::Process, value_name = "PLATFORM")]
+    platform: Platform,
+    /// The user of this machine that the agent runs as, where it is a process
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// A server workload that it reads from
@@ -46,6 +52,7 @@ pub(crate) struct Args {
 /// What the bundle is made of.
 #[derive(Debug, Clone)]
 struct Answers {
+    platform: Platform,
     agent: String,
     user: String,
     server: String,
@@ -81,12 +88,17 @@ fn answers(args: Args, context: &Context) -> Result<Answers, Failure> {
         None => asker.ask(question, default),
     };
     let agent = answer(args.agent, "Name of an agent type", "retriever")?;
-    let user = answer(args.user, "User of this machine that it runs as", &agent)?;
+    let user = if args.platform == Platform::Process {
+        answer(args.user, "User of this machine that it runs as", &agent)?
+    } else {
+        agent.clone()
+    };
     let server = answer(args.server, "Name of a server workload", "records")?;
     let upstream = answer(args.upstream, "Where it is", "http://127.0.0.1:8080")?;
     let own = rustix::process::geteuid().as_raw();
     Ok(Answers {
-        shared: is_own(&user, own),
+        platform: args.platform,
+        shared: args.platform == Platform::Process && is_own(&user, own),
         agent,
         user,
         server,

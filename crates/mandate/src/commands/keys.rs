@@ -55,7 +55,7 @@ struct Key {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     match args.command {
         None => list(&operator, context).await,
         Some(Command::Rotate { purpose }) => {

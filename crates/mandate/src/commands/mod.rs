@@ -14,6 +14,7 @@ pub(crate) mod gateway;
 pub(crate) mod init;
 pub(crate) mod keys;
 mod live;
+pub(crate) mod login;
 mod moment;
 pub(crate) mod plan;
 pub(crate) mod resume;

@@ -57,7 +57,7 @@ impl Planned {
             }
             bundle_files::refused(&mistakes, folder)
         })?;
-        let live = Live::read(&Operator::of(&context.data), None).await?;
+        let live = Live::read(&Operator::of(context)?, None).await?;
         Self::of(files, &loaded.bundle, &live, context)
     }
 
@@ -66,7 +66,7 @@ impl Planned {
         version: BundleVersion,
         context: &Context,
     ) -> Result<Self, Failure> {
-        let operator = Operator::of(&context.data);
+        let operator = Operator::of(context)?;
         let earlier = Live::read(&operator, Some(version)).await?;
         let new = earlier.compile(context)?.ok_or_else(|| {
             Failure::failed(

@@ -25,7 +25,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let path = format!("/tokens/{}/revoke", args.token);
     let body = json!({ "reason": args.reason });
-    let answer: Value = Operator::of(&context.data).post(&path, &body).await?;
+    let answer: Value = Operator::of(context)?.post(&path, &body).await?;
     context.out.result(&answer, |paint| {
         paint.green(format!("{} is void", args.token))
     });

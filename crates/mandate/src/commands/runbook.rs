@@ -49,7 +49,7 @@ struct Suspensions {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let bundle = live::bundle(&operator, context).await?;
     let agent = bundle.agent(&args.agent).ok_or_else(|| {
         let known: Vec<&str> = bundle.agents().map(|agent| agent.name.as_str()).collect();

@@ -25,10 +25,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let asked = asked(args.wait, context);
     let mut status = progress::waiting(&context.out, "waiting for the server", asked).await?;
     // The addresses are the server's own word too, and not part of its interface.
-    if let (Ok(endpoints), Some(members)) = (
-        Endpoints::read(&context.data.endpoints()),
-        status.as_object_mut(),
-    ) {
+    if context.elsewhere.is_none()
+        && let (Ok(endpoints), Some(members)) = (
+            Endpoints::read(&context.data.endpoints()),
+            status.as_object_mut(),
+        )
+    {
         members.insert(
             "endpoints".to_owned(),
             serde_json::to_value(endpoints).unwrap_or(Value::Null),
@@ -42,7 +44,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 
 /// Asks until somebody answers and is ready, or not only starting, or the time is over.
 async fn asked(wait: u64, context: &Context) -> Result<Value, Failure> {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let mut looks = wait.saturating_mul(LOOKS_PER_SECOND);
     loop {
         match operator.get("/status", &[]).await {

@@ -41,7 +41,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let subject = args.subject.parse(&domain(context)?)?;
     let body = json!({ "subject": subject, "reason": args.reason });
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let posted = operator.post_within("/suspend", &body, LONGEST);
     let proof: Value =
         progress::waiting(&context.out, "waiting until it is effective", posted).await?;
@@ -110,9 +110,11 @@ async fn hint(subject: &Subject, operator: &Operator, context: &Context) -> Stri
 
 /// The name space in which an agent type's name is a SPIFFE ID.
 pub(crate) fn domain(context: &Context) -> Result<TrustDomain, Failure> {
-    let endpoints = Endpoints::read(&context.data.endpoints())?;
-    TrustDomain::parse(&endpoints.trust_domain)
-        .map_err(|e| Failure::failed(e.to_string(), "restart the server"))
+    let name = match &context.elsewhere {
+        Some(elsewhere) => elsewhere.session()?.trust_domain,
+        None => Endpoints::read(&context.data.endpoints())?.trust_domain,
+    };
+    TrustDomain::parse(&name).map_err(|e| Failure::failed(e.to_string(), "restart the server"))
 }
 
 /// When it is effective at the latest, where it is not.

@@ -31,7 +31,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             .await?
     } else {
         let task = args.task.token()?;
-        let agent = args.agent.attest(context).await?;
+        // Whoever gets the token has no key of this process.
+        let agent = args.agent.attest_bearer(context).await?;
         agent.access(task.expose(), &args.audience).await?
     };
     show(&token, context);
@@ -43,6 +44,7 @@ pub(crate) fn show(token: &Token, context: &Context) {
     let text = token.text.expose();
     let value = serde_json::json!({
         "token": text,
+        "token_type": token.token_type,
         "expires_in": token.lifetime.as_secs(),
         "scope": token.scope,
     });

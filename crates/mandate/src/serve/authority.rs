@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_attest::{KernelPeers, OidcOptions, OidcPersonVerifier, PasswdUsers, ProcessAttestor};
+use mandate_attest::{
+    Attestors, AwsChallenges, KernelPeers, OidcPersonVerifier, PasswdUsers, ProcessAttestor,
+    TokenAttestor,
+};
 use mandate_audit::NoteKey;
 use mandate_authority::{Authority, Config, Ports, log_origin};
 use mandate_decide::Lifetimes;
-use mandate_ports::{Clock, KeyPurpose, KeyRecord, StateReader, Versions};
+use mandate_ports::{Clock, Entropy, KeyPurpose, KeyRecord, StateReader, Versions};
 use mandate_store_sqlite::SqliteStore;
 use mandate_token::Issuer;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::attest::LocalAttest;
 use super::identity::Identity;
 use super::keys::{KeySigner, NewKeys};
 use super::machine::{SystemClock, SystemEntropy};
@@ -54,7 +58,7 @@ pub(super) async fn build(
     };
     keyring.refresh().await?;
     let config = config(identity, lease, data)?;
-    let ports = ports(store, signer)?;
+    let ports = ports(store, signer, data)?;
     let authority = Authority::open(config, ports, registry).await;
     let authority = authority.map_err(|e| failed(&e, "`mandate doctor` may know why"))?;
     // The first keys may have been made just now.
@@ -77,12 +81,19 @@ fn config(identity: &Identity, lease: Duration, data: &DataDir) -> Result<Config
     })
 }
 
-fn ports(store: SqliteStore, signer: Arc<KeySigner>) -> Result<Ports, Failure> {
+fn ports(store: SqliteStore, signer: Arc<KeySigner>, data: &DataDir) -> Result<Ports, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let attestor = ProcessAttestor::new()
+    let processes = ProcessAttestor::new()
         .map_err(|e| failed(&e, "processes cannot be attested without /proc"))?;
-    let people = OidcPersonVerifier::new(OidcOptions::default(), Arc::clone(&clock))
-        .map_err(|e| failed(&e, ""))?;
+    let local = LocalAttest::read(&data.attest_config())?;
+    let keys = Arc::new(local.keys(Arc::clone(&clock))?);
+    let tokens = TokenAttestor::new(Arc::clone(&keys), local.clusters()?, Arc::clone(&clock));
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let challenges = AwsChallenges::new(Arc::clone(&clock), Arc::clone(&entropy));
+    let challenges = Arc::new(challenges);
+    let aws = local.aws(Arc::clone(&challenges), Arc::clone(&clock))?;
+    let attestor = Attestors::new(processes, tokens, aws);
+    let people = OidcPersonVerifier::new(keys);
     let store = Arc::new(store);
     Ok(Ports {
         writer: store.clone(),
@@ -92,11 +103,12 @@ fn ports(store: SqliteStore, signer: Arc<KeySigner>) -> Result<Ports, Failure> {
         signer,
         key_source: Arc::new(NewKeys),
         attestor: Arc::new(attestor),
+        challenges,
         peers: Arc::new(KernelPeers),
         people: Arc::new(people),
         users: Arc::new(PasswdUsers),
         clock,
-        entropy: Arc::new(SystemEntropy),
+        entropy,
     })
 }
 

@@ -19,6 +19,9 @@ pub(crate) struct Endpoints {
     pub(crate) authority: SocketAddr,
     /// The gateway: `http://<this>/<server workload>/…`.
     pub(crate) gateway: SocketAddr,
+    /// How agents write the gateway's address, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway_url: Option<String>,
     /// The gateway with TLS: `https://<a host of a server workload>/…`, at this address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) gateway_tls: Option<SocketAddr>,
@@ -32,6 +35,12 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
+    /// How agents write the gateway's address.
+    pub(crate) fn gateway_url(&self) -> String {
+        let plain = || format!("http://{}", self.gateway);
+        self.gateway_url.clone().unwrap_or_else(plain)
+    }
+
     /// Reads them from the folder of a running server.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read(path).map_err(|e| {

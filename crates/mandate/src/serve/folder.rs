@@ -3,7 +3,7 @@
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mandate_model::Secret;
 use mandate_ports::Entropy;
@@ -70,9 +70,21 @@ pub(super) fn attribute_key(data: &DataDir) -> Result<Secret<Vec<u8>>, Failure> 
     ))
 }
 
+/// What is in a folder is lost with its name, and that is durable when the folder above is synced.
 fn make(folder: &Path, mode: u32) -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::file(folder, &e);
+    let missing = folder.ancestors().take_while(|path| !path.exists());
+    let missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
     let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
-    made.map_err(|e| Failure::file(folder, &e))
+    made.map_err(failed)?;
+    let mut above = missing.iter().filter_map(|made| made.parent());
+    above.try_for_each(sync).map_err(failed)
+}
+
+fn sync(folder: &Path) -> std::io::Result<()> {
+    let is_here = folder.as_os_str().is_empty();
+    let folder = if is_here { Path::new(".") } else { folder };
+    std::fs::File::open(folder)?.sync_all()
 }
 
 /// Writes a file for this user alone, durably and whole or not at all, if there is none.
@@ -86,8 +98,11 @@ fn write_new(path: &Path, content: &[u8]) -> Result<(), Failure> {
         .and_then(|()| aside.as_file().sync_all())
         .map_err(|e| failed(&e))?;
     match aside.persist_noclobber(path) {
-        Ok(_) => Ok(()),
-        Err(e) if e.error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Ok(_) => sync(folder).map_err(|e| failed(&e)),
+        // Whoever made it may have crashed before its name was durable.
+        Err(e) if e.error.kind() == ErrorKind::AlreadyExists => {
+            sync(folder).map_err(|e| failed(&e))
+        }
         Err(e) => Err(failed(&e.error)),
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_gateway::{
-    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, Routing, UnixControl, UpstreamTls,
+    Gateway, GatewayConfig, GatewayPorts, Limits, Listener, PublicAddress, Routing, UnixControl,
+    UpstreamTls,
 };
 use mandate_model::GatewayId;
 use mandate_ports::{Credentials, Origin};
@@ -29,7 +30,7 @@ pub(super) struct Built {
 pub(super) async fn build(
     data: &DataDir,
     listen: std::net::TcpListener,
-    tls: Option<TlsDoor>,
+    (address, tls): (String, Option<TlsDoor>),
     registry: &mut Registry,
 ) -> Result<Built, Failure> {
     let id = GatewayId::parse(GATEWAY).map_err(|e| failed(&e, ""))?;
@@ -62,6 +63,7 @@ pub(super) async fn build(
         credentials: Arc::clone(&credentials) as Arc<dyn Credentials>,
         tls: Arc::new(FileTls(Arc::clone(&credentials))),
         clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
     };
     let gateway = Gateway::start(config, ports, registry);
     let mut gateway = gateway.map_err(|e| failed(&e, "`mandate doctor` may know why"))?;
@@ -69,6 +71,7 @@ pub(super) async fn build(
         name: "agents".to_owned(),
         socket: listen,
         routing: Routing::Path,
+        public: PublicAddress::Base(address),
         tls: None,
     };
     gateway.listen(listener).map_err(|e| failed(&e, ""))?;
@@ -77,6 +80,10 @@ pub(super) async fn build(
             name: "agents-tls".to_owned(),
             socket: door.bound.socket,
             routing: Routing::Hosts,
+            public: PublicAddress::Host {
+                tls: true,
+                port: door.public_port,
+            },
             tls: Some(door.config),
         };
         gateway.listen(listener).map_err(|e| failed(&e, ""))?;

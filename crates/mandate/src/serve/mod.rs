@@ -1,5 +1,6 @@
 //! `mandate serve`: authority, gateway and log in one process, on one folder.
 
+pub(crate) mod attest;
 mod authority;
 pub(crate) mod dev_issuer;
 pub(crate) mod endpoints;

@@ -10,7 +10,8 @@ use crate::failure::Failure;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Everything is kept in --data: the store and the log, the gateway's spool, its sockets in run/, and its local
-configuration gateway.yaml, which maps secrets for upstreams and pins where they may go.
+configuration gateway.yaml, which maps secrets for upstreams and pins where they may go. A file attest.yaml, where
+there is one, says how the authority reaches the API servers of clusters whose tokens are evidence.
 Trust domain and issuer are fixed when the folder is first used.
 
 Examples:
@@ -32,6 +33,10 @@ pub(crate) struct Args {
     /// The gateway: http://ADDRESS/SERVER/, for each server workload
     #[arg(long, default_value = GATEWAY_LISTEN, value_name = "ADDRESS")]
     pub(super) gateway_listen: SocketAddr,
+    /// How agents write the gateway's address, where something stands between them and
+    /// --gateway-listen: proofs of possession name it [default: http:// and the address of --gateway-listen]
+    #[arg(long, env = "MANDATE_GATEWAY_URL", value_name = "URL", value_parser = base_url)]
+    pub(super) gateway_url: Option<String>,
     #[command(flatten)]
     pub(super) tls: super::tls::TlsArgs,
     /// Metrics and health
@@ -84,6 +89,15 @@ pub(super) fn check_loopback(args: &Args) -> Result<(), Failure> {
             ),
             mend,
         )),
+    }
+}
+
+/// An address that paths are put after.
+fn base_url(text: &str) -> Result<String, String> {
+    let base = text.trim_end_matches('/');
+    match mandate_token::dpop::HttpTarget::parse(base) {
+        Ok(_) if !base.contains(['?', '#']) => Ok(base.to_owned()),
+        Ok(_) | Err(_) => Err("an address is `http(s)://HOST[:PORT][/BASE]`".to_owned()),
     }
 }
 

@@ -43,7 +43,7 @@ impl Server {
         let mut registry = Registry::default();
         let lease = Duration::from_secs(args.lease);
         let built = authority::build(store.clone(), &identity, lease, &data, &mut registry).await?;
-        let endpoints = sockets.endpoints(identity);
+        let endpoints = sockets.endpoints(identity, args.gateway_url.clone());
         let public = PublicSocket {
             socket: sockets.public.socket,
             tls: sockets.public_tls,
@@ -52,8 +52,9 @@ impl Server {
         let doors = Doors::open(&built.authority, Some(public), Some(metrics));
         let doors =
             doors.map_err(|e| Failure::failed(e.to_string(), "`mandate doctor` may know more"))?;
-        let door = sockets.gateway.socket;
-        let gateway = gateway::build(&data, door, sockets.gateway_tls, &mut registry).await?;
+        let address = endpoints.gateway_url();
+        let (door, tls) = (sockets.gateway.socket, sockets.gateway_tls);
+        let gateway = gateway::build(&data, door, (address, tls), &mut registry).await?;
         built.authority.tell_also(gateway.gateway.findings());
         let stop = CancellationToken::new();
         if let Some(dev) = sockets.dev_issuer {

@@ -49,12 +49,13 @@ impl Sockets {
     }
 
     /// What the server says of itself, with its `identity`.
-    pub(super) fn endpoints(&self, identity: Identity) -> Endpoints {
+    pub(super) fn endpoints(&self, identity: Identity, gateway_url: Option<String>) -> Endpoints {
         Endpoints {
             issuer: identity.issuer,
             trust_domain: identity.trust_domain.to_string(),
             authority: self.public.address,
             gateway: self.gateway.address,
+            gateway_url,
             gateway_tls: self.gateway_tls.as_ref().map(|door| door.bound.address),
             metrics: self.metrics.address,
             dev_issuer: self.dev_issuer.as_ref().map(|bound| bound.address),

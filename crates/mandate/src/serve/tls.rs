@@ -24,6 +24,10 @@ pub(crate) struct TlsArgs {
     /// The certificate's key, PEM, readable by this user alone
     #[arg(long, value_name = "FILE", requires = "tls_listen")]
     tls_key: Option<PathBuf>,
+    /// The port that agents come to, where something stands between them and --tls-listen: proofs of
+    /// possession name it [default: the port of --tls-listen]
+    #[arg(long, value_name = "PORT", requires = "tls_listen")]
+    tls_public_port: Option<u16>,
     /// TLS at --listen, and nothing else there: its certificate and those that lead to its CA, PEM
     #[arg(long, value_name = "FILE", requires = "listen_key")]
     listen_cert: Option<PathBuf>,
@@ -36,6 +40,8 @@ pub(crate) struct TlsArgs {
 pub(super) struct TlsDoor {
     pub(super) bound: Bound,
     pub(super) config: Arc<ServerConfig>,
+    /// The port that agents come to.
+    pub(super) public_port: u16,
 }
 
 impl TlsArgs {
@@ -61,7 +67,12 @@ impl TlsArgs {
         };
         let config = Arc::new(config(cert, key)?);
         let bound = Bound::at("--tls-listen", address)?;
-        Ok(Some(TlsDoor { bound, config }))
+        let public_port = self.tls_public_port.unwrap_or(bound.address.port());
+        Ok(Some(TlsDoor {
+            bound,
+            config,
+            public_port,
+        }))
     }
 }
 

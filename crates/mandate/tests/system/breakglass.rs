@@ -66,7 +66,11 @@ fn suspension_voids_every_kind_of_token() {
     lab.access("/records/items/3", &token(worker.access(&root, "records")))
         .expect(200);
     lab.resume(&agent_type("clerk")).expect(200);
+    // What was handed to it before is void too, and its delegator hands it out again.
     let again = lab.clerk();
+    assert_eq!(again.access(&child, "records").status, 403);
+    let id = &agent::claims(&child)["task"]["id"];
+    let child = token(worker.resume(&root, id));
     lab.access("/records/items/4", &token(again.access(&child, "records")))
         .expect(200);
 }

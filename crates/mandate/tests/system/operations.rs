@@ -120,7 +120,7 @@ fn apply_names_a_gateway_that_does_not_get_the_bundle_and_exits_with_3() {
     });
     lab.control().json("/control/v1/lease", &lease).expect(200);
     let file = lab.data().join("again.yaml");
-    std::fs::write(&file, lab.bundle()).unwrap();
+    std::fs::write(&file, format!("{}# A remark.\n", lab.bundle())).unwrap();
     let file = file.display().to_string();
     let late = lab.run(&["apply", &file, "--yes", "--wait", "1"]);
     assert_eq!(

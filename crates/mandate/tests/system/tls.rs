@@ -12,7 +12,7 @@ use crate::lab::{Lab, agent};
 const HOST: &str = "records.test";
 
 /// A certificate for `host` and its key.
-fn certificate(folder: &Path, host: &str) -> (PathBuf, PathBuf) {
+pub(crate) fn certificate(folder: &Path, host: &str) -> (PathBuf, PathBuf) {
     let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();

@@ -44,6 +44,40 @@ fn error(form: Vec<(String, String)>) -> FormError {
     }
 }
 
+/// A platform's token comes alone; beside a client assertion a JWT is a host's SVID (A6).
+#[test]
+fn evidence_of_a_platform_is_told_from_a_hosts_svid_by_the_missing_assertion() {
+    let evidence = |kind, requested: &'static str| {
+        let mut pairs = vec![("subject_token", "e"), ("subject_token_type", kind)];
+        if !requested.is_empty() {
+            pairs.push(("requested_token_type", requested));
+        }
+        let Step::Attest { evidence, .. } = parse(form(&pairs)).unwrap().step else {
+            panic!("{kind} is evidence")
+        };
+        evidence
+    };
+    for requested in ["", JWT, ACCESS] {
+        assert_eq!(evidence(JWT, requested), Shown::Token("e".to_owned()));
+    }
+    assert_eq!(evidence(AWS, JWT), Shown::Aws("e".to_owned()));
+    assert_eq!(evidence(PROCESS, ""), Shown::Process);
+    let aws_for_access = form(&[
+        ("subject_token", "e"),
+        ("subject_token_type", AWS),
+        ("requested_token_type", ACCESS),
+    ]);
+    assert!(matches!(error(aws_for_access), FormError::TokenType { .. }));
+    for more in ["scope", "client_id", "resource", "request_details"] {
+        let form = form(&[
+            ("subject_token", "e"),
+            ("subject_token_type", JWT),
+            (more, "{}"),
+        ]);
+        assert_eq!(error(form), FormError::Unexpected(more));
+    }
+}
+
 #[test]
 fn each_exchange_is_known_by_its_token_types() {
     let attest = parse(form(&[

@@ -112,3 +112,50 @@ fn no_wider_template_further_up_catches_what_differs_from_a_narrower_one_in_case
         }
     }
 }
+
+#[test]
+fn a_slash_at_the_end_never_turns_one_action_into_another() {
+    let server = |texts: &[(&str, &str)]| {
+        let mut actions: BTreeMap<ActionName, Action> = BTreeMap::new();
+        for (name, text) in texts {
+            let name = ActionName::parse(name).unwrap();
+            let action = actions.entry(name.clone()).or_insert_with(|| Action {
+                name,
+                effect: mandate_model::Effect::Read,
+                routes: vec![],
+                attributes: BTreeMap::new(),
+                upgrade: std::collections::BTreeSet::new(),
+            });
+            action.routes.push(route(text));
+        }
+        (Matcher::new(&actions), actions)
+    };
+    let (matcher, actions) = server(&[
+        ("open", "GET /folders/{folder}/"),
+        ("keys", "GET /folders/keys"),
+        ("list", "GET /lists/{list}"),
+        ("list", "GET /lists/{list}/"),
+    ]);
+    let matcher = matcher.unwrap();
+    let fits = |path: &str| {
+        let segments: Vec<&str> = path.split('/').collect();
+        let (name, n) = matcher.find("GET", &segments)?;
+        let bare =
+            |(name, n): &(ActionName, usize)| actions[name].routes[*n].without_slash().to_vec();
+        let own = bare(&(name.clone(), *n));
+        let is_own = |other: &(ActionName, usize)| other.0 == *name && bare(other) == own;
+        (!matcher.has_slash_twin("GET", &segments, is_own)).then(|| name.to_string())
+    };
+    assert_eq!(fits("folders/acme/").as_deref(), Some("open"));
+    assert_eq!(fits("folders/acme"), None);
+    assert_eq!(
+        fits("folders/keys/"),
+        None,
+        "`keys` to who ignores the slash"
+    );
+    assert_eq!(fits("folders/keys"), None, "`open` to who puts it there");
+    assert_eq!(fits("lists/a").as_deref(), Some("list"));
+    assert_eq!(fits("lists/a/").as_deref(), Some("list"));
+    let twins = server(&[("a", "GET /x/{y}"), ("b", "GET /x/{z}/")]).0;
+    assert_eq!(twins.unwrap_err().len(), 1);
+}

@@ -9,24 +9,41 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 use super::super::moment::plural;
+use super::tiles;
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::progress::Progress;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Each line is {\"index\": N, \"event\": {…}}.
+#[command(group = clap::ArgGroup::new("where").required(true))]
+#[command(after_help = "\
+With --to each line is {\"index\": N, \"event\": {…}}. With --tiles the folder holds the log up to its latest
+checkpoint as C2SP tlog-tiles has it: /checkpoint, /tile/<level>/<index> and /tile/entries/<index>. The next
+export brings it up to date, if the log goes on from the checkpoint that is there.
 
 Examples:
   mandate audit export --to records.jsonl
-  mandate audit export --from 1000 --to -")]
+  mandate audit export --from 1000 --to -
+  mandate audit export --tiles public/")]
 pub(crate) struct Args {
     /// The first record's index
-    #[arg(long, default_value_t = 0, value_name = "INDEX")]
+    #[arg(
+        long,
+        default_value_t = 0,
+        value_name = "INDEX",
+        conflicts_with = "tiles"
+    )]
     from: u64,
     /// The file to write; `-` is standard output
-    #[arg(long, value_name = "FILE")]
-    to: PathBuf,
+    #[arg(long, value_name = "FILE", group = "where")]
+    to: Option<PathBuf>,
+    /// The folder of tiles to write, or to bring up to date
+    #[arg(long, value_name = "FOLDER", group = "where")]
+    tiles: Option<PathBuf>,
+    /// With --tiles: the log's verifier key, as a note key [default: the keys in --data]
+    #[arg(long, value_name = "KEY", conflicts_with = "to")]
+    key: Option<String>,
 }
 
 /// A page of raw records.
@@ -38,20 +55,31 @@ struct Page {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
-    let stdout = args.to.as_os_str() == "-";
-    let failed = |e: std::io::Error| Failure::file(&args.to, &e);
+    match (&args.to, &args.tiles) {
+        (Some(file), None) => lines(file, args.from, context).await,
+        (None, Some(folder)) => tiles::run(folder, args.key.as_deref(), context).await,
+        (Some(_), Some(_)) | (None, None) => Err(Failure::usage(
+            "an export goes to a file or to a folder of tiles",
+            "say --to FILE or --tiles FOLDER",
+        )),
+    }
+}
+
+async fn lines(file: &Path, from: u64, context: &Context) -> Outcome {
+    let operator = Operator::of(context)?;
+    let stdout = file.as_os_str() == "-";
+    let failed = |e: std::io::Error| Failure::file(file, &e);
     let mut to = if stdout {
         To::Out(std::io::stdout())
     } else {
-        To::File(BufWriter::new(aside(&args.to).map_err(failed)?))
+        To::File(BufWriter::new(aside(file).map_err(failed)?))
     };
     let progress = if stdout {
         Progress::unseen()
     } else {
         Progress::begin(&context.out, "exporting the log")
     };
-    let mut next = args.from;
+    let mut next = from;
     // Reading is recorded too: an export ends where the log ended when it began.
     let mut end = None;
     while end.is_none_or(|end| next < end) {
@@ -69,19 +97,19 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
             writeln!(to, "{}", line(index, entry)).map_err(failed)?;
             next = index + 1;
         }
-        progress.at(next - args.from, end.saturating_sub(args.from));
+        progress.at(next - from, end.saturating_sub(from));
     }
     progress.end();
     to.flush().map_err(failed)?;
-    if let To::File(file) = to {
-        let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
-        file.persist(&args.to).map_err(|e| failed(e.error))?;
+    if let To::File(new) = to {
+        let new = new.into_inner().map_err(|e| failed(e.into_error()))?;
+        new.persist(file).map_err(|e| failed(e.error))?;
     }
     if !stdout {
-        let result = serde_json::json!({ "file": args.to, "records": next - args.from });
+        let result = serde_json::json!({ "file": file, "records": next - from });
         context.out.result(&result, |_| {
-            let records = plural(next - args.from, "record");
-            format!("{records} in {}", args.to.display())
+            let records = plural(next - from, "record");
+            format!("{records} in {}", file.display())
         });
     }
     Ok(Exit::Ok)
@@ -111,7 +139,7 @@ impl Write for To {
 }
 
 /// Records name people: tempfile makes files of mode 0600.
-fn aside(path: &Path) -> std::io::Result<NamedTempFile> {
+pub(super) fn aside(path: &Path) -> std::io::Result<NamedTempFile> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

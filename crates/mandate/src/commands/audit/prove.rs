@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use mandate_audit::{Checkpoint, Hash, leaf_hash, verify_inclusion};
 use serde::Deserialize;
 
-use super::verify::keys;
+use super::{kept, verify};
 use crate::client::operator::Operator;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
@@ -36,18 +36,9 @@ struct Page {
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
-    let note = operator.text("/log/checkpoint").await?;
-    let keys = keys(args.key.as_deref(), context)?;
-    let signed = keys
-        .iter()
-        .find_map(|key| Checkpoint::open(&note, key).ok());
-    let checkpoint = signed.ok_or_else(|| {
-        Failure::failed(
-            "none of the log's keys signed its latest checkpoint",
-            "`mandate audit verify` says more; --key says the log's verifier key",
-        )
-    })?;
+    let operator = Operator::of(context)?;
+    let keys = verify::keys(args.key.as_deref(), context)?;
+    let (note, checkpoint) = kept::latest(&operator, &keys).await?;
     let (index, size) = (args.index.to_string(), checkpoint.size().to_string());
     let query = [
         ("index", Some(index.as_str())),

@@ -85,7 +85,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         ("before", before.as_deref()),
         ("limit", limit.as_deref()),
     ];
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let found = log::search(&operator, &query);
     let records = progress::waiting(&context.out, "reading the log", found).await?;
     if records.is_empty() {

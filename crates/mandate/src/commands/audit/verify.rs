@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use mandate_audit::{Checkpoint, Fault, NoteKey, VerifiedCheckpoint};
+use mandate_audit::{Fault, NoteKey, Since, Verdict};
 use mandate_ports::StoreError;
 use mandate_store_sqlite::{Announced, LogFile, Verification};
 use serde_json::{Value, json};
 
 use super::super::moment::plural;
+use super::kept;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::output::Paint;
@@ -16,12 +17,13 @@ use crate::progress::Progress;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A log proves nothing against its own host without a checkpoint that was kept elsewhere: keep the output of
-`mandate audit verify --checkpoint` on another machine, and say --since with it next time.
-Exits with 1 if something is wrong, with 3 if a gateway announced records that it never shipped.
+`mandate audit checkpoint` on another machine, and say --since with it next time, and --key with the log's key.
+Exits with 1 if something is wrong: the log was changed, rolled back or forked. Exits with 3 if a gateway announced
+records that it never shipped, or if a key that is suspended signed the checkpoint that was kept.
 
 Examples:
   mandate audit verify
-  mandate audit verify --checkpoint > kept-elsewhere
+  mandate audit checkpoint > kept-elsewhere
   mandate audit verify --since kept-elsewhere")]
 pub(crate) struct Args {
     /// A checkpoint that was kept elsewhere: the log must begin with what it says
@@ -30,7 +32,7 @@ pub(crate) struct Args {
     /// The log's verifier key, as a note key [default: the keys in --data]
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Print the latest signed checkpoint, once all is verified
+    /// Print the latest signed checkpoint, once all is verified: the one to keep where the server does not run
     #[arg(long)]
     checkpoint: bool,
 }
@@ -44,7 +46,8 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         )
     })?;
     let keys = keys(args.key.as_deref(), context)?;
-    let since = since(&args, &keys)?;
+    let since = args.since.as_deref().map(|file| kept::read(file, &keys));
+    let since = since.transpose()?;
     let progress = Progress::begin(&context.out, "reading the log");
     let watch = progress.clone();
     let verified = log.verify(keys, since, move |done, all| watch.at(done, all));
@@ -71,31 +74,17 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
         let result = value(&found);
         context.out.result(&result, |paint| text(&found, paint));
     }
-    Ok(match (found.is_whole(), found.withheld.is_empty()) {
-        (false, _) => Exit::Failed,
-        (true, false) => Exit::Incomplete,
-        (true, true) => Exit::Ok,
-    })
+    Ok(exit(&found))
 }
 
-/// A checkpoint that was kept elsewhere. One that none of the keys signed proves nothing.
-fn since(args: &Args, keys: &[NoteKey]) -> Result<Option<VerifiedCheckpoint>, Failure> {
-    let Some(file) = &args.since else {
-        return Ok(None);
-    };
-    let note = std::fs::read_to_string(file).map_err(|e| Failure::file(file, &e))?;
-    let opened = keys
-        .iter()
-        .find_map(|key| Checkpoint::open(&note, key).ok());
-    match opened {
-        Some(checkpoint) => Ok(Some(checkpoint)),
-        None => Err(Failure::failed(
-            format!(
-                "{} is no checkpoint that this log's keys signed",
-                file.display()
-            ),
-            "if it was kept from this log, the log or its keys were replaced",
-        )),
+/// Whole, whole as far as anybody can tell, or not.
+fn exit(found: &Verification) -> Exit {
+    if !found.is_whole() {
+        Exit::Failed
+    } else if !found.withheld.is_empty() || found.since_is_suspended {
+        Exit::Incomplete
+    } else {
+        Exit::Ok
     }
 }
 
@@ -126,6 +115,11 @@ fn value(found: &Verification) -> Value {
         "whole": found.is_whole(),
         "records": found.report.size,
         "confirmed": found.report.confirmed,
+        "since": found.report.since.map(|since| json!({
+            "size": since.size,
+            "verdict": verdict(since.verdict),
+            "by_suspended_key": found.since_is_suspended,
+        })),
         "faults": faults.chain(spools).collect::<Vec<_>>(),
         "more_faults": found.report.more,
         "withheld": withheld,
@@ -148,6 +142,31 @@ fn fault(fault: &Fault) -> Value {
         | Fault::Checkpoint(_) => (None, None),
     };
     json!({ "first": first, "last": last, "message": fault.to_string() })
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Consistent => "consistent",
+        Verdict::RolledBack => "rolled_back",
+        Verdict::Forked => "forked",
+        Verdict::Undecided => "undecided",
+    }
+}
+
+fn since_text(since: Since, paint: Paint) -> String {
+    let records = plural(since.size, "record");
+    match since.verdict {
+        Verdict::Consistent => format!("it goes on from the checkpoint of {records} that was kept"),
+        Verdict::RolledBack => paint.red(format!(
+            "it was rolled back: it had {records} when the checkpoint was kept"
+        )),
+        Verdict::Forked => paint.red(format!(
+            "it was forked: its first {records} are not those of the checkpoint that was kept"
+        )),
+        Verdict::Undecided => paint.red(format!(
+            "too much is missing to compare it with the checkpoint of {records} that was kept"
+        )),
+    }
 }
 
 fn withheld_text(announced: &Announced) -> String {
@@ -182,6 +201,7 @@ fn text(found: &Verification, paint: Paint) -> String {
             lines.push(format!("  and {} more", plural(report.more, "fault")));
         }
     }
+    lines.extend(report.since.map(|since| since_text(since, paint)));
     for announced in &found.withheld {
         lines.push(format!(
             "{} {}",
@@ -191,8 +211,14 @@ fn text(found: &Verification, paint: Paint) -> String {
     }
     for key in &found.suspended {
         lines.push(format!(
-            "{} `{key}` is suspended: whoever took it signs what it likes, so go by a checkpoint that was kept elsewhere before (--since)",
+            "{} `{key}` is suspended: whoever took it signs what it likes, so what it signed confirms nothing; go by a checkpoint that was kept elsewhere before (--since)",
             paint.yellow("a key of this log is not to be trusted:")
+        ));
+    }
+    if found.since_is_suspended {
+        lines.push(format!(
+            "{} such a key signed the checkpoint that was kept: it is good if it was kept before the key was taken, and nobody but you knows",
+            paint.yellow("not confirmed:")
         ));
     }
     lines.join("\n")

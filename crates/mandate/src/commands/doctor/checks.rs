@@ -9,7 +9,7 @@ use mandate_ports::Clock;
 use serde_json::Value;
 
 use super::upstreams::{self, Mapped};
-use super::{Finding, State};
+use super::{Finding, State, providers};
 use crate::client::http::{CALL, Door, HttpError};
 use crate::client::members::Members;
 use crate::client::operator::{Operator, OperatorError};
@@ -237,7 +237,7 @@ fn stopped(data: &DataDir) -> Finding {
 
 /// What the server itself finds, and what is live.
 async fn live(context: &Context, mapped: &Mapped) -> Vec<Finding> {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::on_this_machine(&context.data);
     let status = match operator.get::<Value>("/status", &[]).await {
         Ok(status) => status,
         // That it does not run has been said.
@@ -275,6 +275,7 @@ async fn live(context: &Context, mapped: &Mapped) -> Vec<Finding> {
         Some(version) => Finding::good("bundle", format!("version {version} is live")),
     });
     if status.at("bundle").number("version") > 0 {
+        findings.extend(providers::all(&operator, context).await);
         findings.extend(upstreams::all(&operator, context, mapped).await);
     }
     for observed in status.items("observe") {

@@ -2,13 +2,16 @@
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use mandate_model::{Secret, TaskId};
 use tempfile::TempDir;
 
 use super::super::agent_options::AgentOptions;
+use super::door::{Present, Shared};
 use crate::client::agent::{AgentError, Attested, Token};
 use crate::client::members::Members;
 use crate::client::token_file;
@@ -20,8 +23,10 @@ pub(super) struct Keeper {
     folder: TempDir,
     options: AgentOptions,
     context: Context,
-    agent: Attested,
+    agent: Arc<Attested>,
     task: Option<Token>,
+    /// What its doors act with.
+    present: Shared,
     task_id: Option<TaskId>,
 }
 
@@ -43,7 +48,9 @@ impl Keeper {
         agent: Attested,
         task: Option<Token>,
     ) -> Self {
+        let agent = Arc::new(agent);
         Self {
+            present: Arc::new(ArcSwap::from_pointee(present(&agent, task.as_ref()))),
             folder,
             options,
             context,
@@ -53,13 +60,27 @@ impl Keeper {
         }
     }
 
+    /// What the command is at any moment.
+    pub(super) fn shared(&self) -> &Shared {
+        &self.present
+    }
+
+    /// The folder of this user alone.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Writes the files, and names them.
     pub(super) async fn environment(&mut self) -> Result<Vec<(&'static str, String)>, Failure> {
         self.write()?;
         let mut environment = vec![
             ("MANDATE_SPIFFE_ID", self.agent.id.to_string()),
             ("MANDATE_SVID_FILE", self.svid_file().display().to_string()),
+            ("MANDATE_GATEWAY_SOCKET", self.path("gateway")),
         ];
+        if self.agent.prover().is_some() {
+            environment.push(("MANDATE_PROOF_SOCKET", self.path("proof")));
+        }
         if let Some(task) = &self.task {
             let about = self.agent.introspect(&task.text).await?;
             let id = about.at("task").at("id").as_str().unwrap_or_default();
@@ -99,7 +120,11 @@ impl Keeper {
     /// The identity first: it is good without the task. After a suspension all earlier tokens stay
     /// void, and the task goes on with another one, where this instance may have one.
     async fn renew(&mut self) -> Result<(), Failure> {
-        self.agent = self.options.attest(&self.context).await?;
+        // With the same key: another one would void what the command holds.
+        let key = self.agent.prover().cloned();
+        let agent = self.options.attest_with(key, &self.context).await?;
+        self.agent = Arc::new(agent);
+        self.publish();
         self.write_svid()?;
         let Some(task) = &self.task else {
             return Ok(());
@@ -110,6 +135,7 @@ impl Keeper {
         };
         token_file::write(&self.task_file(), &renewed.text)?;
         self.task = Some(renewed);
+        self.publish();
         Ok(())
     }
 
@@ -128,7 +154,9 @@ impl Keeper {
                 let resumed = self.agent.resume(task, None).await;
                 resumed.map_err(|why| match why {
                     AgentError::Refused { .. } => lost(refused),
-                    AgentError::Http(_) | AgentError::Answer(_) => why.into(),
+                    AgentError::Http(_) | AgentError::Answer(_) | AgentError::Proof(_) => {
+                        why.into()
+                    }
                 })
             }
             None => Err(lost(refused)),
@@ -170,12 +198,28 @@ impl Keeper {
         (shortest / 2).max(RETRY)
     }
 
+    fn publish(&self) {
+        let now = present(&self.agent, self.task.as_ref());
+        self.present.store(Arc::new(now));
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
     fn svid_file(&self) -> PathBuf {
         self.folder.path().join("svid")
     }
 
     fn task_file(&self) -> PathBuf {
         self.folder.path().join("task")
+    }
+}
+
+fn present(agent: &Arc<Attested>, task: Option<&Token>) -> Present {
+    Present {
+        agent: Arc::clone(agent),
+        task: task.map(|task| Secret::new(task.text.expose().clone())),
     }
 }
 

@@ -5,7 +5,7 @@ use mandate_model::mandate::Entries;
 use mandate_model::task::TaskPath;
 use mandate_model::{
     ActChain, ActorLevel, AttestationKind, InstanceId, KeyId, Principal, ProviderName, SpiffeId,
-    TaskId, TokenId, Trigger, TriggerKind, Verified as TriggerVerified,
+    StopVersion, TaskId, TokenId, Trigger, TriggerKind, Verified as TriggerVerified,
 };
 use mandate_ports::{Clock, Entropy, KeyPurpose, KeyRecord, KeySource, KeyState, Signer};
 use mandate_token::{
@@ -91,6 +91,8 @@ fn claims(params: Params<'_>) -> Result<AccessToken, Failure> {
         uses: None,
         confirmation: None,
         id: TokenId::new(now, random),
+        // A fresh one: what an earlier resumption left void is no question here.
+        stops: StopVersion::new(u64::MAX),
         issued_at: now,
         not_before: None,
         expires_at: until,
@@ -99,17 +101,15 @@ fn claims(params: Params<'_>) -> Result<AccessToken, Failure> {
 
 fn actor(params: &Params<'_>) -> Result<ActorLevel, Failure> {
     let unfit = |e: &dyn std::fmt::Display| Failure::usage(e.to_string(), "");
-    let (att, host) = match params.attestation {
-        "process" => (AttestationKind::Process, false),
-        "process-weak" => (AttestationKind::ProcessWeak, false),
-        "hosted" => (AttestationKind::Hosted, true),
-        other => {
-            return Err(Failure::usage(
-                format!("`{other}` is no attestation"),
-                "it is process, process-weak or hosted",
-            ));
-        }
-    };
+    let att = AttestationKind::parse(params.attestation).ok_or_else(|| {
+        let known: Vec<&str> = AttestationKind::ALL.iter().map(|k| k.as_str()).collect();
+        let other = params.attestation;
+        Failure::usage(
+            format!("`{other}` is no attestation"),
+            format!("it is one of {}", known.join(", ")),
+        )
+    })?;
+    let host = att == AttestationKind::Hosted;
     let inst = InstanceId::parse("explain").map_err(|e| unfit(&e))?;
     Ok(ActorLevel {
         sub: params.agent.clone(),

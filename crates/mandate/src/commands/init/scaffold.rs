@@ -10,12 +10,17 @@ pub(super) fn files(answers: &Answers) -> Vec<SourceFile> {
         name: name.to_owned(),
         text: fill(text, answers),
     };
-    vec![
+    let provider = answers
+        .platform
+        .template()
+        .map(|_| file("providers.yaml", PROVIDERS));
+    let others = [
         file("agents.yaml", AGENTS),
         file("operators.yaml", OPERATORS),
         file("policies.yaml", POLICIES),
         file("servers.yaml", SERVERS),
-    ]
+    ];
+    provider.into_iter().chain(others).collect()
 }
 
 fn fill(text: &str, answers: &Answers) -> String {
@@ -24,7 +29,11 @@ fn fill(text: &str, answers: &Answers) -> String {
     } else {
         ("", "")
     };
-    text.replace("@isolation", isolation)
+    let template = answers.platform.template();
+    let (provider, rule) = template.map_or(("", PROCESS), |t| (t.provider, t.rule));
+    text.replace("@provider", provider)
+        .replace("@rule", rule)
+        .replace("@isolation", isolation)
         .replace("@why", why)
         .replace("@agent", &answers.agent)
         .replace("@user", &answers.user)
@@ -33,16 +42,27 @@ fn fill(text: &str, answers: &Answers) -> String {
         .replace("@operator", &answers.operator.to_string())
 }
 
-const AGENTS: &str = r##"# What each agent type is, and how it is stopped. The kernel vouches for the user that a process runs as.
+const AGENTS: &str = r##"# What each agent type is, and how it is stopped. The kernel vouches for the user that a process runs as;
+# in a cluster or a cloud the platform does: docs/attestation.md has a rule to copy for each.
 apiVersion: mandate.dev/v1alpha1
 kind: AgentType
 metadata: {name: @agent}
 spec:
-@why  attestation: [{process: {user: "@user"@isolation}}]
+@why  attestation: [@rule]
   breakGlass:
     contact: "#on-call"
     impact: Say here what stops when this agent stops.
     steps: [Look at its last accesses with `mandate audit search --agent @agent`]
+"##;
+
+const PROCESS: &str = "{process: {user: \"@user\"@isolation}}";
+
+const PROVIDERS: &str = r##"# Whose word on agents is believed: put your own values in, here and in agents.yaml. What each proves, and what else it
+# can pin, is in docs/attestation.md.
+apiVersion: mandate.dev/v1alpha1
+kind: TrustProvider
+metadata: {name: platform}
+spec: @provider
 "##;
 
 const SHARED: &str = "  # The user who serves: good enough for a laptop. Give the agent a user of its own, and take\n  # `isolation: none` out: until then its identity is stamped `process-weak`.\n";
@@ -90,10 +110,14 @@ spec:
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
+    use super::super::platforms::Platform;
     use super::*;
 
-    fn load(shared: bool) -> mandate_policy::Loaded {
+    fn load(shared: bool, platform: Platform) -> mandate_policy::Loaded {
         let answers = Answers {
+            platform,
             shared,
             agent: "retriever".to_owned(),
             user: "nobody".to_owned(),
@@ -112,13 +136,24 @@ mod tests {
     #[test]
     fn the_first_bundle_loads_without_a_mistake() {
         for shared in [false, true] {
-            let loaded = load(shared);
+            let loaded = load(shared, Platform::Process);
             assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
             let rules = loaded.bundle.process_rules();
             assert_eq!(
                 rules.iter().map(|rule| rule.weak).collect::<Vec<_>>(),
                 [shared]
             );
+        }
+    }
+
+    #[test]
+    fn the_first_bundle_of_each_platform_loads_without_a_mistake() {
+        for platform in Platform::value_variants() {
+            let loaded = load(false, *platform);
+            assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+            let rows = loaded.bundle.access_table();
+            let is_process = *platform == Platform::Process;
+            assert_eq!(rows[0].known_by.is_empty(), is_process, "{platform:?}");
         }
     }
 }

@@ -65,6 +65,12 @@ fn suspensions(status: &Value, paint: Paint) -> String {
         0 => "none in force".to_owned(),
         n => paint.yellow(format!("{n} in force: see `mandate suspensions`")),
     };
+    let resumed = status.number("resumptions");
+    if resumed > 0 {
+        text.push_str(&format!(
+            ", {resumed} lifted of late: what was issued before is void"
+        ));
+    }
     let undurable = status.number("undurable_suspensions");
     if undurable > 0 {
         let said = format!(", {undurable} of them NOT durable: a restart would forget");
@@ -210,11 +216,13 @@ mod tests {
         status["ready"] = json!(false);
         status["findings"] = json!(["the store fails"]);
         status["suspensions"] = json!(2);
+        status["resumptions"] = json!(1);
         status["undurable_suspensions"] = json!(1);
         status["gateways"][0]["leased"] = json!(false);
         let text = render(&status, Paint::NONE);
         assert!(text.starts_with("NOT ready\n  the store fails\n"), "{text}");
         assert!(text.contains("1 of them NOT durable"), "{text}");
+        assert!(text.contains("1 lifted of late"), "{text}");
         assert!(text.contains("local  has NO lease"), "{text}");
     }
 

@@ -75,10 +75,12 @@ pub(super) async fn open(
     let agent = subject::agent(&asked.agent, &domain)
         .map_err(|why| Failure::usage(why, "write its name, or its SPIFFE ID"))?;
     let body = body(purpose, &agent, &asked.reason, limits)?;
-    let opened: Opened = Operator::of(&context.data).post("/tasks", &body).await?;
+    let opened: Opened = Operator::of(context)?.post("/tasks", &body).await?;
     let token = Token {
         text: Secret::new(opened.access_token),
         lifetime: Duration::from_secs(opened.expires_in),
+        // RFC 8693 §2.2.1: a task token is no access token.
+        token_type: "N_A".to_owned(),
         scope: opened.scope,
     };
     hand_out(opened.task, &agent, &token, to, context)
@@ -102,7 +104,7 @@ fn body(purpose: &str, agent: &SpiffeId, reason: &str, limits: &Limits) -> Resul
 /// Ends `task` with all below it.
 pub(super) async fn cancel(task: TaskId, reason: &str, context: &Context) -> Outcome {
     let (path, body) = (format!("/tasks/{task}/cancel"), json!({ "reason": reason }));
-    let ended: Value = Operator::of(&context.data).post(&path, &body).await?;
+    let ended: Value = Operator::of(context)?.post(&path, &body).await?;
     context
         .out
         .result(&ended, |_| format!("{task} has ended, with all below it"));

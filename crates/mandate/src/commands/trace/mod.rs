@@ -1,5 +1,6 @@
 //! `mandate trace`: from a task, a record or a token to the whole story around it.
 
+mod otlp;
 mod text;
 mod tree;
 
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 
 use mandate_model::{TaskId, TokenId};
 
+use super::moment::plural;
 use crate::client::log::{self, Record};
 use crate::client::operator::{Operator, OperatorError};
 use crate::context::Context;
@@ -18,7 +20,9 @@ use tree::Trace;
 #[command(after_help = "Examples:
   mandate trace task-0190a5b4-7e6c-7a11-8a11-0123456789ab
   mandate trace 4711
-  mandate trace tok-0190a5b4-7e6c-7a11-8a11-0123456789ab --output json")]
+  mandate trace tok-0190a5b4-7e6c-7a11-8a11-0123456789ab --output json
+  mandate trace 4711 --format otlp > trace.json
+  mandate trace 4711 --otlp-endpoint http://127.0.0.1:4318")]
 pub(crate) struct Args {
     /// A task id, a record's index in the log, or a token id
     what: String,
@@ -28,17 +32,58 @@ pub(crate) struct Args {
     /// At most so many records of the task tree, the latest ones
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     limit: usize,
+    /// `tree`: who did what, for whom. `otlp`: the task as an OpenTelemetry trace, in OTLP/JSON
+    #[arg(long, value_enum, default_value_t = Form::Tree)]
+    format: Form,
+    /// Post the task as an OpenTelemetry trace to a collector on this machine
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<otlp::Collector>,
+}
+
+/// What is made of the records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Form {
+    Tree,
+    Otlp,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let operator = Operator::of(&context.data);
+    let operator = Operator::of(context)?;
     let root = root_of(&operator, &args.what).await?.to_string();
     let found = story(&operator, &root, args.limit);
     let (records, left_out) = progress::waiting(&context.out, "reading the log", found).await?;
+    if args.format == Form::Otlp || args.otlp_endpoint.is_some() {
+        return export(&args, &records, left_out, context).await;
+    }
     let trace = Trace::of(&records, left_out).ok_or_else(|| unknown(&args.what))?;
     context
         .out
         .result(&trace, |paint| text::render(&trace, args.tokens, paint));
+    Ok(Exit::Ok)
+}
+
+/// The task as an OpenTelemetry trace: posted, or printed.
+async fn export(args: &Args, records: &[Record], left_out: bool, context: &Context) -> Outcome {
+    let traces = otlp::trace(records, left_out);
+    let (trace, spans) = traces.summary().ok_or_else(|| unknown(&args.what))?;
+    if left_out {
+        let note = "earlier records of this task are left out; --limit shows more";
+        context.out.note(note);
+    }
+    let Some(collector) = &args.otlp_endpoint else {
+        let json = serde_json::to_string_pretty(&traces);
+        let failed = |e| Failure::failed(format!("the trace has no JSON form: {e}"), "");
+        context.out.raw(&json.map_err(failed)?);
+        return Ok(Exit::Ok);
+    };
+    collector.take(traces).await?;
+    let result = serde_json::json!({ "trace_id": trace, "spans": spans, "left_out": left_out });
+    context.out.result(&result, |_| {
+        format!(
+            "trace {trace}: the collector took {}",
+            plural(spans, "span")
+        )
+    });
     Ok(Exit::Ok)
 }
 

@@ -229,7 +229,7 @@ fn step_kind(event: &What) -> Kind<'_> {
         | What::Resumed { .. }
         | What::BundleApplied { .. }
         | What::KeyChanged { .. }
-        | What::Rekeyed
+        | What::Rekeyed { .. }
         | What::GatewayConnected { .. }
         | What::OperatorActed { .. }
         | What::Alarm { .. } => Kind::Step("note"),
@@ -311,4 +311,4 @@ fn in_words(mandate: &WireMandate) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mandate_gateway::{
-    ControlIo, ControlSocket, Gateway, GatewayConfig, GatewayPorts, Limits, Listener, Routing,
-    UpstreamTls,
+    ControlIo, ControlSocket, Gateway, GatewayConfig, GatewayPorts, Limits, Listener,
+    PublicAddress, Routing, UpstreamTls,
 };
 use mandate_model::{BootTime, GatewayId, Secret, SecretName, Timestamp};
 use mandate_ports::{Clock, CredentialError, Credentials, Entropy, Origin};
@@ -94,6 +94,7 @@ fn start(folder: &Path, way: Arc<Way>) -> (Gateway, SocketAddr) {
         credentials: Arc::new(Nothing),
         tls: Arc::new(Nothing),
         clock: Arc::new(Machine),
+        entropy: Arc::new(Machine),
     };
     let mut metrics = prometheus_client::registry::Registry::default();
     let mut gateway = Gateway::start(config, ports, &mut metrics).unwrap();
@@ -103,6 +104,7 @@ fn start(folder: &Path, way: Arc<Way>) -> (Gateway, SocketAddr) {
         name: "edge".to_owned(),
         socket,
         routing: Routing::Path,
+        public: PublicAddress::Base(format!("http://{address}")),
         tls: None,
     };
     gateway.listen(listener).unwrap();

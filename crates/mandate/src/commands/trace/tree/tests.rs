@@ -8,11 +8,11 @@ use super::super::text::render;
 use super::*;
 use crate::output::Paint;
 
-fn task(n: u8) -> TaskId {
+pub(in crate::commands::trace) fn task(n: u8) -> TaskId {
     TaskId::new(Timestamp::from_secs(u64::from(n)), [n; 10])
 }
 
-fn agent(name: &str) -> ActorLevel {
+pub(in crate::commands::trace) fn agent(name: &str) -> ActorLevel {
     ActorLevel {
         sub: SpiffeId::parse(&format!("spiffe://a.example/agent/{name}")).unwrap(),
         inst: InstanceId::parse("i1").unwrap(),
@@ -22,7 +22,7 @@ fn agent(name: &str) -> ActorLevel {
     }
 }
 
-fn mandate() -> WireMandate {
+pub(in crate::commands::trace) fn mandate() -> WireMandate {
     let raw = serde_json::json!([{"type": "mandate_access", "server": "records", "actions": ["read"],
         "constraints": {"customer": {"in": ["acme"]}}}]);
     let raw = serde_json::from_value(raw).unwrap();
@@ -36,7 +36,14 @@ fn mandate() -> WireMandate {
     })
 }
 
-fn record(index: u64, path: &[TaskId], who: &str, what: What, decision: Decision) -> Record {
+/// What `who` did at second `index`.
+pub(in crate::commands::trace) fn record(
+    index: u64,
+    path: &[TaskId],
+    who: &str,
+    what: What,
+    decision: Decision,
+) -> Record {
     let event = Event {
         task: Some(TaskPath::try_from(path.to_vec()).unwrap()),
         actors: vec![agent(who)],
@@ -46,7 +53,7 @@ fn record(index: u64, path: &[TaskId], who: &str, what: What, decision: Decision
     Record { index, event }
 }
 
-fn in_spool(mut record: Record, seq: u64) -> Record {
+pub(in crate::commands::trace) fn in_spool(mut record: Record, seq: u64) -> Record {
     record.event.spool = Some(SpoolKey {
         gateway: GatewayId::parse("g1").unwrap(),
         spool: "s".to_owned(),
@@ -55,7 +62,8 @@ fn in_spool(mut record: Record, seq: u64) -> Record {
     record
 }
 
-fn story() -> Vec<Record> {
+/// Two agents, a delegated task, an access that was allowed and one that was not.
+pub(in crate::commands::trace) fn story() -> Vec<Record> {
     let (root, child) = (vec![task(1)], vec![task(1), task(2)]);
     let opened = What::TaskOpened {
         purpose: "support-case".to_owned(),

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Init,
     Lookup,
     Getattr,
@@ -24,6 +24,7 @@ pub(super) enum Operation {
     Write,
     Fallocate,
     Fsync,
+    FsyncFolder,
     Release,
     Opendir,
     Readdir,
@@ -54,8 +55,9 @@ impl Operation {
             17 => Operation::Statfs,
             18 => Operation::Release,
             20 => Operation::Fsync,
-            // Flush, release and sync of a folder, the end.
-            25 | 29 | 30 | 38 => Operation::Done,
+            30 => Operation::FsyncFolder,
+            // Flush, release of a folder, the end.
+            25 | 29 | 38 => Operation::Done,
             26 => Operation::Init,
             27 => Operation::Opendir,
             28 => Operation::Readdir,
@@ -69,15 +71,15 @@ impl Operation {
 }
 
 /// One request.
-pub(super) struct Request<'a> {
-    pub(super) operation: Operation,
-    pub(super) node: u64,
+pub(crate) struct Request<'a> {
+    pub(crate) operation: Operation,
+    pub(crate) node: u64,
     unique: u64,
     body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Self {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Self {
         let (head, body) = bytes.split_at(40);
         let mut head = Reader(head);
         let _length = head.u32();
@@ -89,12 +91,12 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(super) fn body(&self) -> Reader<'a> {
+    pub(crate) fn body(&self) -> Reader<'a> {
         Reader(self.body)
     }
 
     /// What a read-only file system refuses.
-    pub(super) fn changes_something(&self) -> bool {
+    pub(crate) fn changes_something(&self) -> bool {
         match self.operation {
             Operation::Setattr
             | Operation::Mknod
@@ -112,6 +114,7 @@ impl<'a> Request<'a> {
             | Operation::Getattr
             | Operation::Read
             | Operation::Fsync
+            | Operation::FsyncFolder
             | Operation::Release
             | Operation::Opendir
             | Operation::Readdir
@@ -123,7 +126,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    pub(super) fn reply(&self, answer: Result<Vec<u8>, Errno>) -> Vec<u8> {
+    pub(crate) fn reply(&self, answer: Result<Vec<u8>, Errno>) -> Vec<u8> {
         let (error, body) = match answer {
             Ok(body) => (0, body),
             Err(errno) => (-errno.raw_os_error(), Vec::new()),
@@ -140,30 +143,30 @@ impl<'a> Request<'a> {
 }
 
 /// Reads one value after another.
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) fn u32(&mut self) -> u32 {
+    pub(crate) fn u32(&mut self) -> u32 {
         u32::from_ne_bytes(self.take(4).try_into().unwrap())
     }
 
-    pub(super) fn u64(&mut self) -> u64 {
+    pub(crate) fn u64(&mut self) -> u64 {
         u64::from_ne_bytes(self.take(8).try_into().unwrap())
     }
 
-    pub(super) fn skip(&mut self, bytes: usize) {
+    pub(crate) fn skip(&mut self, bytes: usize) {
         self.take(bytes);
     }
 
     /// Up to the zero that ends it.
-    pub(super) fn name(&mut self) -> &'a [u8] {
+    pub(crate) fn name(&mut self) -> &'a [u8] {
         let end = self.0.iter().position(|byte| *byte == 0).unwrap();
         let name = self.take(end);
         self.skip(1);
         name
     }
 
-    pub(super) fn bytes(&mut self, length: u32) -> &'a [u8] {
+    pub(crate) fn bytes(&mut self, length: u32) -> &'a [u8] {
         self.take(usize::try_from(length).unwrap())
     }
 
@@ -176,53 +179,82 @@ impl<'a> Reader<'a> {
 
 /// Writes one value after another.
 #[derive(Default)]
-pub(super) struct Writer(Vec<u8>);
+pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(super) fn u16(mut self, value: u16) -> Self {
+    pub(crate) fn u16(mut self, value: u16) -> Self {
         self.0.extend(value.to_ne_bytes());
         self
     }
 
-    pub(super) fn u32(mut self, value: u32) -> Self {
+    pub(crate) fn u32(mut self, value: u32) -> Self {
         self.0.extend(value.to_ne_bytes());
         self
     }
 
-    pub(super) fn u64(mut self, value: u64) -> Self {
+    pub(crate) fn u64(mut self, value: u64) -> Self {
         self.0.extend(value.to_ne_bytes());
         self
     }
 
-    pub(super) fn done(self) -> Vec<u8> {
+    pub(crate) fn done(self) -> Vec<u8> {
         self.0
     }
 
     /// `struct fuse_attr`.
-    fn attributes(self, node: u64, found: &Metadata) -> Self {
-        let seconds = |time: i64| u64::try_from(time).unwrap_or(0);
-        let nanos = |time: i64| u32::try_from(time).unwrap_or(0);
+    fn attributes(self, node: u64, found: &Attributes) -> Self {
+        let seconds = |time: (i64, i64)| u64::try_from(time.0).unwrap_or(0);
+        let nanos = |time: (i64, i64)| u32::try_from(time.1).unwrap_or(0);
+        let [accessed, modified, changed] = found.times;
         self.u64(node)
-            .u64(found.size())
-            .u64(found.blocks())
-            .u64(seconds(found.atime()))
-            .u64(seconds(found.mtime()))
-            .u64(seconds(found.ctime()))
-            .u32(nanos(found.atime_nsec()))
-            .u32(nanos(found.mtime_nsec()))
-            .u32(nanos(found.ctime_nsec()))
-            .u32(found.mode())
-            .u32(u32::try_from(found.nlink()).unwrap())
-            .u32(found.uid())
-            .u32(found.gid())
+            .u64(found.size)
+            .u64(found.size.div_ceil(512))
+            .u64(seconds(accessed))
+            .u64(seconds(modified))
+            .u64(seconds(changed))
+            .u32(nanos(accessed))
+            .u32(nanos(modified))
+            .u32(nanos(changed))
+            .u32(found.mode)
+            .u32(found.links)
+            .u32(found.user)
+            .u32(found.group)
             .u32(0)
             .u32(4096)
             .u32(0)
     }
 }
 
+/// What the kernel wants to know of a file.
+pub(crate) struct Attributes {
+    pub(crate) size: u64,
+    pub(crate) mode: u32,
+    pub(crate) links: u32,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+    /// Accessed, modified, changed: seconds and nanoseconds.
+    pub(crate) times: [(i64, i64); 3],
+}
+
+impl From<&Metadata> for Attributes {
+    fn from(found: &Metadata) -> Self {
+        Self {
+            size: found.size(),
+            mode: found.mode(),
+            links: u32::try_from(found.nlink()).unwrap(),
+            user: found.uid(),
+            group: found.gid(),
+            times: [
+                (found.atime(), found.atime_nsec()),
+                (found.mtime(), found.mtime_nsec()),
+                (found.ctime(), found.ctime_nsec()),
+            ],
+        }
+    }
+}
+
 /// `struct fuse_init_out`: 7.31, writes of 128 KiB at most.
-pub(super) fn init() -> Vec<u8> {
+pub(crate) fn init() -> Vec<u8> {
     let head = Writer::default()
         .u32(7)
         .u32(31)
@@ -233,19 +265,19 @@ pub(super) fn init() -> Vec<u8> {
 }
 
 /// `struct fuse_entry_out`, which nothing remembers.
-pub(super) fn entry(node: u64, found: &Metadata) -> Vec<u8> {
+pub(crate) fn entry(node: u64, found: &Attributes) -> Vec<u8> {
     let head = Writer::default().u64(node).u64(0).u64(0).u64(0).u64(0);
     head.attributes(node, found).done()
 }
 
 /// `struct fuse_attr_out`, which nothing remembers.
-pub(super) fn attributes(node: u64, found: &Metadata) -> Vec<u8> {
+pub(crate) fn attributes(node: u64, found: &Attributes) -> Vec<u8> {
     let head = Writer::default().u64(0).u64(0);
     head.attributes(node, found).done()
 }
 
 /// `struct fuse_statfs_out`: plenty.
-pub(super) fn space() -> Vec<u8> {
+pub(crate) fn space() -> Vec<u8> {
     let many = 1 << 20;
     let blocks = Writer::default()
         .u64(many)
@@ -258,7 +290,7 @@ pub(super) fn space() -> Vec<u8> {
 }
 
 /// `struct fuse_dirent`.
-pub(super) fn listed(offset: u64, name: &[u8]) -> Vec<u8> {
+pub(crate) fn listed(offset: u64, name: &[u8]) -> Vec<u8> {
     let length = u32::try_from(name.len()).unwrap();
     let head = Writer::default()
         .u64(u64::MAX)
@@ -272,5 +304,5 @@ pub(super) fn listed(offset: u64, name: &[u8]) -> Vec<u8> {
 }
 
 /// The bits of `open`'s flags that say what is done with the file; zero is reading.
-pub(super) const ACCESS: u32 = 3;
+pub(crate) const ACCESS: u32 = 3;
 const BIG_WRITES: u32 = 1 << 5;

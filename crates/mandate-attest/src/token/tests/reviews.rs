@@ -1,0 +1,403 @@
+//! Service account tokens of Kubernetes: as a real API server signed and reviewed them (see
+//! `interop/kubernetes`), and by one detail different.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::ClusterAccess;
+
+/// What a real API server said.
+#[derive(Deserialize)]
+struct Recorded {
+    server: String,
+    issuer: String,
+    at: u64,
+    jwks: Value,
+    exchanges: Vec<Exchange>,
+}
+
+#[derive(Deserialize)]
+struct Exchange {
+    case: String,
+    request: Value,
+    status: u16,
+    body: String,
+}
+
+impl Recorded {
+    fn load() -> Self {
+        let text = include_str!("../../../../../interop/kubernetes/recorded.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn exchange(&self, case: &str) -> &Exchange {
+        let found = self.exchanges.iter().find(|e| e.case == case);
+        found.unwrap_or_else(|| panic!("{case} was not recorded"))
+    }
+
+    fn token(&self, case: &str) -> String {
+        let token = &self.exchange(case).request["spec"]["token"];
+        token.as_str().unwrap().to_owned()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(self.at)
+    }
+}
+
+/// An API server that answers each request as it is told to, and remembers what was asked.
+struct Fake {
+    address: String,
+    answers: HashMap<String, (u16, String)>,
+    asked: Mutex<Vec<(String, String)>>,
+}
+
+impl Fake {
+    async fn start(answers: HashMap<String, (u16, String)>) -> Arc<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fake = Arc::new(Self {
+            address: format!("http://{}", listener.local_addr().unwrap()),
+            answers,
+            asked: Mutex::default(),
+        });
+        let serving = fake.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serving.clone().answer(stream));
+            }
+        });
+        fake
+    }
+
+    async fn answer(self: Arc<Self>, mut stream: TcpStream) {
+        let (head, body) = request(&mut stream).await;
+        let review: Value = serde_json::from_str(&body).unwrap();
+        let token = review["spec"]["token"].as_str().unwrap().to_owned();
+        self.asked.lock().unwrap().push((head, body));
+        let (status, body) = &self.answers[&token];
+        let length = body.len();
+        let location = if *status == 302 {
+            "Location: /elsewhere\r\n"
+        } else {
+            ""
+        };
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{location}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        let _ = stream.write_all(answer.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
+}
+
+async fn request(stream: &mut TcpStream) -> (String, String) {
+    let mut bytes = Vec::new();
+    loop {
+        let mut chunk = [0; 4096];
+        let n = stream.read(&mut chunk).await.unwrap();
+        assert!(n > 0, "a request ends before it is whole");
+        bytes.extend(&chunk[..n]);
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.to_lowercase();
+        let length = length.split("content-length: ").nth(1).unwrap();
+        let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+        if body.len() == length {
+            return (head.to_owned(), body.to_owned());
+        }
+    }
+}
+
+/// A cluster as it was recorded, where `edit` may change what it answers.
+struct Cluster {
+    recorded: Recorded,
+    fake: Arc<Fake>,
+    attestor: TokenAttestor,
+    bundle: Bundle,
+    _folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    async fn new(rule: &str, edit: impl Fn(&Exchange) -> (u16, String)) -> Self {
+        let recorded = Recorded::load();
+        let answers = recorded.exchanges.iter();
+        let answers = answers.map(|e| {
+            let token = e.request["spec"]["token"].as_str().unwrap();
+            (token.to_owned(), edit(e))
+        });
+        let fake = Fake::start(answers.collect()).await;
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        std::fs::write(&token, "reviewers-own-token\n").unwrap();
+        let access = ClusterAccess {
+            server: fake.address.clone(),
+            ca: None,
+            token,
+        };
+        let clusters = Clusters::new(vec![access]).unwrap();
+        let provider = format!(
+            "kind: TrustProvider\nmetadata: {{name: prod}}\nspec: {{kubernetes: {{issuer: '{}', audience: mandate, apiServer: '{}'}}}}\n",
+            recorded.issuer, fake.address
+        );
+        Self {
+            attestor: attestor_at(recorded.now(), clusters),
+            bundle: bundle(&format!("{provider}{}", agent("retriever", rule))),
+            fake,
+            recorded,
+            _folder: folder,
+        }
+    }
+
+    async fn recorded() -> Self {
+        Self::new(RULE, as_recorded).await
+    }
+
+    async fn attest(&self, case: &str) -> Result<Attested, AttestRefusal> {
+        let token = self.recorded.token(case);
+        self.attest_token(&token).await
+    }
+
+    async fn attest_token(&self, token: &str) -> Result<Attested, AttestRefusal> {
+        let evidence = Evidence::Token(Secret::new(token.to_owned()));
+        self.attestor.attest(evidence, &self.bundle).await
+    }
+}
+
+fn as_recorded(exchange: &Exchange) -> (u16, String) {
+    (exchange.status, exchange.body.clone())
+}
+
+/// What was recorded, with `status` of the review changed.
+fn with_status(exchange: &Exchange, edit: impl Fn(&mut Value)) -> (u16, String) {
+    let mut review: Value = serde_json::from_str(&exchange.body).unwrap();
+    // An answer to a reviewer without rights is no review.
+    if review["kind"] == "TokenReview" {
+        edit(&mut review["status"]);
+    }
+    (exchange.status, review.to_string())
+}
+
+fn attestor_at(now: Timestamp, clusters: Clusters) -> TokenAttestor {
+    let clock = Arc::new(FixedClock::at(now));
+    let keys = IssuerKeys::new(OidcOptions::default(), clock.clone()).unwrap();
+    TokenAttestor::new(Arc::new(keys), clusters, clock)
+}
+
+const RULE: &str = "{kubernetes: {provider: prod, serviceAccount: agents/retriever}}";
+
+#[tokio::test]
+async fn a_reviewed_token_says_namespace_account_pod_and_node_with_their_uids() {
+    let cluster = Cluster::recorded().await;
+    let attested = cluster.attest("good").await.unwrap();
+    assert_eq!(attested.kind, AttestationKind::Kubernetes);
+    let facts = &attested.facts;
+    assert_eq!(facts["reviewed"], "true");
+    assert_eq!(
+        (
+            facts["namespace"].as_str(),
+            facts["service_account"].as_str()
+        ),
+        ("agents", "retriever")
+    );
+    assert_eq!(
+        (facts["pod"].as_str(), facts["node"].as_str()),
+        ("retriever-0", "node-a")
+    );
+    for uid in ["service_account_uid", "pod_uid", "node_uid", "jti"] {
+        assert_eq!(facts[uid].len(), 36, "{uid}");
+    }
+    assert_eq!(attested.instance.as_str(), facts["pod_uid"]);
+}
+
+#[tokio::test]
+async fn the_api_server_is_asked_as_it_was_when_it_was_recorded() {
+    let cluster = Cluster::recorded().await;
+    cluster.attest("good").await.unwrap();
+    let asked = cluster.fake.asked.lock().unwrap().clone();
+    let (head, body) = &asked[0];
+    assert!(head.starts_with("POST /apis/authentication.k8s.io/v1/tokenreviews HTTP/1.1"));
+    assert!(
+        head.contains("authorization: Bearer reviewers-own-token\r\n"),
+        "{head}"
+    );
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body, cluster.recorded.exchange("good").request);
+}
+
+/// FAILURES 26.
+#[tokio::test]
+async fn a_token_whose_pod_or_service_account_is_gone_is_refused() {
+    let cluster = Cluster::recorded().await;
+    for case in ["pod deleted", "service account deleted", "tampered"] {
+        let why = broken(cluster.attest(case).await);
+        assert!(why.contains("does not vouch"), "{case}: {why}");
+    }
+}
+
+/// FAILURES 26: a token for the API server itself may live a year, and would pass any review.
+#[tokio::test]
+async fn a_one_year_token_and_one_for_another_audience_are_refused_before_anybody_is_asked() {
+    let cluster = Cluster::recorded().await;
+    let why = broken(cluster.attest("one year").await);
+    assert!(why.contains("longer than the 3600 s"), "{why}");
+    let why = broken(cluster.attest("for the API server").await);
+    assert!(why.contains("another audience"), "{why}");
+    assert!(cluster.fake.asked.lock().unwrap().is_empty());
+}
+
+/// FAILURES 27.
+#[tokio::test]
+async fn authenticated_is_not_believed_without_our_audience_in_the_status() {
+    for audiences in [json!(null), json!([]), json!(["other"])] {
+        let cluster = Cluster::new(RULE, |e| {
+            with_status(e, |s| s["audiences"] = audiences.clone())
+        });
+        let refused = cluster.await.attest("good").await;
+        assert!(refused.is_err(), "{audiences}: {refused:?}");
+    }
+    let both = Cluster::new(RULE, |e| {
+        with_status(e, |s| s["audiences"] = json!(["x", "mandate"]))
+    });
+    both.await.attest("good").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_clear_yes_is_a_no() {
+    type Edit = fn(&mut Value);
+    let edits: [(&str, Edit); 9] = [
+        ("not authenticated", |s| s["authenticated"] = false.into()),
+        ("silent about it", |s| {
+            drop(s.as_object_mut().unwrap().remove("authenticated"))
+        }),
+        ("an error beside it", |s| s["error"] = "x".into()),
+        ("nobody", |s| {
+            drop(s.as_object_mut().unwrap().remove("user"))
+        }),
+        ("a person", |s| s["user"]["username"] = "alice".into()),
+        ("another account", |s| {
+            s["user"]["username"] = "system:serviceaccount:agents:x".into()
+        }),
+        ("another uid", |s| s["user"]["uid"] = "x".into()),
+        ("another pod", |s| {
+            s["user"]["extra"]["authentication.kubernetes.io/pod-uid"] = json!(["x"])
+        }),
+        ("another node", |s| {
+            s["user"]["extra"]["authentication.kubernetes.io/node-name"] = json!(["x"])
+        }),
+    ];
+    for (what, edit) in edits {
+        let cluster = Cluster::new(RULE, |e| with_status(e, edit)).await;
+        let refused = cluster.attest("good").await;
+        assert!(refused.is_err(), "{what}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_api_server_that_cannot_be_asked_is_unavailable_and_never_a_yes() {
+    type Edit = fn(&str) -> String;
+    let bodies: [(&str, u16, Edit); 7] = [
+        ("may not review", 403, str::to_owned),
+        ("our token is not accepted", 401, str::to_owned),
+        ("redirects", 302, str::to_owned),
+        ("fails", 500, str::to_owned),
+        ("another status", 202, str::to_owned),
+        ("no JSON", 201, |_| "yes".to_owned()),
+        ("twice", 201, |body| {
+            body.replacen(
+                "\"authenticated\":true",
+                "\"authenticated\":false,\"authenticated\":true",
+                1,
+            )
+        }),
+    ];
+    for (what, status, body) in bodies {
+        let cluster = Cluster::new(RULE, |e| (status, body(&e.body))).await;
+        let refused = cluster.attest("good").await;
+        assert!(
+            matches!(refused, Err(AttestRefusal::Unavailable(_))),
+            "{what}: {refused:?}"
+        );
+        assert_eq!(
+            cluster.fake.asked.lock().unwrap().len(),
+            1,
+            "{what}: asked once"
+        );
+    }
+    // As a real one answers a reviewer without rights.
+    let recorded = Recorded::load();
+    let forbidden = recorded.exchange("reviewer without rights");
+    assert_eq!(forbidden.status, 403);
+    let cluster = Cluster::new(RULE, |_| as_recorded(forbidden)).await;
+    let why = cluster.attest("good").await.unwrap_err();
+    assert!(
+        matches!(&why, AttestRefusal::Unavailable(why) if why.contains("system:auth-delegator"))
+    );
+}
+
+#[tokio::test]
+async fn without_credentials_of_its_own_for_the_api_server_nothing_is_attested() {
+    let cluster = Cluster::recorded().await;
+    let nobody = attestor_at(cluster.recorded.now(), Clusters::default());
+    let evidence = Evidence::Token(Secret::new(cluster.recorded.token("good")));
+    let refused = nobody.attest(evidence, &cluster.bundle).await;
+    assert!(
+        matches!(&refused, Err(AttestRefusal::Unavailable(why)) if why.contains("attest.yaml"))
+    );
+}
+
+#[tokio::test]
+async fn another_service_account_and_a_token_without_pod_are_nobody_unless_the_rule_says_so() {
+    let other = RULE.replace("agents/retriever", "agents/executor");
+    let cluster = Cluster::new(&other, as_recorded).await;
+    assert!(no_rule(cluster.attest("good").await).contains("sub is"));
+    let cluster = Cluster::recorded().await;
+    assert!(no_rule(cluster.attest("not bound to a pod").await).contains("/kubernetes.io/pod/uid"));
+    let any = RULE.replace("retriever}}", "retriever, bound: any}}");
+    let cluster = Cluster::new(&any, as_recorded).await;
+    let attested = cluster.attest("not bound to a pod").await.unwrap();
+    assert_eq!(attested.instance.as_str(), attested.facts["jti"]);
+    let elsewhere = RULE.replace("retriever}}", "retriever, node: {like: 'pool-*'}}}");
+    let cluster = Cluster::new(&elsewhere, as_recorded).await;
+    assert!(no_rule(cluster.attest("good").await).contains("/kubernetes.io/node/name"));
+}
+
+/// Offline, a token is good until it expires, whatever became of its pod, and is stamped so.
+#[tokio::test]
+async fn without_an_api_server_the_signature_is_checked_and_the_difference_is_said() {
+    let recorded = Recorded::load();
+    let issuer = OidcIssuer::start().await;
+    issuer.set_mood(Mood::Says(recorded.jwks.to_string()));
+    let text = format!(
+        "kind: TrustProvider\nmetadata: {{name: prod}}\nspec: {{kubernetes: {{issuer: '{}', audience: mandate, jwksUri: '{}/keys'}}}}\n",
+        recorded
+            .issuer
+            .replace("https://127.0.0.1", "http://127.0.0.1"),
+        issuer.issuer(),
+    );
+    // The recorded issuer is on this machine, as is where its keys are served from here.
+    let text = text.replacen("http://127.0.0.1", "https://127.0.0.1", 1);
+    let bundle = bundle(&format!("{text}{}", agent("retriever", RULE)));
+    let keys = mandate_token::IdTokenKeys::from_jwks(recorded.jwks.to_string().as_bytes()).unwrap();
+    let provider = mandate_model::ProviderName::parse("prod").unwrap();
+    let provider = bundle.provider(&provider).unwrap();
+    let tokens = provider.tokens().unwrap();
+    let verify = |case: &str| {
+        let token = recorded.token(case);
+        let rules = super::super::rules_of(tokens);
+        mandate_token::EvidenceToken::verify(&token, &keys, &rules, recorded.now())
+    };
+    assert!(verify("tampered").is_err());
+    for case in ["good", "pod deleted"] {
+        let verified = verify(case).unwrap();
+        let kind = AttestationKind::KubernetesOffline;
+        let attested = super::super::matched(&verified, kind, provider, &bundle).unwrap();
+        assert_eq!(attested.facts["reviewed"], "false", "{case}");
+    }
+    assert_eq!(recorded.server, recorded.issuer);
+}

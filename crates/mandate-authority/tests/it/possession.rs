@@ -1,0 +1,340 @@
+//! Proofs of possession over the wire: nonces, single use, keys that are replaced (A5, FAILURES 3).
+
+use std::time::Duration;
+
+use mandate_audit::What;
+use mandate_testkit::proofs::{AgentKey, Proving};
+use serde_json::{Value, json};
+
+use crate::client::{Answer, Lines, get_tcp, post_form_with};
+use crate::lab::{ASSERTION, DOMAIN, GRANT, ISSUER, JWT, Lab, PROCESS, TXN};
+
+/// An agent with a key, and the nonce that it was given last.
+struct Holder {
+    key: AgentKey,
+    nonce: Option<String>,
+}
+
+impl Holder {
+    fn new() -> Self {
+        Self {
+            key: AgentKey::generate(),
+            nonce: None,
+        }
+    }
+
+    fn proof(&self, lab: &Lab, path: &str) -> String {
+        self.key.prove(&Proving {
+            method: "POST",
+            uri: &format!("{ISSUER}{path}"),
+            now: lab.now(),
+            token: None,
+            nonce: self.nonce.as_deref(),
+        })
+    }
+
+    /// The answer to `form`, with a new proof; once more with the nonce, where one is asked for.
+    async fn post(&mut self, lab: &Lab, path: &str, form: &[(&str, &str)]) -> Answer {
+        let answer = send(lab, path, &[&self.proof(lab, path)], form).await;
+        self.nonce = Some(nonce_of(&answer));
+        if answer.status != 400 || answer.error() != "use_dpop_nonce" {
+            return answer;
+        }
+        send(lab, path, &[&self.proof(lab, path)], form).await
+    }
+
+    async fn attest(&mut self, lab: &Lab, agent: &str, instance: &str) -> Answer {
+        lab.say(agent, instance);
+        self.post(lab, "/token", &ATTEST).await
+    }
+
+    async fn exchange(&mut self, lab: &Lab, svid: &str, form: &[(&str, &str)]) -> Answer {
+        self.post(lab, "/token", &as_client(svid, form)).await
+    }
+
+    async fn open(&mut self, lab: &Lab, svid: &str) -> Answer {
+        self.exchange(lab, svid, &opening(svid, NIGHTLY)).await
+    }
+}
+
+const ATTEST: [(&str, &str); 3] = [
+    ("grant_type", GRANT),
+    ("subject_token", "process"),
+    ("subject_token_type", PROCESS),
+];
+const NIGHTLY: &str =
+    r#"{"purpose":"nightly","trigger":{"kind":"schedule","name":"nightly","item":"4711"}}"#;
+
+fn opening<'a>(svid: &'a str, details: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("subject_token", svid),
+        ("subject_token_type", JWT),
+        ("requested_token_type", TXN),
+        ("audience", DOMAIN),
+        ("request_details", details),
+    ]
+}
+
+fn as_client<'a>(svid: &'a str, form: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = vec![
+        ("grant_type", GRANT),
+        ("client_assertion_type", ASSERTION),
+        ("client_assertion", svid),
+    ];
+    all.extend(form);
+    all
+}
+
+async fn send(lab: &Lab, path: &str, proofs: &[&str], form: &[(&str, &str)]) -> Answer {
+    let fields: Vec<_> = proofs.iter().map(|proof| ("dpop", *proof)).collect();
+    post_form_with(&lab.socket("agent.sock"), path, &fields, form).await
+}
+
+fn nonce_of(answer: &Answer) -> String {
+    answer.headers["dpop-nonce"].to_str().unwrap().to_owned()
+}
+
+fn refused(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.error())
+}
+
+fn invalid() -> (u16, String) {
+    (400, "invalid_dpop_proof".to_owned())
+}
+
+#[tokio::test]
+async fn a_proof_at_attestation_binds_everything_that_follows() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    // The first answer asks for a nonce and brings it (RFC 9449 §8).
+    lab.say("backlog", "b-1");
+    let first = send(&lab, "/token", &[&agent.proof(&lab, "/token")], &ATTEST).await;
+    assert_eq!(refused(&first), (400, "use_dpop_nonce".to_owned()));
+    agent.nonce = Some(nonce_of(&first));
+    let svid = agent.attest(&lab, "backlog", "b-1").await.token();
+    let task = agent.open(&lab, &svid).await.token();
+    let form = [
+        ("subject_token", task.as_str()),
+        ("subject_token_type", TXN),
+        ("resource", "https://records.acme.example"),
+    ];
+    let access = agent.exchange(&lab, &svid, &form).await;
+    assert_eq!(access.expect(200)["token_type"], "DPoP");
+    let token = access.token();
+    for (token, token_type) in [(&token, "DPoP"), (&svid, "N_A")] {
+        let form = as_client(&svid, &[("token", token)]);
+        let about = agent.post(&lab, "/introspect", &form).await.expect(200);
+        assert_eq!(about["active"], true);
+        assert_eq!(about["token_type"], token_type);
+        assert_eq!(about["cnf"]["jkt"], agent.key.thumbprint().to_string());
+    }
+    let proved = |kind: &str, event: &mandate_audit::Event| {
+        event.what.kind() == kind && event.jkt == Some(agent.key.thumbprint())
+    };
+    let events = lab.events().await;
+    for kind in ["attested", "issued", "task_opened"] {
+        assert!(events.iter().any(|event| proved(kind, event)), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn proof_is_accepted_once_and_not_after_a_restart_either() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    let svid = agent.attest(&lab, "backlog", "b-1").await.token();
+    let form = as_client(&svid, &opening(&svid, NIGHTLY));
+    let proof = agent.proof(&lab, "/token");
+    send(&lab, "/token", &[&proof], &form).await.expect(200);
+    let again = send(&lab, "/token", &[&proof], &form).await;
+    assert_eq!(refused(&again), invalid());
+    assert_eq!(lab.refused_rules().await, ["proof.used"]);
+    // At the endpoints that issue nothing as well, and from one of them to another.
+    let form = as_client(&svid, &[("token", &svid)]);
+    let proof = agent.proof(&lab, "/introspect");
+    send(&lab, "/introspect", &[&proof], &form)
+        .await
+        .expect(200);
+    let again = send(&lab, "/introspect", &[&proof], &form).await;
+    assert_eq!(refused(&again), invalid());
+    // One that nobody has shown yet, made before a restart: its nonce is of another process.
+    let unused = agent.proof(&lab, "/introspect");
+    // The test's randomness is drawn from its clock.
+    lab.pass(Duration::from_millis(1));
+    let lab = lab.restarted().await;
+    let late = send(&lab, "/introspect", &[&unused], &form).await;
+    assert_eq!(refused(&late), (400, "use_dpop_nonce".to_owned()));
+}
+
+#[tokio::test]
+async fn a_proof_that_was_stored_without_an_answer_is_used_up() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    let svid = agent.attest(&lab, "backlog", "b-1").await.token();
+    let form = as_client(&svid, &opening(&svid, NIGHTLY));
+    let proof = agent.proof(&lab, "/token");
+    lab.disk.forget_to_answer();
+    let lost = send(&lab, "/token", &[&proof], &form).await;
+    assert_eq!(lost.status, 503);
+    let again = send(&lab, "/token", &[&proof], &form).await;
+    assert_eq!(refused(&again), invalid());
+    // With a new one it goes on.
+    agent.open(&lab, &svid).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_bound_assertion_without_its_key_opens_no_endpoint() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    let svid = agent.attest(&lab, "backlog", "b-1").await.token();
+    let task = agent.open(&lab, &svid).await.token();
+    let mut thief = Holder::new();
+    thief.nonce.clone_from(&agent.nonce);
+    for path in ["/introspect", "/revoke", "/task/show", "/task/close"] {
+        let form = as_client(&svid, &[("token", &task)]);
+        let without = send(&lab, path, &[], &form).await;
+        assert_eq!(refused(&without), invalid(), "{path}");
+        let other = thief.post(&lab, path, &form).await;
+        assert_eq!(refused(&other), invalid(), "{path}");
+    }
+    let form = as_client(&svid, &opening(&svid, NIGHTLY));
+    assert_eq!(refused(&send(&lab, "/token", &[], &form).await), invalid());
+    assert_eq!(refused(&thief.post(&lab, "/token", &form).await), invalid());
+    let form = as_client(&svid, &[("token", &task)]);
+    agent.post(&lab, "/task/show", &form).await.expect(200);
+    agent.post(&lab, "/task/close", &form).await.expect(204);
+}
+
+#[tokio::test]
+async fn a_proof_is_for_the_address_that_the_authority_was_configured_with() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    agent.attest(&lab, "backlog", "b-1").await.expect(200);
+    lab.say("backlog", "b-2");
+    let elsewhere = |uri: &str| {
+        agent.key.prove(&Proving {
+            method: "POST",
+            uri,
+            now: lab.now(),
+            token: None,
+            nonce: agent.nonce.as_deref(),
+        })
+    };
+    let here = elsewhere("http://127.0.0.1:7701/token?ignored");
+    send(&lab, "/token", &[&here], &ATTEST).await.expect(200);
+    for uri in [
+        "http://localhost/token",
+        "http://evil.example/token",
+        "https://127.0.0.1:7701/token",
+        "http://127.0.0.1:7701/introspect",
+    ] {
+        let proof = elsewhere(uri);
+        let fields = [
+            ("dpop", proof.as_str()),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", "host=evil.example;proto=https"),
+        ];
+        let socket = lab.socket("agent.sock");
+        let answer = post_form_with(&socket, "/token", &fields, &ATTEST).await;
+        assert_eq!(refused(&answer), invalid(), "{uri}");
+    }
+    let two = [
+        elsewhere("http://127.0.0.1:7701/token"),
+        elsewhere("http://127.0.0.1:7701/token"),
+    ];
+    let several = send(&lab, "/token", &[&two[0], &two[1]], &ATTEST).await;
+    assert_eq!(refused(&several), invalid());
+}
+
+#[tokio::test]
+async fn a_nonce_wears_out_and_the_next_one_comes_with_every_answer() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    agent.attest(&lab, "backlog", "b-1").await.expect(200);
+    let first = agent.nonce.clone();
+    lab.pass(Duration::from_secs(100));
+    agent.attest(&lab, "backlog", "b-1").await.expect(200);
+    assert_ne!(agent.nonce, first, "another one was given meanwhile");
+    lab.pass(Duration::from_secs(300));
+    let proof = agent.proof(&lab, "/token");
+    let worn = send(&lab, "/token", &[&proof], &ATTEST).await;
+    assert_eq!(refused(&worn), (400, "use_dpop_nonce".to_owned()));
+    agent.attest(&lab, "backlog", "b-1").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_is_void_everywhere_and_gateways_are_told() {
+    let lab = Lab::new().await;
+    let socket = lab.socket("control.sock");
+    let mut lines = Lines::open(&socket, "/control/v1/stream?gateway=g-1").await;
+    for _ in 0..4 {
+        lines.next().await.unwrap();
+    }
+    let (mut former, mut latter) = (Holder::new(), Holder::new());
+    let svid = former.attest(&lab, "backlog", "b-1").await.token();
+    former.open(&lab, &svid).await.expect(200);
+    let taken_over = latter.attest(&lab, "backlog", "b-1").await.token();
+    let told = next_stops(&mut lines).await;
+    assert_eq!(
+        told["replaced_keys"][0][0],
+        former.key.thumbprint().to_string()
+    );
+    let rekeyed = What::Rekeyed {
+        from: former.key.thumbprint(),
+        to: latter.key.thumbprint(),
+    };
+    let events = lab.events().await;
+    let event = events.iter().find(|event| event.what == rekeyed).unwrap();
+    assert_eq!(event.actors[0].inst.as_str(), "b-1");
+    let stopped = (403, "access_denied".to_owned());
+    assert_eq!(refused(&former.open(&lab, &svid).await), stopped);
+    assert_eq!(
+        refused(&former.attest(&lab, "backlog", "b-1").await),
+        stopped
+    );
+    latter.open(&lab, &taken_over).await.expect(200);
+    // Without a key the instance attests no more.
+    assert_eq!(refused(&lab.attest("backlog", "b-1", &[]).await), invalid());
+    // It is so after a restart, too.
+    let lab = lab.restarted().await;
+    assert_eq!(refused(&former.open(&lab, &svid).await), stopped);
+    latter.open(&lab, &taken_over).await.expect(200);
+}
+
+async fn next_stops(lines: &mut Lines) -> Value {
+    loop {
+        let line = lines.next().await.unwrap();
+        if line["message"] == "stops" {
+            return line;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_second_instance_of_a_pinned_task_is_refused_and_reported() {
+    let lab = Lab::new().await;
+    let orchestrator = lab.svid("orchestrator").await;
+    let task = lab.open(&orchestrator, "morning", &[]).await.token();
+    let entries = crate::lab::reading();
+    let child = lab.delegate(&orchestrator, &task, "pinned", &entries).await;
+    let child = child.token();
+    let first = lab.attest("pinned", "p-1", &[]).await.token();
+    let second = lab.attest("pinned", "p-2", &[]).await.token();
+    lab.access(&first, &child).await.expect(200);
+    lab.access(&second, &child).await.expect(400);
+    let events = lab.events().await;
+    let told = events
+        .iter()
+        .find(|e| e.rule.as_deref() == Some("actor.pinned"));
+    let told = told.unwrap();
+    assert_eq!(told.actors[0].inst.as_str(), "p-2");
+    assert!(told.task.is_some());
+}
+
+#[tokio::test]
+async fn metadata_names_the_algorithms_of_proofs() {
+    let lab = Lab::new().await;
+    let metadata = get_tcp(lab.public, "/.well-known/oauth-authorization-server").await;
+    let algorithms = &metadata.expect(200)["dpop_signing_alg_values_supported"];
+    assert_eq!(*algorithms, json!(["ES256", "EdDSA", "Ed25519"]));
+}

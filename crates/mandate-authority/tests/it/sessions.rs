@@ -1,0 +1,368 @@
+//! Operators who come over the network: an ID token once, then a session of minutes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::Method;
+use mandate_testkit::oidc_issuer::Mood;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, over_tcp};
+use crate::lab::{Lab, agent};
+
+/// Amy comes through both doors, Bob over the network alone, and Eve is of their group.
+const OPERATORS: &str = "
+---
+apiVersion: mandate.dev/v1alpha1
+kind: TrustProvider
+metadata: {name: staff}
+spec: {oidc: {issuer: PEOPLE, audience: mandate-cli}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: Operator
+metadata: {name: amy}
+spec:
+  uid: 5151
+  oidc: {provider: staff, claims: {sub: amy-1, groups: sre}}
+  rights: [suspend, resume, inspect]
+---
+apiVersion: mandate.dev/v1alpha1
+kind: Operator
+metadata: {name: bob}
+spec:
+  oidc: {provider: staff, claims: {email: bob@acme.example}}
+  rights: [suspend, resume, inspect]
+";
+
+const BEGIN: &str = "/operator/v1/session";
+const STATUS: &str = "/operator/v1/status";
+
+async fn lab() -> Lab {
+    let lab = Lab::new().await;
+    lab.apply(&bundle(&lab, OPERATORS), 1).await.expect(200);
+    lab
+}
+
+fn bundle(lab: &Lab, more: &str) -> String {
+    let more = more.replace("PEOPLE", lab.ground.people.issuer());
+    let second = lab.bundle().replace(
+        "breakGlass: {contact: \"#a\", impact: The backlog grows.}",
+        "breakGlass: {contact: \"#a\", impact: The backlog grows., resume: second-operator}",
+    );
+    format!("{second}{more}")
+}
+
+fn amy() -> Value {
+    json!({"groups": ["staff", "sre"]})
+}
+
+fn bob() -> Value {
+    json!({"email": "bob@acme.example", "email_verified": true})
+}
+
+/// Another one each time, as a provider makes them.
+fn id_token(lab: &Lab, subject: &str, claims: &Value) -> String {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let mut claims = claims.clone();
+    claims["jti"] = MADE.fetch_add(1, Ordering::Relaxed).to_string().into();
+    let (people, claims) = (&lab.ground.people, &claims);
+    people.id_token(subject, "mandate-cli", lab.now(), claims)
+}
+
+async fn begin_with(lab: &Lab, provider: &str, token: &str) -> Answer {
+    let body = json!({"provider": provider, "id_token": token});
+    over_tcp(lab.public, (Method::POST, BEGIN), &[], Some(&body)).await
+}
+
+async fn begin(lab: &Lab, subject: &str, claims: &Value) -> Answer {
+    begin_with(lab, "staff", &id_token(lab, subject, claims)).await
+}
+
+async fn session(lab: &Lab, subject: &str, claims: &Value) -> String {
+    let begun = begin(lab, subject, claims).await.expect(200);
+    begun["session"].as_str().unwrap().to_owned()
+}
+
+async fn get(lab: &Lab, path: &str, session: &str) -> Answer {
+    let bearer = format!("Bearer {session}");
+    let headers = [("authorization", bearer.as_str())];
+    over_tcp(lab.public, (Method::GET, path), &headers, None).await
+}
+
+async fn post(lab: &Lab, path: &str, session: &str, body: &Value) -> Answer {
+    let bearer = format!("Bearer {session}");
+    let headers = [("authorization", bearer.as_str())];
+    over_tcp(lab.public, (Method::POST, path), &headers, Some(body)).await
+}
+
+fn order(name: &str) -> Value {
+    json!({"subject": agent(name), "reason": "INC-4711"})
+}
+
+#[tokio::test]
+async fn a_person_whom_the_bundle_names_operates_over_the_network_with_the_rights_it_gives() {
+    let lab = lab().await;
+    let login = over_tcp(lab.public, (Method::GET, "/operator/v1/login"), &[], None).await;
+    let login = login.expect(200);
+    let declared = json!([{"provider": "staff", "issuer": lab.ground.people.issuer(), "client_id": "mandate-cli"}]);
+    assert_eq!(login["providers"], declared, "`login` is of users alone");
+    let begun = begin(&lab, "amy-1", &amy()).await.expect(200);
+    assert_eq!(begun["operator"], "amy");
+    assert_eq!(
+        begun["expires_at"].as_u64().unwrap(),
+        lab.now().plus(Duration::from_secs(900)).as_millis()
+    );
+    let amy = begun["session"].as_str().unwrap();
+    let status = get(&lab, STATUS, amy).await.expect(200);
+    assert_eq!(status["operator"], "amy");
+    let suspended = post(&lab, "/operator/v1/suspend", amy, &order("retriever")).await;
+    assert_eq!(suspended.expect(200)["effective"], true);
+    let apply = json!({"files": [["bundle.yaml", lab.bundle()]], "base": 2});
+    let refused = post(&lab, "/operator/v1/bundle/apply", amy, &apply).await;
+    assert_eq!(refused.expect(403)["rule"], "operator.no_right");
+    let events = lab.events().await;
+    let by_amy = |kind: &str| {
+        let found = events.iter().filter(|e| e.what.kind() == kind);
+        found
+            .filter(|e| {
+                e.principal
+                    .as_ref()
+                    .is_some_and(|p| p.to_string() == "operator:amy")
+            })
+            .count()
+    };
+    assert_eq!((by_amy("suspended"), by_amy("issued")), (1, 1));
+    assert!(by_amy("operator_acted") >= 2, "the session and the look");
+}
+
+#[tokio::test]
+async fn whoever_is_no_declared_person_gets_no_session_and_learns_nothing() {
+    let lab = lab().await;
+    for (subject, claims) in [
+        ("eve", amy()),
+        ("amy-1", json!({"groups": ["staff"]})),
+        ("amy-1", json!({})),
+        ("bob", json!({"email": "bob@acme.example"})),
+        (
+            "bob",
+            json!({"email": "bob@acme.example", "email_verified": "true"}),
+        ),
+        (
+            "bob",
+            json!({"email": "bob@acme.example", "email_verified": false}),
+        ),
+    ] {
+        let refused = begin(&lab, subject, &claims).await.expect(403);
+        assert_eq!(refused["rule"], "operator.none", "{subject} {claims}");
+    }
+    let fetches = lab.ground.people.fetches();
+    let token = id_token(&lab, "amy-1", &amy());
+    let elsewhere = ["login", "process", "nosuch"];
+    let mut said = Vec::new();
+    for provider in elsewhere {
+        said.push(begin_with(&lab, provider, &token).await.expect(403));
+    }
+    assert!(said.iter().all(|answer| *answer == said[0]), "{said:?}");
+    assert_eq!(
+        lab.ground.people.fetches(),
+        fetches,
+        "nobody's keys are fetched for a stranger"
+    );
+    // Nothing of it used the token up, and none of it is on record by itself.
+    begin_with(&lab, "staff", &token).await.expect(200);
+    assert!(lab.refused_rules().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_id_token_is_fresh_for_this_client_and_good_for_one_session() {
+    let lab = lab().await;
+    let people = &lab.ground.people;
+    let old = people.id_token(
+        "amy-1",
+        "mandate-cli",
+        lab.now().minus(Duration::from_secs(301)),
+        &json!({"groups": "sre", "exp": lab.now().as_secs() + 60}),
+    );
+    let refused = begin_with(&lab, "staff", &old).await.expect(401);
+    assert_eq!(refused["rule"], "session.id_token_age");
+    let other = people.id_token("amy-1", "support-app", lab.now(), &amy());
+    for bad in [other.as_str(), "x.y.z", ""] {
+        let refused = begin_with(&lab, "staff", bad).await.expect(401);
+        assert_eq!(refused["rule"], "session.id_token", "{bad}");
+    }
+    let token = id_token(&lab, "amy-1", &amy());
+    begin_with(&lab, "staff", &token).await.expect(200);
+    let again = begin_with(&lab, "staff", &token).await.expect(409);
+    assert_eq!(again["rule"], "used");
+    let lab = lab.restarted().await;
+    begin_with(&lab, "staff", &token).await.expect(409);
+}
+
+#[tokio::test]
+async fn without_a_session_the_network_reaches_nothing_of_operators() {
+    let lab = lab().await;
+    let good = session(&lab, "amy-1", &amy()).await;
+    let svid = lab.svid("backlog").await;
+    let task = lab.open(&svid, "nightly", &[]).await.token();
+    let access = lab.access(&svid, &task).await.token();
+    let id = id_token(&lab, "amy-1", &amy());
+    let bearer = |token: &str| format!("Bearer {token}");
+    let (twice, basic) = (bearer(&good), format!("Basic {good}"));
+    let mut wrong: Vec<Vec<(&'static str, String)>> = vec![
+        vec![],
+        vec![("authorization", twice.clone()), ("authorization", twice)],
+        vec![("authorization", basic)],
+        vec![("cookie", format!("session={good}"))],
+        vec![(
+            "authorization",
+            bearer(good.strip_suffix(char::is_alphanumeric).unwrap_or("x")),
+        )],
+    ];
+    let others = [svid, task, access, id];
+    wrong.extend(
+        others
+            .iter()
+            .map(|token| vec![("authorization", bearer(token))]),
+    );
+    let paths = [
+        (Method::GET, STATUS),
+        (Method::POST, "/operator/v1/suspend"),
+        (Method::POST, "/operator/v1/session/end"),
+        (Method::GET, "/log/checkpoint"),
+        (Method::GET, "/operator/v1/nosuch"),
+    ];
+    for headers in &wrong {
+        let headers: Vec<(&'static str, &str)> =
+            headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        for (method, path) in &paths {
+            let answer = over_tcp(lab.public, (method.clone(), path), &headers, None).await;
+            assert_eq!(answer.expect(401)["rule"], "session.none", "{path}");
+        }
+    }
+    // And a session is no token of an agent.
+    let form = [("token", good.as_str())];
+    assert!(!lab.form("/introspect", &form).await.status.is_success());
+    assert!(!lab.open(&good, "nightly", &[]).await.status.is_success());
+    get(&lab, STATUS, &good).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_time_by_its_holder_and_by_an_operator() {
+    let lab = lab().await;
+    let (one, two) = (
+        session(&lab, "amy-1", &amy()).await,
+        begin(&lab, "bob", &bob()).await,
+    );
+    let two = two.expect(200);
+    let bob = two["session"].as_str().unwrap();
+    let ended = post(&lab, "/operator/v1/session/end", &one, &Value::Null).await;
+    assert_eq!(ended.status, 204);
+    let stopped = get(&lab, STATUS, &one).await.expect(401);
+    assert_eq!(stopped["rule"], "session.stopped");
+    get(&lab, STATUS, bob).await.expect(200);
+    let id = two["id"].as_str().unwrap();
+    let revoke = format!("/operator/v1/tokens/{id}/revoke");
+    lab.operator(&revoke, &json!({"reason": "left the house"}))
+        .await
+        .expect(200);
+    get(&lab, STATUS, bob).await.expect(401);
+    let three = session(&lab, "amy-1", &amy()).await;
+    lab.pass(Duration::from_secs(899));
+    get(&lab, STATUS, &three).await.expect(200);
+    lab.pass(Duration::from_secs(1));
+    assert_eq!(
+        get(&lab, STATUS, &three).await.expect(401)["rule"],
+        "session.none"
+    );
+    let lab = lab.restarted().await;
+    get(&lab, STATUS, &one).await.expect(401);
+}
+
+#[tokio::test]
+async fn a_suspended_operator_or_provider_has_no_session_and_needs_a_new_one_afterwards() {
+    let lab = lab().await;
+    let operator = json!({"kind": "principal", "id": "operator:amy"});
+    let provider = json!({"kind": "provider", "name": "staff"});
+    for subject in [operator, provider] {
+        let old = session(&lab, "amy-1", &amy()).await;
+        lab.suspend(subject.clone()).await;
+        let stopped = get(&lab, STATUS, &old).await.expect(401);
+        assert_eq!(stopped["rule"], "session.stopped", "{subject}");
+        let refused = begin(&lab, "amy-1", &amy()).await;
+        assert_eq!(refused.expect(401)["rule"], "session.stopped");
+        let body = json!({"subject": subject, "reason": "it was not she"});
+        lab.operator("/operator/v1/resume", &body).await.expect(200);
+        get(&lab, STATUS, &old).await.expect(401);
+        let fresh = session(&lab, "amy-1", &amy()).await;
+        get(&lab, STATUS, &fresh).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_that_no_longer_names_the_person_ends_the_session() {
+    let lab = lab().await;
+    let amy = session(&lab, "amy-1", &amy()).await;
+    let other = OPERATORS.replace("groups: sre", "groups: dba");
+    lab.apply(&bundle(&lab, &other), 2).await.expect(200);
+    let refused = get(&lab, STATUS, &amy).await.expect(403);
+    assert_eq!(refused["rule"], "operator.none");
+    // It says who the person is; what that is worth the live bundle says, each time.
+    lab.apply(&bundle(&lab, OPERATORS), 3).await.expect(200);
+    get(&lab, STATUS, &amy).await.expect(200);
+}
+
+#[tokio::test]
+async fn everything_is_suspended_and_resumed_in_one_session_with_the_provider_down() {
+    let lab = lab().await;
+    let amy = session(&lab, "amy-1", &amy()).await;
+    lab.ground.people.set_mood(Mood::Down);
+    let lab = lab.restarted().await;
+    let everything = json!({"subject": {"kind": "everything"}, "reason": "INC-1"});
+    post(&lab, "/operator/v1/suspend", &amy, &everything)
+        .await
+        .expect(200);
+    assert_eq!(
+        lab.attest("backlog", "b", &[]).await.error(),
+        "access_denied"
+    );
+    post(&lab, "/operator/v1/resume", &amy, &everything)
+        .await
+        .expect(200);
+    lab.svid("backlog").await;
+    get(&lab, STATUS, &amy).await.expect(200);
+    // Whoever has no session meanwhile gets none, and the machine's own door stands open.
+    begin(&lab, "bob", &bob()).await.expect(503);
+    lab.suspend(agent("backlog")).await;
+}
+
+#[tokio::test]
+async fn a_declaration_is_one_person_whichever_door_they_come_through() {
+    let lab = lab().await;
+    let (amy, bob) = (
+        session(&lab, "amy-1", &amy()).await,
+        session(&lab, "bob", &bob()).await,
+    );
+    let (suspend, resume) = ("/operator/v1/suspend", "/operator/v1/resume");
+    post(&lab, suspend, &amy, &order("backlog"))
+        .await
+        .expect(200);
+    // By another session, and as the user that she is too.
+    let other = session(&lab, "amy-1", &json!({"groups": "sre"})).await;
+    for mine in [&amy, &other] {
+        let refused = post(&lab, resume, mine, &order("backlog")).await;
+        assert_eq!(refused.expect(403)["rule"], "resume.second_operator");
+    }
+    lab.crowd.come_as(Some(5151));
+    let refused = lab.operator(resume, &order("backlog")).await;
+    assert_eq!(refused.expect(403)["rule"], "resume.second_operator");
+    post(&lab, resume, &bob, &order("backlog"))
+        .await
+        .expect(200);
+    // And the other way round.
+    lab.operator(suspend, &order("backlog")).await.expect(200);
+    let refused = post(&lab, resume, &amy, &order("backlog")).await;
+    assert_eq!(refused.expect(403)["rule"], "resume.second_operator");
+    post(&lab, resume, &bob, &order("backlog"))
+        .await
+        .expect(200);
+}

@@ -1,0 +1,136 @@
+//! Lots: records that were appended together and are one row.
+//!
+//! A row, an entry in each index and two nodes of the tree for every single record made taking records
+//! over the dearest part of an access. Of a lot there is one row of records, one of the nodes that
+//! they completed, and one for each different word that any of them is found by. A search finds
+//! lots and then looks at their records; so a lot is kept short.
+
+use std::collections::HashSet;
+
+use mandate_audit::{Hash, NodeId, leaf_hash};
+
+use crate::words::{Found, Word};
+
+/// Records on their way into one row.
+#[derive(Debug, Default)]
+pub(crate) struct Lot {
+    pub(crate) leaves: Vec<Hash>,
+    /// Each with its length before it.
+    pub(crate) entries: Vec<u8>,
+    pub(crate) times: Option<(i64, i64)>,
+    pub(crate) words: HashSet<Word>,
+}
+
+impl Lot {
+    /// Adds a record: its bytes, and what it is to be found by.
+    pub(crate) fn add(&mut self, entry: &[u8], found: Found) {
+        self.leaves.push(leaf_hash(entry));
+        let length = u32::try_from(entry.len()).unwrap_or(u32::MAX);
+        self.entries.extend_from_slice(&length.to_le_bytes());
+        self.entries.extend_from_slice(entry);
+        let (earliest, latest) = self.times.unwrap_or((found.at, found.at));
+        self.times = Some((earliest.min(found.at), latest.max(found.at)));
+        self.words.extend(found.words);
+    }
+
+    /// How many records.
+    pub(crate) fn len(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Whether the next record belongs into another one.
+    pub(crate) fn is_full(&self) -> bool {
+        self.len() >= MAX_RECORDS || self.entries.len() >= MAX_BYTES
+    }
+}
+
+/// The records in a lot's bytes; it ends before the first that is not whole.
+pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (entry, rest) = rest.split_at_checked(length)?;
+        bytes = rest;
+        Some(entry)
+    })
+}
+
+/// The last leaf under `id`: with it the node was complete, so the lot of that leaf has its hash.
+pub(crate) fn completed_with(id: NodeId) -> u64 {
+    id.leaves().end.saturating_sub(1)
+}
+
+/// The hash of `id` among `hashes`, those that the lot whose first record is `first` completed: of each
+/// record its leaf and then the nodes above that it completed, lowest first.
+pub(crate) fn node(first: u64, hashes: &[u8], id: NodeId) -> Option<Hash> {
+    let leaf = completed_with(id);
+    let place = completed_before(leaf).checked_sub(completed_before(first))?;
+    let place = usize::try_from(place.checked_add(u64::from(id.level))?).ok()?;
+    let (whole, _) = hashes.as_chunks::<32>();
+    whole.get(place).copied()
+}
+
+/// How many nodes the leaves before `leaf` complete. Each completes itself, and of the 2n − 1 nodes of
+/// a complete tree of n leaves all are complete: so twice the leaves, less one for each such tree.
+fn completed_before(leaf: u64) -> u64 {
+    (leaf.saturating_mul(2)).saturating_sub(u64::from(leaf.count_ones()))
+}
+
+/// Searches look at all records of a lot.
+const MAX_RECORDS: usize = 128;
+const MAX_BYTES: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use mandate_audit::Tree;
+
+    use super::*;
+
+    #[test]
+    fn every_node_is_found_in_the_lot_that_completed_it() {
+        let mut tree = Tree::default();
+        let (mut all, mut lots) = (Vec::new(), Vec::new());
+        for (first, count) in [(0_u64, 1_u64), (1, 7), (8, 5), (13, 20), (33, 31)] {
+            let mut hashes = Vec::new();
+            for n in first..first + count {
+                tree.append(leaf_hash(&n.to_be_bytes()), |id, hash| {
+                    all.push((id, hash));
+                    hashes.extend_from_slice(&hash);
+                });
+            }
+            lots.push((first, hashes));
+        }
+        assert_eq!(all.len(), 64 * 2 - 1);
+        for (id, hash) in all {
+            let leaf = completed_with(id);
+            let (first, hashes) = lots.iter().rfind(|(first, _)| *first <= leaf).unwrap();
+            assert_eq!(node(*first, hashes, id), Some(hash), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_of_another_lot_is_not_there() {
+        let hashes = [7; 32 * 3];
+        let leaf = |index| NodeId { level: 0, index };
+        assert_eq!(node(2, &hashes, leaf(1)), None);
+        assert_eq!(node(2, &hashes, leaf(9)), None);
+    }
+
+    #[test]
+    fn records_end_before_one_that_is_not_whole() {
+        let mut lot = Lot::default();
+        for entry in [&b"one"[..], b"", b"three"] {
+            lot.add(
+                entry,
+                Found {
+                    at: 1,
+                    words: Vec::new(),
+                },
+            );
+        }
+        let read: Vec<_> = entries(&lot.entries).collect();
+        assert_eq!(read, [&b"one"[..], b"", b"three"]);
+        let cut = lot.entries.get(..lot.entries.len() - 1).unwrap();
+        assert_eq!(entries(cut).count(), 2);
+    }
+}

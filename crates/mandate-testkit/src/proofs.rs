@@ -1,0 +1,75 @@
+//! Keys of agents, and proofs of them (RFC 9449).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use mandate_model::{Thumbprint, Timestamp};
+use mandate_token::dpop::{HttpTarget, ProofRequest, UnsignedProof, thumbprint_of_point};
+
+/// A key of an agent.
+#[derive(Debug)]
+pub struct AgentKey {
+    pair: EcdsaKeyPair,
+    point: [u8; 65],
+    drawn: AtomicU64,
+}
+
+/// What a proof is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct Proving<'a> {
+    /// The request's method.
+    pub method: &'a str,
+    /// Its address.
+    pub uri: &'a str,
+    /// The moment.
+    pub now: Timestamp,
+    /// The token beside it.
+    pub token: Option<&'a str>,
+    /// The server's nonce.
+    pub nonce: Option<&'a str>,
+}
+
+impl AgentKey {
+    /// A new key.
+    ///
+    /// # Panics
+    /// Without randomness.
+    pub fn generate() -> Self {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let point = pair.public_key().as_ref().try_into().unwrap();
+        Self {
+            pair,
+            point,
+            drawn: AtomicU64::new(0),
+        }
+    }
+
+    /// What it is known by.
+    pub fn thumbprint(&self) -> Thumbprint {
+        thumbprint_of_point(&self.point)
+    }
+
+    /// A proof, another one each time.
+    ///
+    /// # Panics
+    /// If `uri` is no address.
+    pub fn prove(&self, proving: &Proving<'_>) -> String {
+        let jti = self.drawn.fetch_add(1, Ordering::Relaxed).to_string();
+        let unsigned = UnsignedProof::of(&ProofRequest {
+            point: &self.point,
+            jti: &jti,
+            method: proving.method,
+            target: &HttpTarget::parse(proving.uri).unwrap(),
+            now: proving.now,
+            access_token: proving.token,
+            task_token: None,
+            nonce: proving.nonce,
+        });
+        let signature = self
+            .pair
+            .sign(&SystemRandom::new(), unsigned.signing_input())
+            .unwrap();
+        unsigned.assemble(signature.as_ref().try_into().unwrap())
+    }
+}
