@@ -95,6 +95,7 @@ const ROWS: &[Row] = &[
     other("mandate-gateway", Layer::Surface),
     other("mandate", Layer::Program),
     other("mandate-bench", Layer::Program),
+    other("mandate-properties", Layer::Program),
     other("mandate-testkit", Layer::Testkit),
     other("xtask", Layer::Automation),
 ];
