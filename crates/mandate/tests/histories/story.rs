@@ -208,6 +208,9 @@ impl<'a> Story<'a> {
             self.books.disk_fails = false;
             self.machine.disk.mend();
             booted = self.boot();
+            if self.machine.disk.has_crashed() {
+                return self.crash();
+            }
         }
         booted?;
         if std::mem::take(&mut self.books.disk_fails) {
