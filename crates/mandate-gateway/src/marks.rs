@@ -149,13 +149,15 @@ impl Marks {
         sync_folder_of(path)
     }
 
-    /// The marks after `versions` with `stops` were applied.
-    pub fn of(versions: &Versions, stops: &StopSet) -> Self {
-        let mut suspensions: Vec<_> = stops.suspensions().cloned().collect();
+    /// The marks after `versions` with `stops` were applied. Suspensions after `durable` are in the
+    /// authority's memory alone: a store that comes back without them has lost what it never had.
+    pub(crate) fn of(versions: &Versions, durable: StopVersion, stops: &StopSet) -> Self {
+        let kept = stops.suspensions().filter(|s| s.version <= durable);
+        let mut suspensions: Vec<_> = kept.cloned().collect();
         suspensions.sort_by(|a, b| a.subject.cmp(&b.subject));
         Self {
             epoch: versions.epoch,
-            stops: versions.stops,
+            stops: durable,
             bundle: versions.bundle,
             keys: versions.keys,
             suspensions,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use mandate_model::StopVersion;
 use mandate_model::stop::StopSet;
 use mandate_policy::Bundle;
 use mandate_ports::Versions;
@@ -19,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) issuer: Issuer,
     /// The declarations; `None` where no bundle was ever applied, and everything is denied.
     pub(crate) bundle: Option<Arc<Bundle>>,
+    /// How far the authority's store has the stops: behind `versions.stops` while it cannot be written.
+    pub(crate) durable_stops: StopVersion,
     /// What may not act.
     pub(crate) stops: Arc<StopSet>,
     /// What tokens are verified with.

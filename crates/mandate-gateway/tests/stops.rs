@@ -348,7 +348,7 @@ async fn gateway_refuses_an_older_suspension_version() {
             if other_epoch {
                 state.epoch = StoreEpoch::from_random([8; 16]);
             } else {
-                state.stops.version = mandate_model::StopVersion::new(1);
+                state.stops.version = StopVersion::new(1);
                 state.stops.suspensions.clear();
             }
         }
@@ -360,6 +360,42 @@ async fn gateway_refuses_an_older_suspension_version() {
         assert_eq!(refused.0, StatusCode::SERVICE_UNAVAILABLE);
         let marks = refused_marks(&world).await;
         assert_eq!((marks.stops, marks.suspensions.len()), (version, 1));
+    }
+}
+
+/// A suspension that the authority could not store acts, and is gone with the authority's memory: that is
+/// what its operator was told. Nothing that the store ever had is missing then (FAILURES 43).
+#[tokio::test]
+async fn a_store_without_a_suspension_that_it_never_had_has_not_gone_back() {
+    for missing in [1, 2] {
+        let world = World::new().await;
+        let before = world.authority.change_stops(|_| ());
+        world
+            .until(|w| w.authority.acknowledged(before).is_some())
+            .await;
+        let version = world.authority.suspend_in_memory(retriever());
+        world
+            .until(|w| w.authority.acknowledged(version).is_some())
+            .await;
+        let refused = refusal(send(world.address, get(READ, &token(&world))).await).await;
+        assert_eq!(refused.0, StatusCode::FORBIDDEN);
+        {
+            let mut state = world.authority.state();
+            state.stops.version = StopVersion::new(version.get() - missing);
+            state.stops.suspensions.clear();
+            state.stops.undurable = 0;
+        }
+        world.authority.hang_up();
+        if missing == 1 {
+            let applied = |w: &World| w.authority.last_leased() == Some(before);
+            world
+                .until(|w| applied(w) && w.gateway.status().ready)
+                .await;
+            let response = send(world.address, get(READ, &token(&world))).await;
+            assert_eq!(response.status(), StatusCode::OK);
+        } else {
+            assert_eq!(refused_marks(&world).await.stops, before);
+        }
     }
 }
 
@@ -380,7 +416,7 @@ async fn a_store_that_went_back_and_caught_up_is_refused_all_the_same() {
         .await;
     {
         let mut state = world.authority.state();
-        state.stops.version = mandate_model::StopVersion::new(1);
+        state.stops.version = StopVersion::new(1);
         state.stops.suspensions.clear();
     }
     world.authority.hang_up();

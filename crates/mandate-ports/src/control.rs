@@ -83,6 +83,26 @@ pub struct WireStops {
     /// Keys that their instances have replaced, and until when they matter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replaced_keys: Vec<(Thumbprint, Timestamp)>,
+    /// How many suspensions are in the authority's memory alone, because its store cannot be written. They
+    /// act like all others and are the last that count in `version`; after a crash of the authority the
+    /// store is that much behind, and has not gone back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub undurable: u64,
+}
+
+impl WireStops {
+    /// The version up to which the store has them.
+    pub fn durable(&self) -> StopVersion {
+        StopVersion::new(self.version.get().saturating_sub(self.undurable))
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl From<&StopSet> for WireStops {
@@ -100,6 +120,7 @@ impl From<&StopSet> for WireStops {
                 .replaced_keys()
                 .map(|(key, until)| (*key, *until))
                 .collect(),
+            undurable: 0,
         }
     }
 }

@@ -163,6 +163,8 @@ fn stops(world: &World, authority: &Authority) -> ControlMessage {
     told.resumptions.retain(|r| matters(r.until));
     told.ended.retain(|(_, until)| matters(*until));
     told.revoked.retain(|(_, until)| matters(*until));
+    told.replaced_keys.retain(|(_, until)| matters(*until));
+    told.undurable = u64::try_from(world.undurable).unwrap_or(u64::MAX);
     ControlMessage::Stops(told)
 }
 

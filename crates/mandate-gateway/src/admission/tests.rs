@@ -46,6 +46,7 @@ fn snapshot(n: u64) -> Arc<Snapshot> {
         },
         issuer: Issuer::parse("https://id.acme.example").unwrap(),
         bundle: None,
+        durable_stops: StopVersion::new(n),
         stops: Arc::new(StopSet::default()),
         keys: Arc::new(KeySet::default()),
     })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mandate_model::stop::StopSet;
-use mandate_model::{BundleVersion, KeysVersion, StoreEpoch, Timestamp, TrustDomain};
+use mandate_model::{BundleVersion, KeysVersion, StopVersion, StoreEpoch, Timestamp, TrustDomain};
 use mandate_policy::Bundle;
 use mandate_ports::Versions;
 use mandate_ports::control::{ControlMessage, PROTOCOL};
@@ -48,7 +48,8 @@ pub(super) struct Draft {
     hello: Option<Hello>,
     keys: Option<(KeysVersion, Arc<KeySet>)>,
     bundle: Option<(BundleVersion, Option<Arc<Bundle>>)>,
-    stops: Option<Arc<StopSet>>,
+    /// The stops, and how far the store has them.
+    stops: Option<(StopVersion, Arc<StopSet>)>,
     /// How many of the first four messages of this stream have come.
     opened: usize,
 }
@@ -111,8 +112,9 @@ impl Draft {
                 }
             }
             ControlMessage::Stops(wire) => {
-                self.not_back("stops", wire.version.get(), marks)?;
-                self.stops = Some(Arc::new(wire.into()));
+                let durable = wire.durable();
+                self.not_back("stops", durable.get(), marks)?;
+                self.stops = Some((durable, Arc::new(wire.into())));
             }
         }
         Ok(self.snapshot().map_or(Step::Nothing, Step::Apply))
@@ -144,7 +146,7 @@ impl Draft {
     fn not_back(&self, kind: &'static str, now: u64, marks: Option<&Marks>) -> Result<(), Refused> {
         marks.map_or(Ok(()), |m| m.check(kind, now))?;
         let seen = match kind {
-            "stops" => self.stops.as_ref().map_or(0, |s| s.version().get()),
+            "stops" => self.stops.as_ref().map_or(0, |(v, _)| v.get()),
             "bundle" => self.bundle.as_ref().map_or(0, |(v, _)| v.get()),
             _keys => self.keys.as_ref().map_or(0, |(v, _)| v.get()),
         };
@@ -176,7 +178,7 @@ impl Draft {
         let hello = self.hello.clone()?;
         let (keys_version, keys) = self.keys.clone()?;
         let (bundle_version, bundle) = self.bundle.clone()?;
-        let stops = self.stops.clone()?;
+        let (durable_stops, stops) = self.stops.clone()?;
         self.generation += 1;
         Some(Arc::new(Snapshot {
             generation: self.generation,
@@ -188,6 +190,7 @@ impl Draft {
             },
             issuer: hello.issuer,
             bundle,
+            durable_stops,
             stops,
             keys,
         }))

@@ -228,7 +228,7 @@ impl Control {
         let before = self.parts.gate.snapshots.load().map(|s| s.versions);
         self.parts.gate.snapshots.publish(Arc::clone(&snapshot));
         let now = self.parts.gate.clock.now();
-        let new = Marks::of(&snapshot.versions, &snapshot.stops);
+        let new = Marks::of(&snapshot.versions, snapshot.durable_stops, &snapshot.stops);
         let known = self.parts.marks.replace(new.clone());
         let writing = async {
             if self.unwritten || known.as_ref() != Some(&new) {

@@ -52,6 +52,16 @@ pub struct State {
     streams: Vec<mpsc::UnboundedSender<Said>>,
 }
 
+fn suspension(subject: Subject, version: StopVersion) -> Suspension {
+    Suspension {
+        subject,
+        reason: "INC-1".to_owned(),
+        operator: Principal::parse("operator:root").unwrap(),
+        version,
+        at: Timestamp::from_secs(1),
+    }
+}
+
 pub struct Authority {
     pub keys: Keys,
     state: Arc<Mutex<State>>,
@@ -70,6 +80,7 @@ impl Authority {
                 ended: vec![],
                 revoked: vec![],
                 replaced_keys: vec![],
+                undurable: 0,
             },
             bundle_version: 1,
             bundle,
@@ -107,15 +118,20 @@ impl Authority {
 
     /// Suspends, tells every stream, and gives the version.
     pub fn suspend(&self, subject: Subject) -> StopVersion {
+        self.change_stops(|stops| stops.suspensions.push(suspension(subject, stops.version)))
+    }
+
+    /// Suspends with a store that cannot be written.
+    pub fn suspend_in_memory(&self, subject: Subject) -> StopVersion {
         self.change_stops(|stops| {
-            stops.suspensions.push(Suspension {
-                subject: subject.clone(),
-                reason: "INC-1".to_owned(),
-                operator: Principal::parse("operator:root").unwrap(),
-                version: stops.version,
-                at: Timestamp::from_secs(1),
-            });
+            stops.suspensions.push(suspension(subject, stops.version));
+            stops.undurable += 1;
         })
+    }
+
+    /// The stops that the last lease was asked for with.
+    pub fn last_leased(&self) -> Option<StopVersion> {
+        self.state().leases.last().map(|request| request.stops)
     }
 
     pub fn change_stops(&self, change: impl FnOnce(&mut WireStops)) -> StopVersion {
