@@ -25,7 +25,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A bare hyper proxy: this very program, which goes into [`serve`] then.
+    /// A bare hyper proxy: this very program, which goes into `serve` then.
     pub fn bare(upstream: SocketAddr) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         let command = command.env(BARE, upstream.to_string());

@@ -2,7 +2,7 @@
 //! fails, and is well again.
 //!
 //! `mount -o remount,ro` cannot: it is refused while a file is open for writing, and a store always
-//! has one. So this is a file system of its own ([`fuse`](crate::fuse)) that hands
+//! has one. So this is a file system of its own (`fuse`) that hands
 //! everything on to a folder, and answers `EROFS` to whatever would change it while it is told to.
 //! Whoever is tested sees the kernel's word for it, on open files and new ones.
 //!
