@@ -133,7 +133,9 @@ impl Marks {
     }
 
     fn replace(&self, path: &Path) -> std::io::Result<()> {
-        let new = suffixed(path, ".new");
+        // An operator who accepts a store and the gateway itself may write at the same moment: neither
+        // renames what the other has written half.
+        let new = suffixed(path, &format!(".new-{}", std::process::id()));
         let mut file = std::fs::File::options()
             .create(true)
             .truncate(true)

@@ -119,7 +119,12 @@ fn a_restored_store_is_refused_until_an_operator_accepts_it_and_forgets_no_suspe
     });
     // Accepting once more does no harm.
     let again = lab.run(&["gateway", "accept"]);
-    assert_eq!((again.code, &again.value["restored"]), (0, &json!(0)));
+    assert_eq!(
+        (again.code, &again.value["restored"]),
+        (0, &json!(0)),
+        "{}",
+        again.value
+    );
     wait::until("the gateway admits after that too", || {
         (admitted(&lab) == 200).then_some(())
     });
