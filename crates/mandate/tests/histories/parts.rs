@@ -10,7 +10,7 @@ use mandate_gateway::UpstreamTls;
 use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Secret, SecretName};
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, CredentialError, Credentials, Evidence, KeyPurpose,
+    AttestRefusal, Attested, Attestor, CredentialError, Credentials, Done, Evidence, KeyPurpose,
     KeySource, LocalReceipt, NewKey, Origin, SignerError, Spool, SpoolError, SpoolHead,
     SpooledRecord,
 };
@@ -187,6 +187,11 @@ impl Spool for Gated {
     async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         let _working = self.busy.begin();
         alone(self.spool.append_draft(draft)).await
+    }
+
+    fn append_behind(&self, draft: Arc<Draft>, done: Done) {
+        let spool = self.clone();
+        tokio::spawn(async move { done(spool.append_draft(draft).await) });
     }
 
     fn head(&self) -> SpoolHead {
