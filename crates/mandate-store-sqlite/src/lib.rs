@@ -28,6 +28,7 @@ mod keys;
 mod log;
 mod lot;
 mod read;
+mod recent;
 mod reserve;
 mod schema;
 mod search;
