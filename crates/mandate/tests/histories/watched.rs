@@ -11,8 +11,8 @@ use mandate_model::task::Task;
 use mandate_model::{BundleVersion, Instance, Principal, TaskId, Thumbprint, Timestamp};
 use mandate_ports::{
     BundleRecord, Change, CheckpointRefusal, CheckpointStore, CommitError, Committed, EntryRange,
-    GatewayRecord, KeyRecord, LogHead, LogReader, Search, StateReader, StoreError, Unit, Versions,
-    Writer,
+    GatewayRecord, KeyRecord, LogHead, LogReader, Matches, Search, StateReader, StoreError, Unit,
+    Versions, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 
@@ -134,7 +134,7 @@ impl LogReader for Watched {
         self.store.checkpoint().await
     }
 
-    async fn search(&self, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    async fn search(&self, search: &Search) -> Result<Matches, StoreError> {
         let _working = self.busy.begin();
         self.store.search(search).await
     }
