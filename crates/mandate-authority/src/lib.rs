@@ -50,6 +50,7 @@ mod run;
 mod steady;
 mod tasks;
 mod token;
+mod undurable;
 mod world;
 mod writable;
 
