@@ -117,6 +117,7 @@ impl Feed {
                 return Some(message);
             }
             tokio::select! {
+                biased;
                 () = self.replaced.cancelled() => return None,
                 () = self.authority.closing().cancelled() => return None,
                 changed = self.changed.changed() => changed.ok()?,

@@ -181,6 +181,8 @@ impl Control {
         loop {
             let tick = tokio::time::sleep(self.tick());
             let step = tokio::select! {
+                // Where several are due: what stops something before what lets it go on.
+                biased;
                 message = messages.next() => self.heard(message).await,
                 renewed = finished(&mut self.renewal) => self.renewed(renewed),
                 () = tick => self.ticked().await,
@@ -197,6 +199,7 @@ impl Control {
         let mut opening = std::pin::pin!(client.stream(gateway.as_str()));
         loop {
             tokio::select! {
+                biased;
                 opened = &mut opening => return opened,
                 () = tokio::time::sleep(self.tick()) => {
                     self.look_at_clocks().await;
