@@ -51,6 +51,7 @@ mod seen;
 mod steady;
 mod tasks;
 mod token;
+mod undurable;
 mod world;
 mod writable;
 

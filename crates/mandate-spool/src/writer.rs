@@ -48,7 +48,7 @@ impl Reply {
     }
 }
 
-/// The ledgers of a folder. The lock is held for a clone or a push.
+/// The ledgers of a folder. The locks are held for a clone or a push; where both are, `retired` is the outer one.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     current: Mutex<Arc<Ledger>>,
@@ -85,12 +85,12 @@ impl Shelf {
             })
     }
 
+    /// The former one is among the retired before anybody can see `next`: whoever looks at the current one
+    /// first and at the retired ones then misses none.
     fn replace(&self, next: Arc<Ledger>) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let former = std::mem::replace(&mut *current, next);
-        drop(current);
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        retired.push(former);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.push(std::mem::replace(&mut *current, next));
     }
 }
 

@@ -27,6 +27,7 @@ mod ingest;
 mod keys;
 mod log;
 mod lot;
+mod lots;
 mod read;
 mod recent;
 mod reserve;

@@ -12,8 +12,8 @@ use mandate_model::{
 };
 use mandate_ports::{
     BundleRecord, CheckpointRefusal, CheckpointStore, CommitError, Committed, EntryRange,
-    GatewayRecord, KeyRecord, LogHead, LogReader, Search, StateReader, StoreError, Unit, Versions,
-    Writer as WriterPort,
+    GatewayRecord, KeyRecord, LogHead, LogReader, Matches, Search, StateReader, StoreError, Unit,
+    Versions, Writer as WriterPort,
 };
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -221,7 +221,7 @@ impl LogReader for SqliteStore {
         self.log.checkpoint().await
     }
 
-    async fn search(&self, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    async fn search(&self, search: &Search) -> Result<Matches, StoreError> {
         self.log.search(search).await
     }
 }

@@ -50,8 +50,9 @@ async fn gather(recorder: &Recorder) {
         return;
     }
     tokio::select! {
-        () = tokio::time::sleep(GATHER) => {}
+        biased;
         () = recorder.hurry.notified() => {}
+        () = tokio::time::sleep(GATHER) => {}
     }
 }
 
