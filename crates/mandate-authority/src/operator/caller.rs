@@ -203,6 +203,7 @@ impl Identity {
                 let session = holder.session.claims();
                 OperatorIdentity::Person {
                     provider: &session.provider,
+                    pin: &session.pin,
                     claims: &session.person,
                 }
             }

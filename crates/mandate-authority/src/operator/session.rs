@@ -9,7 +9,7 @@ use axum::response::Response;
 use http::{HeaderMap, header};
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Lineage, Shown};
-use mandate_model::{OperatorName, Principal, ProviderName, Timestamp, TokenId};
+use mandate_model::{OperatorName, Principal, ProviderName, ProviderPin, Timestamp, TokenId};
 use mandate_policy::OperatorIdentity;
 use mandate_policy::decl::ProviderKind;
 use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, PersonRefusal, Unit};
@@ -120,6 +120,8 @@ async fn round(at: &Connection, asked: &Begin) -> Result<Option<Begun>, Problem>
         return Err(nobody());
     }
     let token = verified(at, live, asked).await?;
+    // The provider of the bundle by which the token was verified.
+    let pin = pin(live, &asked.provider).ok_or_else(nobody)?;
     let person = person::kept(
         &live.bundle,
         &asked.provider,
@@ -128,6 +130,7 @@ async fn round(at: &Connection, asked: &Begin) -> Result<Option<Begun>, Problem>
     );
     let identity = OperatorIdentity::Person {
         provider: &asked.provider,
+        pin: &pin,
         claims: &person,
     };
     let operator = live.bundle.operators().find(|o| o.is(identity));
@@ -138,6 +141,7 @@ async fn round(at: &Connection, asked: &Begin) -> Result<Option<Begun>, Problem>
         audience: audience(authority)?,
         operator,
         provider: asked.provider.clone(),
+        pin,
         person,
         confirmation: None,
         id: TokenId::new(now, authority.random()),
@@ -293,6 +297,11 @@ pub(super) fn holder(at: &Connection, headers: &HeaderMap) -> Result<SessionHold
         ));
     }
     let live = world.bundle().ok_or_else(|| none("no bundle is live"))?;
+    let claims = session.claims();
+    if pin(live, &claims.provider).as_ref() != Some(&claims.pin) {
+        let problem = Problem::session("session.provider", OTHER_PROVIDER);
+        return Err(refuse(at, "session.provider", problem));
+    }
     let key = Some(session.signed_by());
     check_stops(&world, live, session.claims(), key)
         .map_err(|why| refuse(at, "session.stopped", why))?;
@@ -309,6 +318,7 @@ fn check_stops(
 ) -> Result<(), Problem> {
     let identity = OperatorIdentity::Person {
         provider: &session.provider,
+        pin: &session.pin,
         claims: &session.person,
     };
     let named = live.bundle.operators().filter(|o| o.is(identity));
@@ -332,6 +342,11 @@ fn check_stops(
             .map_err(|why| Problem::session("session.stopped", format!("{why}; {LOG_IN}")))?;
     }
     Ok(())
+}
+
+/// Whose word the provider's is by a bundle, if it is one for people.
+fn pin(live: &LiveBundle, provider: &ProviderName) -> Option<ProviderPin> {
+    Some(live.bundle.provider(provider)?.oidc()?.pin())
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -363,6 +378,7 @@ fn refuse(at: &Connection, rule: &'static str, problem: Problem) -> Problem {
 const NOBODY: &str =
     "this person is no operator: the live bundle has no `Operator` whose `oidc` fits";
 const NO_SESSION: &str = "`Authorization: Bearer` with an operator's session is needed, once; `mandate login` begins one";
+const OTHER_PROVIDER: &str = "the live bundle says of the trust provider by which this session began that it is another one; `mandate login` begins another session";
 const LOG_IN: &str = "`mandate login` begins another one";
 const ID_TOKEN_SLACK: std::time::Duration = std::time::Duration::from_secs(120);
 const MAX_BEGIN: usize = 64 * 1024;

@@ -4,11 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
-use mandate_testkit::oidc_issuer::Mood;
+use mandate_testkit::oidc_issuer::{Mood, OidcIssuer};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, over_tcp};
 use crate::lab::{Lab, agent};
+use crate::operators::operator;
 
 /// Amy comes through both doors, Bob over the network alone, and Eve is of their group.
 const OPERATORS: &str = "
@@ -365,4 +366,53 @@ async fn a_declaration_is_one_person_whichever_door_they_come_through() {
     post(&lab, resume, &bob, &order("backlog"))
         .await
         .expect(200);
+}
+
+/// Whoever holds `apply` could point the provider at an issuer of their own, and be everybody (FAILURES 8).
+#[tokio::test]
+async fn whoever_may_only_apply_becomes_no_other_operator_by_an_issuer_of_their_own() {
+    let lab = Lab::new().await;
+    let mel = operator("mel", "6161", "rights: [apply, upstreams]");
+    let text = format!("{}{mel}", bundle(&lab, OPERATORS));
+    lab.apply(&text, 1).await.expect(200);
+    let before = session(&lab, "bob", &bob()).await;
+    let evil = OidcIssuer::start().await;
+    let repointed = OPERATORS.replace("PEOPLE", evil.issuer());
+    let repointed = format!("{}{mel}", bundle(&lab, &repointed));
+    lab.crowd.come_as(Some(6161));
+    let refused = lab.apply(&repointed, 2).await.expect(403);
+    assert_eq!(refused["rule"], "operator.gives");
+    get(&lab, STATUS, &before).await.expect(200);
+
+    // Whoever holds all that these people hold decides it, and nobody's session goes over to it.
+    lab.crowd.come_as(None);
+    lab.apply(&repointed, 2).await.expect(200);
+    let stopped = get(&lab, STATUS, &before).await.expect(401);
+    assert_eq!(stopped["rule"], "session.provider");
+    let theirs = evil.id_token("bob", "mandate-cli", lab.now(), &bob());
+    let theirs = begin_with(&lab, "staff", &theirs).await.expect(200);
+    let theirs = theirs["session"].as_str().unwrap();
+    get(&lab, STATUS, theirs).await.expect(200);
+    lab.apply(&text, 3).await.expect(200);
+    let stopped = get(&lab, STATUS, theirs).await.expect(401);
+    assert_eq!(stopped["rule"], "session.provider");
+    get(&lab, STATUS, &before).await.expect(200);
+}
+
+#[tokio::test]
+async fn another_issuer_for_a_provider_takes_the_right_upstreams_too() {
+    let lab = Lab::new().await;
+    let rights = "rights: [apply, suspend, resume, inspect]";
+    let text = format!(
+        "{}{}",
+        bundle(&lab, OPERATORS),
+        operator("mel", "6161", rights)
+    );
+    lab.apply(&text, 1).await.expect(200);
+    let other = text.replace("audience: mandate-cli", "audience: other-cli");
+    lab.crowd.come_as(Some(6161));
+    let refused = lab.apply(&other, 2).await.expect(403);
+    assert_eq!(refused["rule"], "operator.no_right");
+    lab.crowd.come_as(None);
+    lab.apply(&other, 2).await.expect(200);
 }

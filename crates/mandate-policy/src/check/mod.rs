@@ -136,7 +136,8 @@ fn read_declared(
         declared.add_task_policy(policy);
     }
     for (name, spec) in specs("Operator") {
-        declared.add_operator(operator::operator(name, spec, names, mistakes));
+        let operator = operator::operator(name, spec, names, &declared.providers, mistakes);
+        declared.add_operator(operator);
     }
     declared
 }

@@ -33,7 +33,7 @@ pub(super) fn check(declared: &Declared, names: &Names, mistakes: &mut Mistakes)
 }
 
 /// What it vouches for, in a message.
-fn vouches_for(provider: &TrustProvider) -> &'static str {
+pub(super) fn vouches_for(provider: &TrustProvider) -> &'static str {
     match &provider.kind {
         ProviderKind::Process => "processes",
         ProviderKind::Oidc(_) => "people, or workloads of an OpenID provider",
