@@ -416,3 +416,20 @@ async fn another_issuer_for_a_provider_takes_the_right_upstreams_too() {
     lab.crowd.come_as(None);
     lab.apply(&other, 2).await.expect(200);
 }
+
+#[tokio::test]
+async fn an_id_token_that_begins_tasks_begins_no_session() {
+    let lab = lab().await;
+    let shared = OPERATORS.replace(
+        "provider: staff, claims: {sub",
+        "provider: login, claims: {sub",
+    );
+    let refused = lab.apply(&bundle(&lab, &shared), 2).await.expect(422);
+    let said = refused["mistakes"].to_string();
+    assert!(said.contains("has handed to agents"), "{said}");
+    // What an agent was handed is of another audience, and of no provider at which somebody operates.
+    let people = &lab.ground.people;
+    let handed = people.id_token("amy-1", "support-app", lab.now(), &amy());
+    begin_with(&lab, "staff", &handed).await.expect(401);
+    begin_with(&lab, "login", &handed).await.expect(403);
+}

@@ -6,7 +6,7 @@ use mandate_model::{AgentTypeName, AttributeName};
 
 use super::LoadEnv;
 use super::names::Names;
-use super::providers;
+use super::{people, providers};
 use crate::bundle::Declared;
 use crate::decl::{ProcessRule, Right, SpawnScope, TaskPolicy, TriggerRule};
 use crate::mistake::{Mistakes, Place};
@@ -15,6 +15,7 @@ use crate::mistake::{Mistakes, Place};
 pub(super) fn check(declared: &Declared, names: &Names, env: &LoadEnv, mistakes: &mut Mistakes) {
     audiences(declared, names, env, mistakes);
     providers::check(declared, names, mistakes);
+    people::check(declared, names, mistakes);
     shared_users(declared, names, mistakes);
     shared_hosts(declared, names, mistakes);
     operators(declared, names, mistakes);

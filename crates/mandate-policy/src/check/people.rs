@@ -1,0 +1,36 @@
+//! What ID tokens of people are for: to begin tasks, or to operate.
+
+use super::names::Names;
+use crate::bundle::Declared;
+use crate::decl::{OidcProvider, Operator, TaskPolicy};
+use crate::mistake::Mistakes;
+
+pub(super) fn check(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
+    for operator in declared.operators.values() {
+        one_use(operator, declared, names, mistakes);
+    }
+}
+
+/// An agent that begins a task for a person is handed their ID token. Were it of the issuer and the
+/// audience by which they operate, the agent could begin their operator's session with it. What a
+/// token is for its audience says (A4), whatever name the provider goes by.
+fn one_use(operator: &Operator, declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
+    let Some(rule) = &operator.oidc else { return };
+    let is_same =
+        |oidc: &OidcProvider| oidc.issuer == rule.pin.issuer && oidc.audience == rule.pin.audience;
+    let begins = |policy: &&TaskPolicy| {
+        let provider = policy.trigger.provider();
+        let provider = provider.and_then(|name| declared.providers.get(name)?.oidc());
+        provider.is_some_and(is_same)
+    };
+    if let Some(policy) = declared.task_policies.values().find(begins) {
+        let name = operator.name.as_str();
+        let message = format!(
+            "operator `{name}` is known by ID tokens that task policy `{}` has handed to agents: one of them could operate as `{name}` (A4)",
+            policy.name
+        );
+        let mend = "name a trust provider of the same issuer whose `audience` is a client of operators alone";
+        let at = names.places.field("Operator", name, "oidc");
+        mistakes.error(at, message, mend);
+    }
+}
