@@ -185,7 +185,9 @@ fn operators(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     needed_rights(declared, names, mistakes);
 }
 
-/// A bundle that lets nobody suspend, resume or apply could never be mended again.
+/// A bundle that lets nobody suspend, resume or apply could never be mended again. Nor could one that
+/// lets only people whom a provider vouches for: a provider can be suspended, down or mistyped, and
+/// who is known by it with it.
 fn needed_rights(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     let Some(first) = declared.operators.values().next() else {
         return;
@@ -195,19 +197,24 @@ fn needed_rights(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
         return;
     }
     for right in [Right::Suspend, Right::Resume, Right::Apply] {
-        if !declared
-            .operators
-            .values()
-            .any(|o| o.rights.contains(&right))
-        {
-            let at = names.places.name("Operator", first.name.as_str());
-            let message = format!("no operator has the right `{}`", right.as_str());
-            mistakes.error(
-                at,
-                message,
-                "give it to somebody: without it nobody could stop or mend anything",
-            );
+        let operators = || declared.operators.values();
+        if operators().any(|o| o.has_at_the_door(right)) {
+            continue;
         }
+        let holder = operators().find(|o| o.rights.contains(&right));
+        let (message, mend) = match holder {
+            None => (
+                format!("no operator has the right `{right}`"),
+                "give it to somebody: without it nobody could stop or mend anything",
+            ),
+            Some(_) => (
+                format!("nobody has the right `{right}` by `uid` or `unixUser` and without `when`"),
+                "give it to an operator of the server's own machine: while no provider vouches, only they could stop or mend anything",
+            ),
+        };
+        let named = holder.unwrap_or(first);
+        let at = names.places.name("Operator", named.name.as_str());
+        mistakes.error(at, message, mend);
     }
 }
 

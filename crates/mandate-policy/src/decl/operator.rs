@@ -67,6 +67,14 @@ impl Operator {
     }
 }
 
+impl Operator {
+    /// Whether it has `right` whatever else is: as a user of the server's machine, for whom no provider
+    /// has to vouch, and under no condition.
+    pub fn has_at_the_door(&self, right: Right) -> bool {
+        self.user.is_some() && self.when.is_none() && self.rights.contains(&right)
+    }
+}
+
 impl OidcRule {
     /// Whether verified claims are of this person. An address that the provider has not verified
     /// anybody may have entered.

@@ -1,7 +1,7 @@
 //! What ID tokens of people are for.
 
 use super::{one_error_more, with};
-use crate::fixtures::load_text;
+use crate::fixtures::{EXAMPLE, load_text};
 
 const AT: &str = "kind: Operator\nmetadata: {name: amy}\nspec: {oidc: {provider: PROVIDER, claims: {sub: amy}}, rights: [audit]}";
 
@@ -30,4 +30,39 @@ fn an_agent_is_handed_no_id_token_by_which_somebody_operates() {
         let text = other + &AT.replace("PROVIDER", "staff");
         assert!(load_text(&with(&text)).is_ok(), "{text}");
     }
+}
+
+/// A provider that is suspended, down or mistyped would lock everybody out.
+#[test]
+fn somebody_of_the_machine_itself_can_suspend_resume_and_apply_under_no_condition() {
+    let all = "[suspend, resume, apply, upstreams, tasks, tokens, audit, keys, gateways, inspect]";
+    let root = format!("spec: {{uid: 0, rights: {all}}}");
+    assert!(EXAMPLE.contains(&root));
+    let with_root = |spec: &str| {
+        let staff = provider("staff", "https://staff.acme.example", "mandate-cli");
+        let text = EXAMPLE.replacen(&root, &format!("spec: {{{spec}}}"), 1);
+        load_text(&format!("{text}---\n{staff}# Nothing more.\n"))
+    };
+    let person = "oidc: {provider: staff, claims: {sub: amy}}";
+    assert!(with_root(&format!("uid: 0, {person}, rights: {all}")).is_ok());
+    assert!(with_root(&format!("unixUser: amy, rights: {all}")).is_ok());
+    for (spec, missing) in [
+        (format!("{person}, rights: {all}"), 3),
+        (
+            format!("uid: 0, when: 'context.uid == 0', rights: {all}"),
+            3,
+        ),
+    ] {
+        let found = with_root(&spec).unwrap_err();
+        let part = "by `uid` or `unixUser` and without `when`";
+        let said = found.iter().filter(|m| m.message.contains(part)).count();
+        assert_eq!((said, found.len()), (missing, missing), "{found:#?}");
+    }
+    let found = with_root("uid: 0, rights: [suspend, apply]").unwrap_err();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(
+        found[0]
+            .message
+            .contains("no operator has the right `resume`")
+    );
 }
