@@ -19,7 +19,8 @@ pub struct Plan {
     /// person or operator, is somebody else, in declarations that stay as they are (FAILURES 8).
     pub upstreams: Vec<Change>,
     /// Server workloads that a gateway would go on with without a lease: a suspension may then not be
-    /// effective at once (B3).
+    /// effective at once (B3). And trust providers whose ID tokens begin operators' sessions without
+    /// being bound to this authority.
     pub weakens: Vec<Change>,
     /// Access that comes to be.
     pub gains: Vec<AccessRow>,
@@ -143,7 +144,8 @@ fn repoints(change: &Change) -> bool {
 }
 
 fn weakens(change: &Change) -> bool {
-    change.kind == "ServerWorkload" && change.field == describe::WEAKENING && change.after.is_some()
+    let says = |kind, field| change.kind == kind && change.field == field && change.after.is_some();
+    says("ServerWorkload", describe::WEAKENING) || says("TrustProvider", describe::UNBOUND)
 }
 
 fn changes(before: &describe::Fields, after: &describe::Fields) -> Vec<Change> {

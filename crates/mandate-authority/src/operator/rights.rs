@@ -54,9 +54,10 @@ pub(super) fn check(
                     .operators()
                     .any(|was| was.user == declared.user && has(was));
             let by_oidc = declared.oidc.is_none()
-                || old
-                    .operators()
-                    .any(|was| was.oidc == declared.oidc && has(was));
+                || !loosens_logins(declared, old, new)
+                    && old
+                        .operators()
+                        .any(|was| was.oidc == declared.oidc && has(was));
             let held = old.operators().any(|was| was.is(who) && has(was));
             if !(held || by_user && by_oidc) {
                 let (to, right) = (declared.name.clone(), *right);
@@ -74,6 +75,16 @@ pub(super) fn check(
     } else {
         Err(Overreach::NobodyApplies)
     }
+}
+
+/// Whether somebody's ID token would be good here whoever it was shown to, and is not yet.
+fn loosens_logins(declared: &Operator, old: &Bundle, new: &Bundle) -> bool {
+    let unbound = |bundle: &Bundle| {
+        let rule = declared.oidc.as_ref();
+        let provider = rule.and_then(|rule| bundle.provider(&rule.provider)?.oidc());
+        provider.is_some_and(|oidc| oidc.dangerous_unbound_logins)
+    };
+    unbound(new) && !unbound(old)
 }
 
 /// Whether two declarations have a way in common.
@@ -215,6 +226,11 @@ mod tests {
             assert_eq!(refused.rule(), "operator.gives", "{other}");
             assert_eq!(check(root_itself, &old, &at(other)), Ok(()), "{other}");
         }
+        // Nor does their login become anybody's who was shown it; the way back is no gift.
+        let unbound = at(&format!("{usual}, nonce: optional"));
+        assert!(check(APPLIER, &old, &unbound).is_err());
+        assert_eq!(check(APPLIER, &unbound, &old), Ok(()));
+        assert_eq!(check(APPLIER, &unbound, &unbound), Ok(()));
     }
 
     /// A typo in an issuer would lock out everybody who comes by it, whoever applies it.

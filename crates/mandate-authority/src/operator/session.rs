@@ -9,12 +9,12 @@ use axum::response::Response;
 use http::{HeaderMap, header};
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Lineage, Shown};
-use mandate_model::{OperatorName, Principal, ProviderName, ProviderPin, Timestamp, TokenId};
+use mandate_model::{OperatorName, Principal, ProviderName, Timestamp, TokenId};
 use mandate_policy::OperatorIdentity;
-use mandate_policy::decl::ProviderKind;
+use mandate_policy::decl::{OidcProvider, ProviderKind};
 use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, PersonRefusal, Unit};
-use mandate_token::{Audience, Expect, IdToken, Kind, OperatorSession};
-use serde_json::json;
+use mandate_token::{Audience, Expect, IdToken, Kind, LoginSecret, OperatorSession};
+use serde_json::{Value, json};
 
 use super::person;
 use crate::Authority;
@@ -27,7 +27,7 @@ use crate::world::{LiveBundle, World};
 /// Where operators can prove who they are.
 #[utoipa::path(
     get, path = "/operator/v1/login", tag = "operators",
-    responses((status = 200, description = "The OpenID providers at which operators are declared: name, issuer and the client id to use", body = Object)),
+    responses((status = 200, description = "The OpenID providers at which operators are declared: name, issuer, the client id to use, and whether the ID token must have the nonce that binds it to this authority", body = Object)),
 )]
 pub(crate) async fn providers(State(at): State<Connection>) -> Response {
     let world = at.authority.world();
@@ -46,6 +46,7 @@ fn declared(live: &LiveBundle) -> Vec<serde_json::Value> {
         if let (Some(_), ProviderKind::Oidc(oidc)) = (rules.next(), &provider.kind) {
             found.push(json!({
                 "provider": provider.name, "issuer": oidc.issuer, "client_id": oidc.audience,
+                "nonce": if oidc.dangerous_unbound_logins { "optional" } else { "required" },
             }));
         }
     }
@@ -61,6 +62,9 @@ pub(crate) struct Begin {
     provider: ProviderName,
     /// The ID token: fresh, and good for one session.
     id_token: String,
+    /// What its `nonce` was made of, with this authority's issuer; absent where it has none.
+    #[serde(default)]
+    login_secret: Option<String>,
 }
 
 /// A session.
@@ -121,7 +125,12 @@ async fn round(at: &Connection, asked: &Begin) -> Result<Option<Begun>, Problem>
     }
     let token = verified(at, live, asked).await?;
     // The provider of the bundle by which the token was verified.
-    let pin = pin(live, &asked.provider).ok_or_else(nobody)?;
+    let provider = provider(live, &asked.provider).ok_or_else(nobody)?;
+    check_nonce(authority, provider, asked, &token).map_err(|why| {
+        let problem = Problem::session("session.nonce", why);
+        refuse(at, "session.nonce", problem)
+    })?;
+    let pin = provider.pin();
     let person = person::kept(
         &live.bundle,
         &asked.provider,
@@ -177,6 +186,29 @@ async fn verified(at: &Connection, live: &LiveBundle, asked: &Begin) -> Result<I
         return Err(refuse(at, "session.id_token_age", problem));
     }
     Ok(token)
+}
+
+/// That the token was got for a login at this authority (OpenID Connect Core §3.1.3.7, 11). One that
+/// was got for another one, and shown to it, has that one's nonce; so has one that was got for
+/// something else altogether.
+fn check_nonce(
+    authority: &Authority,
+    provider: &OidcProvider,
+    asked: &Begin,
+    token: &IdToken,
+) -> Result<(), &'static str> {
+    let nonce = token.claims().get("nonce");
+    match (asked.login_secret.as_deref(), nonce) {
+        (Some(text), Some(Value::String(nonce))) => {
+            let secret = LoginSecret::parse(text).ok_or(NO_SECRET)?;
+            let ours = secret.nonce(&authority.config().issuer);
+            (*nonce == ours).then_some(()).ok_or(OTHER_LOGIN)
+        }
+        (None, None) if provider.dangerous_unbound_logins => Ok(()),
+        (None, None) => Err(UNBOUND),
+        (Some(_), None) => Err(NO_NONCE),
+        (None | Some(_), Some(_)) => Err(OTHER_LOGIN),
+    }
 }
 
 async fn issue(
@@ -298,7 +330,7 @@ pub(super) fn holder(at: &Connection, headers: &HeaderMap) -> Result<SessionHold
     }
     let live = world.bundle().ok_or_else(|| none("no bundle is live"))?;
     let claims = session.claims();
-    if pin(live, &claims.provider).as_ref() != Some(&claims.pin) {
+    if provider(live, &claims.provider).is_none_or(|now| now.pin() != claims.pin) {
         let problem = Problem::session("session.provider", OTHER_PROVIDER);
         return Err(refuse(at, "session.provider", problem));
     }
@@ -344,9 +376,9 @@ fn check_stops(
     Ok(())
 }
 
-/// Whose word the provider's is by a bundle, if it is one for people.
-fn pin(live: &LiveBundle, provider: &ProviderName) -> Option<ProviderPin> {
-    Some(live.bundle.provider(provider)?.oidc()?.pin())
+/// A provider for people of a bundle.
+fn provider<'a>(live: &'a LiveBundle, name: &ProviderName) -> Option<&'a OidcProvider> {
+    live.bundle.provider(name)?.oidc()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -377,6 +409,10 @@ fn refuse(at: &Connection, rule: &'static str, problem: Problem) -> Problem {
 
 const NOBODY: &str =
     "this person is no operator: the live bundle has no `Operator` whose `oidc` fits";
+const NO_SECRET: &str = "`login_secret` is no 32 bytes as base64url";
+const NO_NONCE: &str = "the ID token has no `nonce`, so `login_secret` says nothing of it";
+const UNBOUND: &str = "the ID token has no `nonce` that binds it to this authority; `mandate login` gets one that has, or the trust provider says `nonce: optional`";
+const OTHER_LOGIN: &str = "the ID token was got for another login or another authority: its `nonce` is not made of this one's issuer and `login_secret`";
 const NO_SESSION: &str = "`Authorization: Bearer` with an operator's session is needed, once; `mandate login` begins one";
 const OTHER_PROVIDER: &str = "the live bundle says of the trust provider by which this session began that it is another one; `mandate login` begins another session";
 const LOG_IN: &str = "`mandate login` begins another one";

@@ -2,12 +2,15 @@
 
 use super::names::Names;
 use crate::bundle::Declared;
-use crate::decl::{OidcProvider, Operator, TaskPolicy};
+use crate::decl::{OidcProvider, Operator, TaskPolicy, TrustProvider};
 use crate::mistake::Mistakes;
 
 pub(super) fn check(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     for operator in declared.operators.values() {
         one_use(operator, declared, names, mistakes);
+    }
+    for provider in declared.providers.values() {
+        unbound_logins(provider, declared, names, mistakes);
     }
 }
 
@@ -32,5 +35,32 @@ fn one_use(operator: &Operator, declared: &Declared, names: &Names, mistakes: &m
         let mend = "name a trust provider of the same issuer whose `audience` is a client of operators alone";
         let at = names.places.field("Operator", name, "oidc");
         mistakes.error(at, message, mend);
+    }
+}
+
+/// Said aloud wherever operators come by it.
+fn unbound_logins(
+    provider: &TrustProvider,
+    declared: &Declared,
+    names: &Names,
+    mistakes: &mut Mistakes,
+) {
+    let rules = || declared.operators.values().filter_map(|o| o.oidc.as_ref());
+    let operates = || rules().any(|rule| rule.provider == provider.name);
+    if provider
+        .oidc()
+        .is_some_and(|oidc| oidc.dangerous_unbound_logins)
+        && operates()
+    {
+        let message = format!(
+            "ID tokens of `{}` without a nonce begin operators' sessions: whoever else is shown one, such as another authority, can show it here",
+            provider.name
+        );
+        let mend =
+            "remove `nonce: optional`, unless operators can log in only where nonces are not known";
+        let at = names
+            .places
+            .field("TrustProvider", provider.name.as_str(), "oidc");
+        mistakes.warn(at, message, mend);
     }
 }

@@ -72,6 +72,9 @@ pub struct OidcProvider {
     pub audience: String,
     /// Where its keys are, if not where its discovery document says.
     pub jwks_uri: Option<String>,
+    /// Whether an operator's ID token may lack the nonce that binds it to this authority. Whoever
+    /// else is shown such a token can show it here.
+    pub dangerous_unbound_logins: bool,
     /// What its tokens for workloads must be.
     pub tokens: TokenProvider,
 }

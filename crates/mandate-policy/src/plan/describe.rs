@@ -37,6 +37,9 @@ pub(super) const PINNING: &[&str] = &[
 /// The field of a server workload that weakens break-glass where it says anything (B3).
 pub(super) const WEAKENING: &str = "leaseLoss";
 
+/// The field of a trust provider that weakens operators' logins where it says anything.
+pub(super) const UNBOUND: &str = "nonce";
+
 pub(super) fn all(bundle: &Bundle) -> Fields {
     let mut all = Fields::new();
     bundle

@@ -164,6 +164,14 @@ fn shows_first_a_provider_that_becomes_another_ones_word_and_not_one_that_comes(
 }
 
 #[test]
+fn shows_apart_where_logins_are_no_longer_bound() {
+    let login = "audience: support-app";
+    let plan = after(login, "audience: support-app, nonce: optional");
+    assert_eq!((plan.weakens.len(), plan.others.len()), (1, 0));
+    assert!(after(login, "audience: support-app, nonce: required").is_empty());
+}
+
+#[test]
 fn shows_where_a_key_must_be_proved() {
     let by_server = "internal: true\n  proof: required";
     let plan = after("internal: true", by_server);

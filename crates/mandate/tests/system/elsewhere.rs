@@ -11,7 +11,7 @@ const AMY: &str = r#"
 apiVersion: mandate.dev/v1alpha1
 kind: TrustProvider
 metadata: {name: staff}
-spec: {oidc: {issuer: "${login}", audience: mandate-cli}}
+spec: {oidc: {issuer: "${login}", audience: mandate-cli, nonce: optional}}
 ---
 apiVersion: mandate.dev/v1alpha1
 kind: Operator

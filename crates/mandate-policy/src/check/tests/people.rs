@@ -66,3 +66,19 @@ fn somebody_of_the_machine_itself_can_suspend_resume_and_apply_under_no_conditio
             .contains("no operator has the right `resume`")
     );
 }
+
+#[test]
+fn logins_that_are_not_bound_to_this_authority_are_warned_of_where_operators_come_by_them() {
+    let staff = |more: &str| {
+        let audience = format!("mandate-cli{more}");
+        provider("staff", "https://staff.acme.example", &audience)
+            + &AT.replace("PROVIDER", "staff")
+    };
+    let warned = |text: &str| load_text(&with(text)).unwrap().warnings;
+    assert_eq!(warned(&staff("")), []);
+    assert_eq!(warned(&staff(", nonce: required")), []);
+    let found = warned(&staff(", nonce: optional"));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].message.contains("without a nonce"), "{found:#?}");
+    one_error_more(&staff(", nonce: never"), "`never`");
+}

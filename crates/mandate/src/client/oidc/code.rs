@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{OauthError, Provider, SCOPE, odd, random, refused};
+use super::{Binding, OauthError, Proved, Provider, SCOPE, odd, random, refused};
 use crate::client::form;
 use crate::failure::Failure;
 
@@ -19,13 +19,13 @@ pub(crate) struct Waiting<'a> {
     listener: TcpListener,
     redirect: String,
     state: Secret<String>,
-    nonce: Secret<String>,
+    binding: Binding,
     verifier: Secret<String>,
 }
 
 impl Provider {
     /// Begins a login; the person goes to [`Waiting::address`] with a browser on this machine.
-    pub(crate) async fn begin(&self) -> Result<Waiting<'_>, Failure> {
+    pub(crate) async fn begin(&self, binding: Binding) -> Result<Waiting<'_>, Failure> {
         // Loopback by address, and a port that the system gives (RFC 8252 §7.3, §8.3).
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
         let listener = listener.map_err(|e| cannot_listen(&e))?;
@@ -35,7 +35,7 @@ impl Provider {
             listener,
             redirect: format!("http://127.0.0.1:{port}/callback"),
             state: random(),
-            nonce: random(),
+            binding,
             verifier: random(),
         })
     }
@@ -56,7 +56,7 @@ impl Waiting<'_> {
             ("redirect_uri", Some(self.redirect.as_str())),
             ("scope", Some(SCOPE)),
             ("state", Some(self.state.expose().as_str())),
-            ("nonce", Some(self.nonce.expose().as_str())),
+            ("nonce", Some(self.binding.nonce.as_str())),
             ("code_challenge", Some(challenge.as_str())),
             ("code_challenge_method", Some("S256")),
         ]);
@@ -64,8 +64,8 @@ impl Waiting<'_> {
         Ok(format!("{endpoint}{joint}{query}"))
     }
 
-    /// The ID token, once the browser has come back.
-    pub(crate) async fn finish(self) -> Result<Secret<String>, Failure> {
+    /// What the provider says, once the browser has come back.
+    pub(crate) async fn finish(self) -> Result<Proved, Failure> {
         let code = tokio::time::timeout(PATIENCE, self.code())
             .await
             .map_err(|_| Failure::failed("nobody logged in within 10 minutes", "log in again"))??;
@@ -79,8 +79,12 @@ impl Waiting<'_> {
         ];
         let place = &provider.metadata.token_endpoint;
         let answer = provider.post(place, &pairs).await?;
-        let nonce = Some(self.nonce.expose().as_str());
-        provider.id_token(&answer, nonce).await
+        let proved = provider.id_token(&answer, &self.binding).await?;
+        // A provider gives back the nonce that it was sent (OpenID Connect Core §2).
+        if proved.login_secret.is_none() {
+            return Err(odd("the ID token lacks the `nonce` of this login"));
+        }
+        Ok(proved)
     }
 
     /// Answers whatever comes to the loopback port until the provider's answer to this login does:
