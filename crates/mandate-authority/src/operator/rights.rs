@@ -22,6 +22,11 @@ pub(super) enum Overreach {
         "under the bundle nobody could apply bundles who can now; let the successor be able to beside you, and apply what takes it from you as the successor"
     )]
     NobodyApplies,
+    /// Of those who could lift suspensions under the bundle, all are suspended.
+    #[error(
+        "under the bundle nobody could resume: every operator by `uid` or `unixUser` who has the right `resume` without `when` is suspended; resume one, or give the right to another one"
+    )]
+    NobodyResumes,
 }
 
 impl Overreach {
@@ -30,6 +35,7 @@ impl Overreach {
         match self {
             Overreach::Gives { .. } => "operator.gives",
             Overreach::NobodyApplies => "operator.nobody_applies",
+            Overreach::NobodyResumes => "operator.nobody_resumes",
         }
     }
 }

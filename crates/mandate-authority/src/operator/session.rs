@@ -13,7 +13,7 @@ use mandate_model::{OperatorName, Principal, ProviderName, Timestamp, TokenId};
 use mandate_policy::OperatorIdentity;
 use mandate_policy::decl::{OidcProvider, ProviderKind};
 use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, PersonRefusal, Unit};
-use mandate_token::{Audience, Expect, IdToken, Kind, LoginSecret, OperatorSession};
+use mandate_token::{Audience, Expect, IdToken, Kind, LoginSecret, OperatorSession, Verified};
 use serde_json::{Value, json};
 
 use super::person;
@@ -329,16 +329,39 @@ pub(super) fn holder(at: &Connection, headers: &HeaderMap) -> Result<SessionHold
         ));
     }
     let live = world.bundle().ok_or_else(|| none("no bundle is live"))?;
-    let claims = session.claims();
-    if provider(live, &claims.provider).is_none_or(|now| now.pin() != claims.pin) {
-        let problem = Problem::session("session.provider", OTHER_PROVIDER);
-        return Err(refuse(at, "session.provider", problem));
-    }
-    let key = Some(session.signed_by());
-    check_stops(&world, live, session.claims(), key)
-        .map_err(|why| refuse(at, "session.stopped", why))?;
+    check(at, &world, live, &session)?;
     let prefix = at.origin.prefix();
     Ok(SessionHolder { session, prefix })
+}
+
+/// That a session still holds: by the live bundle its provider is the one that vouched, and nothing has
+/// stopped it.
+pub(super) fn check(
+    at: &Connection,
+    world: &World,
+    live: &LiveBundle,
+    session: &Verified<OperatorSession>,
+) -> Result<(), Problem> {
+    match stopped(world, live, session) {
+        None => Ok(()),
+        Some((rule, problem)) => Err(refuse(at, rule, problem)),
+    }
+}
+
+/// By which rule a session holds no more, if there is one.
+pub(super) fn stopped(
+    world: &World,
+    live: &LiveBundle,
+    session: &Verified<OperatorSession>,
+) -> Option<(&'static str, Problem)> {
+    let claims = session.claims();
+    if provider(live, &claims.provider).is_none_or(|now| now.pin() != claims.pin) {
+        let rule = "session.provider";
+        return Some((rule, Problem::session(rule, OTHER_PROVIDER)));
+    }
+    let key = Some(session.signed_by());
+    let stopped = check_stops(world, live, claims, key).err();
+    stopped.map(|why| ("session.stopped", why))
 }
 
 /// The operator under whichever name, the provider, the key and the session itself.
