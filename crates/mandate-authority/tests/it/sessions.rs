@@ -501,3 +501,20 @@ async fn an_unbound_id_token_is_good_only_where_the_bundle_says_so_and_for_no_ot
         assert_eq!(refused["rule"], "session.nonce");
     }
 }
+
+/// Whether it had been ended, the store that was put back does not know.
+#[tokio::test]
+async fn what_a_store_that_went_back_may_have_ended_is_no_session_any_more() {
+    let lab = lab().await;
+    let before = session(&lab, "amy-1", &amy()).await;
+    get(&lab, STATUS, &before).await.expect(200);
+    let body = json!({"gateway": "g-1", "suspensions": [], "stops": 40});
+    let path = "/operator/v1/gateways/accept-epoch";
+    lab.operator(path, &body).await.expect(200);
+    let stopped = get(&lab, STATUS, &before).await.expect(401);
+    assert_eq!(stopped["rule"], "session.stopped");
+    let lab = lab.restarted().await;
+    get(&lab, STATUS, &before).await.expect(401);
+    let fresh = session(&lab, "amy-1", &amy()).await;
+    get(&lab, STATUS, &fresh).await.expect(200);
+}
