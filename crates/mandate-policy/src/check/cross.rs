@@ -168,19 +168,11 @@ fn shared_hosts(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
 }
 
 fn operators(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
-    let (mut users, mut people) = (BTreeMap::new(), BTreeMap::new());
+    let mut users = BTreeMap::new();
     for operator in declared.operators.values() {
         let user = operator.user.as_ref();
-        let user = user.and_then(|user| users.insert(user, &operator.name));
-        let person = operator.oidc.as_ref();
-        let person = person.and_then(|person| people.insert(person, &operator.name));
-        for (word, other) in [("user", user), ("person", person)] {
-            let Some(other) = other else { continue };
-            let at = names.places.name("Operator", operator.name.as_str());
-            let message = format!("`{}` is the same {word} as `{other}`", operator.name);
-            let mend = format!("put all rights of a {word} into one declaration");
-            mistakes.error(at, message, mend);
-        }
+        let other = user.and_then(|user| users.insert(user, &operator.name));
+        people::same(operator, other, "user", names, mistakes);
     }
     needed_rights(declared, names, mistakes);
 }

@@ -1,14 +1,19 @@
 //! What ID tokens of people are for: to begin tasks, or to operate.
 
+use std::collections::BTreeMap;
+
+use mandate_model::OperatorName;
+
 use super::names::Names;
 use crate::bundle::Declared;
-use crate::decl::{OidcProvider, Operator, TaskPolicy, TrustProvider};
+use crate::decl::{OidcProvider, OidcRule, Operator, PERSONAL_CLAIMS, TaskPolicy, TrustProvider};
 use crate::mistake::Mistakes;
 
 pub(super) fn check(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     for operator in declared.operators.values() {
         one_use(operator, declared, names, mistakes);
     }
+    one_person(declared, names, mistakes);
     for provider in declared.providers.values() {
         unbound_logins(provider, declared, names, mistakes);
     }
@@ -36,6 +41,45 @@ fn one_use(operator: &Operator, declared: &Declared, names: &Names, mistakes: &m
         let at = names.places.field("Operator", name, "oidc");
         mistakes.error(at, message, mend);
     }
+}
+
+/// A person is one operator, or nobody would be a second one. Whom an issuer calls by one name is one
+/// person, through whichever of its clients, and so whichever trust provider, they come. At one trust
+/// provider several declarations may fit a person: there all of them are looked at each time.
+fn one_person(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
+    let mut seen: BTreeMap<_, (&OidcRule, &OperatorName)> = BTreeMap::new();
+    for operator in declared.operators.values() {
+        let Some(rule) = &operator.oidc else { continue };
+        let personal = PERSONAL_CLAIMS.iter().filter_map(|claim| {
+            let value = rule.claims.get(*claim)?;
+            seen.insert((&rule.pin.issuer, *claim, value), (rule, &operator.name))
+        });
+        let is_same = |other: &OidcRule| other.provider != rule.provider || other == rule;
+        let others: Vec<_> = personal.collect();
+        let other = others.into_iter().find(|(other, _)| is_same(other));
+        same(
+            operator,
+            other.map(|(_, name)| name),
+            "person",
+            names,
+            mistakes,
+        );
+    }
+}
+
+/// Notes that `operator` is declared as `other` too.
+pub(super) fn same(
+    operator: &Operator,
+    other: Option<&OperatorName>,
+    word: &str,
+    names: &Names,
+    mistakes: &mut Mistakes,
+) {
+    let Some(other) = other else { return };
+    let at = names.places.name("Operator", operator.name.as_str());
+    let message = format!("`{}` is the same {word} as `{other}`", operator.name);
+    let mend = format!("put all rights of a {word} into one declaration");
+    mistakes.error(at, message, mend);
 }
 
 /// Said aloud wherever operators come by it.

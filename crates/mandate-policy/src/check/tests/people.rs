@@ -82,3 +82,30 @@ fn logins_that_are_not_bound_to_this_authority_are_warned_of_where_operators_com
     assert!(found[0].message.contains("without a nonce"), "{found:#?}");
     one_error_more(&staff(", nonce: never"), "`never`");
 }
+
+#[test]
+fn a_person_of_one_issuer_is_one_operator_by_whichever_client_they_come() {
+    let staff = "https://staff.acme.example";
+    let two = |claims: &str, issuer: &str| {
+        let providers = provider("one", staff, "one") + &provider("two", issuer, "two");
+        let amy = AT.replace("PROVIDER", "one");
+        let other = AT
+            .replace("PROVIDER", "two")
+            .replace("name: amy", "name: other");
+        format!(
+            "{providers}{amy}\n---\n{}",
+            other.replace("sub: amy", claims)
+        )
+    };
+    one_error_more(
+        &two("sub: amy, groups: sre", staff),
+        "is the same person as `amy`",
+    );
+    for fine in [
+        two("sub: bob", staff),
+        two("email: amy", staff),
+        two("sub: amy", "https://other.acme.example"),
+    ] {
+        assert!(load_text(&with(&fine)).is_ok(), "{fine}");
+    }
+}
