@@ -101,7 +101,7 @@ impl Authority {
         let mut secret = [0; 32];
         ports.entropy.fill(&mut secret);
         let authority = Self(Arc::new(Inner {
-            proofs: Proofs::keyed(&secret),
+            proofs: Proofs::keyed(&secret, config.proofs),
             gateways: Gateways::after_restart(records, config.lease, start),
             metrics: Metrics::register(registry),
             gate: RwLock::new(()),

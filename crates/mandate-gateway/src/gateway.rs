@@ -265,7 +265,7 @@ fn front(
     let mut secret = [0; 32];
     ports.entropy.fill(&mut secret);
     Front {
-        proofs: Proofs::keyed(&secret),
+        proofs: Proofs::keyed(&secret, config.limits.proofs),
         gateway: config.id.clone(),
         registry: Arc::new(Registry::default()),
         recorder,

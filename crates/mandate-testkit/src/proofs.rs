@@ -26,6 +26,8 @@ pub struct Proving<'a> {
     pub now: Timestamp,
     /// The token beside it.
     pub token: Option<&'a str>,
+    /// The task token beside it.
+    pub task: Option<&'a str>,
     /// The server's nonce.
     pub nonce: Option<&'a str>,
 }
@@ -63,7 +65,7 @@ impl AgentKey {
             target: &HttpTarget::parse(proving.uri).unwrap(),
             now: proving.now,
             access_token: proving.token,
-            task_token: None,
+            task_token: proving.task,
             nonce: proving.nonce,
         });
         let signature = self
@@ -71,5 +73,42 @@ impl AgentKey {
             .sign(&SystemRandom::new(), unsigned.signing_input())
             .unwrap();
         unsigned.assemble(signature.as_ref().try_into().unwrap())
+    }
+}
+
+/// An agent with a key, and the nonce that a server gave it last.
+#[derive(Debug)]
+pub struct Holder {
+    /// Its key.
+    pub key: AgentKey,
+    /// The nonce.
+    pub nonce: Option<String>,
+}
+
+impl Holder {
+    /// A new key, and no nonce yet.
+    pub fn generate() -> Self {
+        Self {
+            key: AgentKey::generate(),
+            nonce: None,
+        }
+    }
+
+    /// A proof with the nonce, for a `method` at `uri` beside the `tokens` that are shown: the one in
+    /// `authorization`, and the task token.
+    pub fn prove(
+        &self,
+        (method, uri): (&str, &str),
+        (token, task): (Option<&str>, Option<&str>),
+        now: Timestamp,
+    ) -> String {
+        self.key.prove(&Proving {
+            method,
+            uri,
+            now,
+            token,
+            task,
+            nonce: self.nonce.as_deref(),
+        })
     }
 }

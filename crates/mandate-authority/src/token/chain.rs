@@ -116,7 +116,7 @@ impl Chain<'_> {
         let assertion = parsed.client_assertion.as_deref();
         let proof = self.shown.proof();
         let (client, mut caller) = authenticate(step, assertion, proof, &self.view(), self.world)?;
-        if let Err(why) = self.shown.take(&self.at.authority) {
+        if let Err(why) = self.shown.take(&self.at.authority, caller.shower()) {
             return Err(caller.refused(why));
         }
         if let Err(why) = client.check_id(parsed.client_id.as_deref()) {
@@ -207,7 +207,7 @@ impl Chain<'_> {
         };
         let domain = &self.at.authority.config().trust_domain;
         let caller = Caller::attested(domain.agent(&evident.agent), &evident, self.world);
-        if let Err(why) = self.shown.take(&self.at.authority) {
+        if let Err(why) = self.shown.take(&self.at.authority, caller.shower()) {
             return Err(caller.refused(why));
         }
         let keyed = Keyed {

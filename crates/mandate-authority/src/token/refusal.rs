@@ -5,7 +5,7 @@ use mandate_audit::{Decision, Event, What};
 use mandate_decide::exchange::{
     ActorError, Evident, ExchangeError, FormError, IdentifiedClient, OauthError, SubjectError,
 };
-use mandate_decide::possession::SeenError;
+use mandate_decide::possession::{SeenError, Shower};
 use mandate_model::mandate::Budget;
 use mandate_model::stop::Stopped;
 use mandate_model::task::Task;
@@ -114,6 +114,7 @@ impl Refusal {
             Refusal::Proof(_) => "proof.invalid",
             Refusal::Nonce => "proof.nonce",
             Refusal::Seen(SeenError::Again) => "proof.used",
+            Refusal::Seen(SeenError::Share) => "quota.proofs",
             Refusal::Seen(SeenError::Full) => "proof.too_many",
             Refusal::Used => "subject.used",
             Refusal::Budget(_) => "budget.spent",
@@ -143,7 +144,7 @@ impl Refusal {
             Refusal::Budget(_) | Refusal::NoBundle => ("access_denied", 403),
             Refusal::Person(PersonRefusal::Unavailable(_))
             | Refusal::Evidence(AttestRefusal::Unavailable(_))
-            | Refusal::Seen(SeenError::Full)
+            | Refusal::Seen(SeenError::Share | SeenError::Full)
             | Refusal::TooOften
             | Refusal::Unavailable => ("temporarily_unavailable", 503),
         };
@@ -179,6 +180,7 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) struct Caller {
     agent: SpiffeId,
+    shower: Shower,
     step: &'static str,
     template: Event,
     shown: Vec<TokenId>,
@@ -187,7 +189,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// A client that authenticated with its JWT-SVID.
     pub(crate) fn client(step: &'static str, client: &IdentifiedClient, world: &World) -> Self {
-        let mut caller = Self::new(step, client.actor().clone(), world);
+        let shower = Shower::agent(client.actor());
+        let mut caller = Self::new(step, client.actor().clone(), shower, world);
         caller.shows(client.token());
         caller.template.jkt = client.holder();
         caller
@@ -196,6 +199,11 @@ impl Caller {
     /// A token was shown beside the request.
     pub(super) fn shows(&mut self, token: TokenId) {
         self.shown.push(token);
+    }
+
+    /// Whose share of the memory a proof takes.
+    pub(crate) fn shower(&self) -> Shower {
+        self.shower.clone()
     }
 
     /// The tokens that were shown: what is decided rests on them.
@@ -212,10 +220,11 @@ impl Caller {
             att: evident.kind,
             host: None,
         };
-        Self::new("attest", level, world)
+        let shower = Shower::attesting(&level);
+        Self::new("attest", level, shower, world)
     }
 
-    fn new(step: &'static str, actor: ActorLevel, world: &World) -> Self {
+    fn new(step: &'static str, actor: ActorLevel, shower: Shower, world: &World) -> Self {
         let what = What::Refused {
             step: step.to_owned(),
             error: String::new(),
@@ -229,6 +238,7 @@ impl Caller {
         };
         Self {
             agent: actor.sub,
+            shower,
             step,
             template,
             shown: Vec::new(),

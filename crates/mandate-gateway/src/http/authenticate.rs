@@ -7,7 +7,7 @@ use mandate_ports::Versions;
 use mandate_token::{AccessToken, Audience, Expect, Kind, SignedClaims, Verified};
 use sha2::{Digest, Sha256};
 
-use super::proof::{Asking, Proofs};
+use super::proof::{Asking, Beside, Proofs};
 use super::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
@@ -83,7 +83,13 @@ pub(super) fn authenticate(
         (Some(bound), Some(proof)) => {
             // A certificate proves nothing here.
             let key = bound.jkt().ok_or(Refusal::OtherKey)?;
-            proofs.check(proof, asked, token, key)?;
+            let beside = Beside {
+                token,
+                task: None,
+                bound_to: key,
+                agent: verified.claims().acting.actor(),
+            };
+            proofs.check(proof, asked, &beside)?;
             Ok(verified)
         }
     }

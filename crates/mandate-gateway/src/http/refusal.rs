@@ -128,6 +128,7 @@ impl Refusal {
             Refusal::Nonce => "proof.nonce",
             Refusal::OtherKey => "proof.other_key",
             Refusal::Seen(SeenError::Again) => "proof.used",
+            Refusal::Seen(SeenError::Share) => "quota.proofs",
             Refusal::Seen(SeenError::Full) => "proof.too_many",
             Refusal::Denied(denial) => denial.rule(),
             Refusal::Spent(_) => "token.spent",
@@ -169,7 +170,7 @@ impl Refusal {
             }
             Refusal::Cut(_) => StatusCode::FORBIDDEN,
             Refusal::NotNow { .. }
-            | Refusal::Seen(SeenError::Full)
+            | Refusal::Seen(SeenError::Share | SeenError::Full)
             | Refusal::Unrecorded(_)
             | Refusal::NotShipped
             | Refusal::UpstreamToken => StatusCode::SERVICE_UNAVAILABLE,
@@ -239,7 +240,7 @@ impl Refusal {
             | Refusal::Request { .. }
             | Refusal::Malformed(_)
             | Refusal::Denied(_)
-            | Refusal::Seen(SeenError::Full)
+            | Refusal::Seen(SeenError::Share | SeenError::Full)
             | Refusal::Cut(_)
             | Refusal::Unrecorded(_)
             | Refusal::NotShipped
