@@ -21,6 +21,7 @@ use crate::metrics::{Metrics, Standing};
 use crate::names::Names;
 use crate::possession::Proofs;
 use crate::refusals::Refusals;
+use crate::rekeys::Rekeys;
 use crate::steady::Steady;
 use crate::world::World;
 use crate::writable::Writable;
@@ -46,6 +47,7 @@ struct Inner {
     undurable: Mutex<Vec<Suspension>>,
     gateways: Gateways,
     refusals: Refusals,
+    rekeys: Rekeys,
     names: Names,
     compiler: Compiler,
     looks: Looks,
@@ -110,6 +112,7 @@ impl Authority {
             reading: tokio::sync::Mutex::new(()),
             undurable: Mutex::new(Vec::new()),
             refusals: Refusals::new(),
+            rekeys: Rekeys::new(),
             names: Names::new(),
             compiler,
             looks: Looks::default(),
@@ -152,7 +155,7 @@ impl Authority {
             let undurable = self.undurable().clone();
             let old = self.world();
             let state = self.0.ports.state.as_ref();
-            let now = self.now();
+            let now = self.steady();
             let with = (&self.0.config, &self.0.compiler);
             let new = World::read(state, Some(&old), &undurable, with, now).await?;
             if let Some(new) = self.publish(new, &undurable) {
@@ -250,6 +253,10 @@ impl Authority {
 
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.0.refusals
+    }
+
+    pub(crate) fn rekeys(&self) -> &Rekeys {
+        &self.0.rekeys
     }
 
     pub(crate) fn writable(&self) -> &Writable {

@@ -45,6 +45,7 @@ mod operator;
 mod possession;
 mod problem;
 mod refusals;
+mod rekeys;
 mod rollout;
 mod run;
 mod steady;

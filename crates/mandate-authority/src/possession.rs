@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mandate_decide::possession::{Room, SeenProofs, Shower};
+use mandate_model::{Instance, SpiffeId, Thumbprint};
 use mandate_token::dpop::{
     DpopProof, HttpTarget, Nonces, ProofError, ProofFor, UnverifiedProof, only_proof,
 };
@@ -40,6 +41,8 @@ impl Proofs {
 pub(crate) struct ShownProof {
     proof: Option<DpopProof>,
     taken: bool,
+    /// Whether it was counted that its key takes another's place.
+    counted: bool,
 }
 
 impl ShownProof {
@@ -56,7 +59,11 @@ impl ShownProof {
             Some(text) => Some(held(authority, text, path)?),
         };
         let taken = proof.is_none();
-        Ok(Self { proof, taken })
+        Ok(Self {
+            proof,
+            taken,
+            counted: false,
+        })
     }
 
     /// The proof.
@@ -75,6 +82,25 @@ impl ShownProof {
         seen.take(&proof.id(), by, authority.boot())
             .map_err(Refusal::Seen)?;
         self.taken = true;
+        Ok(())
+    }
+
+    /// Counts that its key takes the place of `live`, the key of an instance of an agent type, if it
+    /// does: once, however often the exchange begins again.
+    pub(crate) fn replace(
+        &mut self,
+        authority: &Authority,
+        live: Option<Thumbprint>,
+        (agent, instance): (&SpiffeId, &Instance),
+    ) -> Result<(), Refusal> {
+        let replaces = |proof: &DpopProof| live.is_some_and(|live| live != proof.key());
+        if self.counted || !self.proof.as_ref().is_some_and(replaces) {
+            return Ok(());
+        }
+        if !authority.rekeys().may_replace(agent, instance) {
+            return Err(Refusal::TooManyKeys);
+        }
+        self.counted = true;
         Ok(())
     }
 }

@@ -210,9 +210,17 @@ impl Chain<'_> {
         if let Err(why) = self.shown.take(&self.at.authority, caller.shower()) {
             return Err(caller.refused(why));
         }
+        let live = self.live_key(&evident).await.map_err(Refused::early)?;
+        let (agent, instance) = (domain.agent(&evident.agent), instance_of(&evident));
+        if let Err(why) = self
+            .shown
+            .replace(&self.at.authority, live, (&agent, &instance))
+        {
+            return Err(caller.refused(why));
+        }
         let keyed = Keyed {
             proof: self.shown.proof(),
-            live: self.live_key(&evident).await.map_err(Refused::early)?,
+            live,
         };
         let view = self.view();
         match exchange::attest(evident, keyed, audience, claimed, &view, &self.fresh) {
@@ -222,10 +230,7 @@ impl Chain<'_> {
     }
 
     async fn live_key(&self, evident: &Evident) -> Result<Option<Thumbprint>, Refusal> {
-        let instance = Instance {
-            provider: evident.provider.clone(),
-            id: evident.instance.clone(),
-        };
+        let instance = instance_of(evident);
         let state = &self.at.authority.ports().state;
         let live = state.live_key(&instance, self.now).await;
         live.map_err(|why| {
@@ -336,6 +341,13 @@ async fn load(authority: &Authority, id: TaskId) -> Result<Option<Task>, Refusal
         tracing::error!(%why, "a task could not be read");
         Refusal::Unavailable
     })
+}
+
+fn instance_of(evident: &Evident) -> Instance {
+    Instance {
+        provider: evident.provider.clone(),
+        id: evident.instance.clone(),
+    }
 }
 
 /// The same process once more: the pidfd refers to it and to no other, whoever has its pid by now.

@@ -56,6 +56,11 @@ pub(crate) enum Refusal {
     /// The agent type ended more than its quota (C3).
     #[error("this agent type ends tasks and revokes tokens too fast; nothing was ended, try again")]
     TooOften,
+    /// The instance or its agent type replaced more keys than its quota.
+    #[error(
+        "this instance, or its agent type, replaces its key too fast; the key that it has is still good, try again later"
+    )]
+    TooManyKeys,
     /// Nothing is declared, so nothing is permitted.
     #[error("no bundle is live, so nothing is permitted; an operator applies one")]
     NoBundle,
@@ -119,6 +124,7 @@ impl Refusal {
             Refusal::Used => "subject.used",
             Refusal::Budget(_) => "budget.spent",
             Refusal::TooOften => "quota.ends",
+            Refusal::TooManyKeys => "quota.keys",
             Refusal::NoBundle => "bundle.none",
             Refusal::Unavailable => "unavailable",
         }
@@ -146,6 +152,7 @@ impl Refusal {
             | Refusal::Evidence(AttestRefusal::Unavailable(_))
             | Refusal::Seen(SeenError::Share | SeenError::Full)
             | Refusal::TooOften
+            | Refusal::TooManyKeys
             | Refusal::Unavailable => ("temporarily_unavailable", 503),
         };
         OauthError { code, status }
@@ -170,6 +177,7 @@ impl Refusal {
             | Refusal::Used
             | Refusal::Budget(_)
             | Refusal::TooOften
+            | Refusal::TooManyKeys
             | Refusal::NoBundle
             | Refusal::Unavailable => None,
         }

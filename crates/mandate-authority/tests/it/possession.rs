@@ -370,6 +370,35 @@ async fn flood(lab: &Lab, holder: &mut Holder, svid: &str) -> (usize, Answer) {
 }
 
 #[tokio::test]
+async fn an_instance_that_replaces_its_key_all_the_time_is_stopped_and_keeps_the_last_one() {
+    let lab = Lab::new().await;
+    let mut last = Holder::new();
+    let mut svid = last.attest(&lab, "backlog", "b-1").await.token();
+    let mut replaced = 0;
+    let refusal = loop {
+        let mut next = Holder::new();
+        let answer = next.attest(&lab, "backlog", "b-1").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        (svid, last) = (answer.token(), next);
+        replaced += 1;
+        assert!(replaced < 20, "nobody needs so many");
+    };
+    assert!(replaced >= 6, "{replaced}");
+    assert_eq!(refusal.status, 503);
+    assert!(refusal.headers.contains_key("retry-after"));
+    assert_eq!(lab.refused_rules().await, ["quota.keys"]);
+    // The last key is good, and attesting again with it is no change.
+    last.open(&lab, &svid).await.expect(200);
+    last.attest(&lab, "backlog", "b-1").await.expect(200);
+    // Others are not held up by it.
+    let (mut first, mut second) = (Holder::new(), Holder::new());
+    first.attest(&lab, "backlog", "b-2").await.expect(200);
+    second.attest(&lab, "backlog", "b-2").await.expect(200);
+}
+
+#[tokio::test]
 async fn metadata_names_the_algorithms_of_proofs() {
     let lab = Lab::new().await;
     let metadata = get_tcp(lab.public, "/.well-known/oauth-authorization-server").await;
