@@ -2,6 +2,7 @@
 
 mod attributes;
 mod authenticate;
+mod challenges;
 mod echo;
 mod forward;
 mod front;
@@ -283,8 +284,7 @@ async fn hand_over(
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
         Ok(mut response) => {
             access.down.leaves_by(&arrival.socket);
-            // The upstream's own are nobody's business here; ours is for the next proof.
-            response.headers_mut().remove(proof::DPOP_NONCE);
+            // For the next proof.
             if let Some(nonce) = nonce {
                 response.headers_mut().insert(proof::DPOP_NONCE, nonce);
             }

@@ -340,6 +340,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_upstream_cannot_ask_an_agent_for_a_proof() {
+        let world = World::new().await;
+        let mut holder = Holder::ready(&world).await;
+        let target = "/records/customers/acme/challenge";
+        for bound in [true, false] {
+            let answer = if bound {
+                let uri = format!("http://{}{target}", world.address);
+                let beside = (Some(holder.token.as_str()), None);
+                let proof = holder
+                    .holder
+                    .prove(("GET", &uri), beside, world.clocks.now());
+                let mut request = request("DPoP", &holder.token, &[&proof]);
+                *request.uri_mut() = target.parse().unwrap();
+                send(world.address, request).await
+            } else {
+                let claims = claims("retriever", "read", world.clocks.now());
+                let token = world.authority.keys.sign(claims);
+                send(world.address, agent::get(target, &token)).await
+            };
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(challenge(&answer), [r#"Basic realm="a""#]);
+            let nonce = answer.headers().get("dpop-nonce");
+            let nonce = nonce.map(|nonce| nonce.to_str().unwrap());
+            let own = holder.holder.nonce.as_deref().filter(|_| bound);
+            assert_eq!(nonce, own, "the gateway's own, where proofs are shown");
+        }
+        assert_eq!(world.upstream.arrived().len(), 2);
+        assert_eq!(holder.get(&world).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
     async fn who_shows_no_token_is_told_of_both_schemes() {
         let world = World::new().await;
         let request = Request::get(TARGET).header("host", "gateway");

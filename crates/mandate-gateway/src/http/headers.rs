@@ -9,6 +9,7 @@ use mandate_decide::enforce::named_by_connection;
 use mandate_policy::headers::is_hop_by_hop;
 
 use super::authenticate::shown;
+use super::challenges::strip_proof_challenges;
 use super::refusal::Refusal;
 
 /// Whether an answer's body is what it says, and not an encoding of it.
@@ -60,8 +61,9 @@ pub(super) fn keeps_token<'h>(
     })
 }
 
-/// Takes from a response's fields what is between upstream and gateway alone. `alt-svc` would lead
-/// the agent past the gateway.
+/// Takes from a response's fields what is between upstream and gateway alone, and what an upstream
+/// says about proofs, which are between agent and gateway. `alt-svc` would lead the agent past the
+/// gateway.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
     let between = |name: &str| named.contains(name) || is_hop_by_hop(name) || name == "alt-svc";
@@ -69,6 +71,7 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
     for name in names.iter().filter(|name| between(name.as_str())) {
         headers.remove(name);
     }
+    strip_proof_challenges(headers);
 }
 
 #[cfg(test)]
@@ -90,6 +93,8 @@ mod tests {
             ("x-hop", "1"),
             ("alt-svc", "h3=\":443\""),
             ("location", "/a"),
+            ("dpop-nonce", "n"),
+            ("www-authenticate", "DPoP error=\"use_dpop_nonce\""),
         ]);
         strip_response(&mut headers);
         assert_eq!(headers.len(), 2);
