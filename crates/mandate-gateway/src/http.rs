@@ -318,7 +318,12 @@ fn find<'s>(
     request: &Request<Incoming>,
 ) -> Result<(Right, &'s Arc<Bundle>, Routed<'s>), Refusal> {
     let bundle = snapshot.bundle.as_ref();
-    let routed = bundle.map(|bundle| Ok((bundle, route::route(arrival.routing, bundle, request)?)));
+    let routed = bundle.map(|bundle| {
+        let routed = route::route(arrival.routing, bundle, request)?;
+        // Another gateway's is none of this one.
+        let served = routed.server.gateways.serves(&front.gateway);
+        served.then_some((bundle, routed)).ok_or(route::NO_SERVER)
+    });
     let server = match &routed {
         Some(Ok((_, routed))) => Some(routed.server),
         Some(Err(_)) | None => None,

@@ -17,8 +17,15 @@ use crate::table::{in_words, quoted};
 /// Kind, name and field to what it says.
 pub(super) type Fields = BTreeMap<(&'static str, String, String), String>;
 
-/// The fields of a server workload that decide where requests and secrets go (C4).
-pub(super) const REDIRECTING: &[&str] = &["upstream", "upstreamAudience", "credential", "tls.ca"];
+/// The fields of a server workload that decide where requests and secrets go (C4), and who may get
+/// tokens for agents (A9).
+pub(super) const REDIRECTING: &[&str] = &[
+    "upstream",
+    "upstreamAudience",
+    "credential",
+    "tls.ca",
+    "gateways",
+];
 
 /// The field of a server workload that weakens break-glass where it says anything (B3).
 pub(super) const WEAKENING: &str = "leaseLoss";
@@ -153,6 +160,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         resource,
         upstream,
         upstream_audience,
+        gateways,
         credential,
         internal,
         observe_until,
@@ -176,6 +184,10 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         upstream_audience.as_deref().unwrap_or_default(),
     );
     d.say("credential", self::credential(credential));
+    d.say(
+        "gateways",
+        list(gateways.iter().map(|(id, at)| format!("{id} at {at}"))),
+    );
     if *internal {
         d.say("internal", "reads may be recorded before release");
     }
