@@ -272,7 +272,11 @@ impl Chain<'_> {
         Err(refusal.map_or(Refusal::Unavailable, Refusal::from))
     }
 
-    async fn subject(&self, token: &str, caller: &mut Caller) -> Result<VerifiedSubject, Refusal> {
+    pub(super) async fn subject(
+        &self,
+        token: &str,
+        caller: &mut Caller,
+    ) -> Result<VerifiedSubject, Refusal> {
         let view = self.view();
         let token = exchange::verify_task_token(token, &view)?;
         let line = line_of(&self.at.authority, &token).await?;
@@ -319,7 +323,7 @@ impl Chain<'_> {
         load(&self.at.authority, id).await
     }
 
-    fn view(&self) -> exchange::World<'_> {
+    pub(super) fn view(&self) -> exchange::World<'_> {
         exchange_world(&self.at.authority, self.world, self.live, self.now)
     }
 }

@@ -9,7 +9,9 @@ use mandate_decide::possession::{SeenError, Shower};
 use mandate_model::mandate::Budget;
 use mandate_model::stop::Stopped;
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, BundleVersion, SpiffeId, StopVersion, Timestamp, TokenId};
+use mandate_model::{
+    ActorLevel, BundleVersion, GatewayId, SpiffeId, StopVersion, Timestamp, TokenId,
+};
 use mandate_ports::{AttestRefusal, Conflict, PersonRefusal};
 use mandate_token::dpop::ProofError;
 
@@ -262,6 +264,11 @@ impl Caller {
         self.template
             .actors
             .extend(task.act.levels().iter().cloned());
+    }
+
+    /// A gateway asks in its place.
+    pub(super) fn came_via(&mut self, gateway: &GatewayId) {
+        self.template.via = Some(gateway.clone());
     }
 
     /// The request is for the server workload with this resource indicator, if there is one.

@@ -107,6 +107,7 @@ pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
         task_expires_at: now.plus(second * 600),
         uses: matches!(action, "refund" | "upload").then_some(NonZeroU32::MIN),
         confirmation: None,
+        via: None,
         id: TokenId::new(now, random),
         stops: StopVersion::default(),
         issued_at: now.plus(second),
