@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use mandate_model::StopVersion;
 use mandate_model::stop::StopSet;
+use mandate_model::{StopVersion, TrustDomain};
 use mandate_policy::Bundle;
 use mandate_ports::Versions;
 use mandate_token::{Issuer, KeySet};
@@ -18,6 +18,8 @@ pub(crate) struct Snapshot {
     pub(crate) versions: Versions,
     /// `iss` of access tokens.
     pub(crate) issuer: Issuer,
+    /// Whose gateways SVIDs are for.
+    pub(crate) trust_domain: TrustDomain,
     /// The declarations; `None` where no bundle was ever applied, and everything is denied.
     pub(crate) bundle: Option<Arc<Bundle>>,
     /// How far the authority's store has the stops: behind `versions.stops` while it cannot be written.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use mandate_model::{Thumbprint, Timestamp};
+use mandate_ports::{ProofSigner, SignerError};
 use mandate_token::dpop::{HttpTarget, ProofRequest, UnsignedProof, thumbprint_of_point};
 
 /// A key of an agent.
@@ -68,11 +69,20 @@ impl AgentKey {
             task_token: proving.task,
             nonce: proving.nonce,
         });
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), unsigned.signing_input())
-            .unwrap();
-        unsigned.assemble(signature.as_ref().try_into().unwrap())
+        let signature = self.sign_proof(unsigned.signing_input()).unwrap();
+        unsigned.assemble(&signature)
+    }
+}
+
+impl ProofSigner for AgentKey {
+    fn point(&self) -> [u8; 65] {
+        self.point
+    }
+
+    fn sign_proof(&self, message: &[u8]) -> Result<[u8; 64], SignerError> {
+        let signed = self.pair.sign(&SystemRandom::new(), message);
+        let signed = signed.map_err(|_| SignerError::Failed)?;
+        signed.as_ref().try_into().map_err(|_| SignerError::Failed)
     }
 }
 

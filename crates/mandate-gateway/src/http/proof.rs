@@ -60,6 +60,13 @@ pub(super) struct Asking<'a> {
     pub(super) boot: BootTime,
 }
 
+impl Asking<'_> {
+    /// The address at which the request came, under the name that was configured.
+    pub(super) fn target(&self) -> Result<HttpTarget, Refusal> {
+        self.address.target(self.host, self.path)
+    }
+}
+
 /// What is shown beside a proof, and holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Beside<'a> {
@@ -121,7 +128,7 @@ impl Proofs {
         asked: &Asking<'_>,
         beside: &Beside<'_>,
     ) -> Result<(), Refusal> {
-        let target = asked.address.target(asked.host, asked.path)?;
+        let target = asked.target()?;
         let request = ProofFor {
             method: asked.method,
             target: &target,

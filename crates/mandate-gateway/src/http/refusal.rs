@@ -10,6 +10,7 @@ use mandate_token::TokenError;
 use mandate_token::dpop::{PROOF_ALGORITHMS, ProofError};
 
 use super::authenticate::Scheme;
+use super::exchange::ExchangeRefusal;
 use super::proof::DPOP_NONCE;
 use crate::admission::Cut;
 use crate::body::OutBody;
@@ -67,6 +68,9 @@ pub(super) enum Refusal {
     /// The decision.
     #[error("{0}")]
     Denied(Denial),
+    /// There is no access token to be had for what the agent brought.
+    #[error("{0}")]
+    Exchange(ExchangeRefusal),
     /// The token is used up.
     #[error("{0}")]
     Spent(SpentError),
@@ -131,6 +135,7 @@ impl Refusal {
             Refusal::Seen(SeenError::Share) => "quota.proofs",
             Refusal::Seen(SeenError::Full) => "proof.too_many",
             Refusal::Denied(denial) => denial.rule(),
+            Refusal::Exchange(why) => why.rule(),
             Refusal::Spent(_) => "token.spent",
             Refusal::Cut(cut) => return cut.rule.clone(),
             Refusal::Unrecorded(_) => "record.unwritable",
@@ -154,6 +159,7 @@ impl Refusal {
         match self {
             Refusal::Request { status, .. } | Refusal::Body { status, .. } => *status,
             Refusal::Malformed(fault) => fault.status(),
+            Refusal::Exchange(why) => why.status(),
             Refusal::NoToken
             | Refusal::Token(_)
             | Refusal::NoProof
@@ -236,6 +242,10 @@ impl Refusal {
                 (Scheme::Dpop, "invalid_dpop_proof")
             }
             Refusal::Nonce => (Scheme::Dpop, "use_dpop_nonce"),
+            Refusal::Exchange(why) => match why.challenge() {
+                Some(error) => (Scheme::Dpop, error),
+                None => return Vec::new(),
+            },
             Refusal::NotNow { .. }
             | Refusal::Request { .. }
             | Refusal::Malformed(_)

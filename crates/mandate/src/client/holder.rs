@@ -4,20 +4,18 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use mandate_ports::Clock;
+use mandate_ports::{Clock, ProofSigner};
 use mandate_token::dpop::{HttpTarget, ProofRequest, UnsignedProof};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::http::{CALL, Door, HttpError};
+use crate::proof_key::ProofKey;
 use crate::serve::machine::{SystemClock, random_hex};
 
 /// A key of this process, and the nonces that servers gave for proofs of it.
 pub(crate) struct Holder {
-    pair: EcdsaKeyPair,
-    point: [u8; 65],
+    key: ProofKey,
     /// By scheme and authority.
     nonces: Mutex<HashMap<String, String>>,
 }
@@ -65,12 +63,8 @@ pub(crate) struct Given {
 impl Holder {
     /// A new key.
     pub(crate) fn generate() -> Result<Self, ProofFailure> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        let pair = pair.map_err(|_| ProofFailure::Key)?;
-        let point = pair.public_key().as_ref().try_into();
         Ok(Self {
-            point: point.map_err(|_| ProofFailure::Key)?,
-            pair,
+            key: ProofKey::generate().map_err(|_| ProofFailure::Key)?,
             nonces: Mutex::default(),
         })
     }
@@ -84,7 +78,7 @@ impl Holder {
         }
         let nonce = self.nonces().get(origin(&target)).cloned();
         let unsigned = UnsignedProof::of(&ProofRequest {
-            point: &self.point,
+            point: &self.key.point(),
             jti: &random_hex(),
             method: &wanted.method,
             target: &target,
@@ -93,12 +87,9 @@ impl Holder {
             task_token: None,
             nonce: nonce.as_deref(),
         });
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), unsigned.signing_input())
-            .map_err(|_| ProofFailure::Key)?;
-        let signature = signature.as_ref().try_into();
-        Ok(unsigned.assemble(signature.map_err(|_| ProofFailure::Key)?))
+        let signature = self.key.sign_proof(unsigned.signing_input());
+        let signature = signature.map_err(|_| ProofFailure::Key)?;
+        Ok(unsigned.assemble(&signature))
     }
 
     /// The nonce for the next proof for the server of `target`.

@@ -229,6 +229,7 @@ fn gateway(
         tls: Arc::new(NoSecrets),
         clock: machine.clock.clone(),
         entropy: machine.entropy.clone(),
+        key: Arc::new(mandate_testkit::proofs::AgentKey::generate()),
     };
     machine.upstream.serve();
     let gateway = Gateway::start(config, ports, registry);
