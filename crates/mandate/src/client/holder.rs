@@ -48,6 +48,9 @@ pub(crate) struct Wanted {
     /// The access token beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) access_token: Option<String>,
+    /// The task token beside it, at a gateway that exchanges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task_token: Option<String>,
     /// The nonce that its server gave last, where whoever asks knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<String>,
@@ -84,7 +87,7 @@ impl Holder {
             target: &target,
             now: SystemClock.now(),
             access_token: wanted.access_token.as_deref(),
-            task_token: None,
+            task_token: wanted.task_token.as_deref(),
             nonce: nonce.as_deref(),
         });
         let signature = self.key.sign_proof(unsigned.signing_input());
@@ -202,6 +205,7 @@ mod tests {
                 method: "GET".to_owned(),
                 url: url.to_owned(),
                 access_token: None,
+                task_token: None,
                 nonce: nonce.map(str::to_owned),
             };
             let proof = holder.prove(&wanted).unwrap();

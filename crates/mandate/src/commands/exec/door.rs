@@ -213,6 +213,7 @@ impl Outgoing {
             method: self.method.to_string(),
             url: self.url.clone(),
             access_token: Some(self.token.expose().clone()),
+            task_token: None,
             nonce: None,
         };
         let proof = prover.prove(&wanted).await?;
@@ -390,6 +391,7 @@ mod tests {
             method: "GET".to_owned(),
             url: "http://a.example/x".to_owned(),
             access_token: None,
+            task_token: None,
             nonce: Some("n-1".to_owned()),
         };
         let proof = holder.prove(&wanted).unwrap();
