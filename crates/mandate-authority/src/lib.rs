@@ -48,9 +48,11 @@ mod refusals;
 mod rekeys;
 mod rollout;
 mod run;
+mod seen;
 mod steady;
 mod tasks;
 mod token;
+mod undurable;
 mod world;
 mod writable;
 

@@ -28,6 +28,16 @@ pub(crate) enum FetchError {
     File(String, String),
     #[error(transparent)]
     Keys(#[from] JwksError),
+    #[error("the bundle's `spiffe_sequence` is {}, and it was {seen} (SPIFFE Trust Domain and Bundle §4.1.1): an older bundle is not taken", told(*.now))]
+    WentBack {
+        /// `None` where it says none any more.
+        now: Option<u64>,
+        seen: u64,
+    },
+}
+
+fn told(sequence: Option<u64>) -> String {
+    sequence.map_or_else(|| "absent".to_owned(), |sequence| sequence.to_string())
 }
 
 /// Keys as they were fetched.
@@ -36,6 +46,8 @@ pub(super) struct Fetched {
     pub(super) keys: IdTokenKeys,
     /// When to look again, where the document says it.
     pub(super) hint: Option<Duration>,
+    /// Which of a trust domain's bundles it is, where the document says it.
+    pub(super) sequence: Option<u64>,
 }
 
 /// Fetches keys.
@@ -59,7 +71,11 @@ impl Fetcher {
                     None => self.discover(issuer).await?,
                 };
                 let keys = IdTokenKeys::from_jwks(&self.get(jwks_uri).await?)?;
-                Ok(Fetched { keys, hint: None })
+                Ok(Fetched {
+                    keys,
+                    hint: None,
+                    sequence: None,
+                })
             }
             Source::BundleAt(url) => {
                 let place = address(url, is_loopback(url))?;
@@ -107,6 +123,7 @@ fn bundle(json: &[u8]) -> Result<Fetched, FetchError> {
     Ok(Fetched {
         keys: bundle.keys,
         hint: bundle.refresh_hint.map(Duration::from_secs),
+        sequence: bundle.sequence,
     })
 }
 

@@ -1,7 +1,9 @@
 use std::sync::atomic::AtomicU64;
 
 use mandate_model::stop::StopSet;
-use mandate_model::{BootTime, BundleVersion, KeysVersion, StopVersion, StoreEpoch, TrustDomain};
+use mandate_model::{
+    BootTime, BundleVersion, KeysVersion, RunId, StopVersion, StoreEpoch, TrustDomain,
+};
 use mandate_ports::Versions;
 use mandate_token::{Issuer, KeySet};
 
@@ -38,6 +40,7 @@ impl Standing for Until {
 fn snapshot(n: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot {
         generation: n,
+        run: RunId::from_random([1; 16]),
         versions: Versions {
             epoch: StoreEpoch::from_random([1; 16]),
             stops: StopVersion::new(n),
