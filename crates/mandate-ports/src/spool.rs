@@ -147,6 +147,9 @@ mod tests {
         async fn append_draft(&self, _: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
             Err(SpoolError::Full)
         }
+        fn append_behind(&self, _: Arc<Draft>, done: Done) {
+            done(Err(SpoolError::Full));
+        }
         async fn read(&self, _: u64, _: usize) -> Result<Vec<SpooledRecord>, SpoolError> {
             Err(SpoolError::Full)
         }
@@ -172,6 +175,9 @@ mod tests {
     impl Spool for Restless {
         async fn append_draft(&self, _: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
             Err(SpoolError::Full)
+        }
+        fn append_behind(&self, _: Arc<Draft>, done: Done) {
+            done(Err(SpoolError::Full));
         }
         async fn read(&self, _: u64, _: usize) -> Result<Vec<SpooledRecord>, SpoolError> {
             Err(SpoolError::Full)
