@@ -1,7 +1,9 @@
 // DPoP (RFC 9449) with unchanged libraries: oauth4webapi attests, openid-client goes on from there to the gateway.
 // Runs as the agent itself: the kernel vouches for this process at the agents' socket.
 import assert from 'node:assert/strict'
+import { createHash, randomUUID } from 'node:crypto'
 import { request as send } from 'node:http'
+import { SignJWT, exportJWK } from 'jose'
 import * as bare from 'oauth4webapi'
 import * as oauth from 'openid-client'
 import { endpoints, RESOURCE } from './world.mjs'
@@ -47,11 +49,39 @@ const answer = await oauth.fetchProtectedResource(config, access.access_token, U
 assert.equal(answer.status, 200)
 assert.deepEqual(await answer.json(), { customer: 'acme', key: 'the gateway injected it' })
 
+await bringsIdentityAndTask()
 await refusesTheTokenAlone()
 await refusesAProofTwice()
 await refusesAnotherKey()
 await validatesAsAResourceServer()
 console.log('openid-client, oauth4webapi: DPoP from attestation to the gateway, nonces, replay, another key')
+console.log('jose, fetch: a gateway exchanges for an agent that brings its JWT-SVID and its task token')
+
+// The gateway exchanges. No library makes proofs with `tth` yet, so `jose` signs what docs/tokens.md says.
+async function bringsIdentityAndTask() {
+  const own = await attest(`${DOMAIN}/mandate/gateway`)
+  const jwk = await exportJWK(keys.publicKey)
+  const hash = (token) => createHash('sha256').update(token).digest('base64url')
+  let nonce
+  const ask = async (tth) => {
+    const claims = { jti: randomUUID(), htm: 'GET', htu: URL_OF_ACME.href, ath: hash(own), tth, nonce }
+    const header = { alg: 'ES256', typ: 'dpop+jwt', jwk }
+    const proof = await new SignJWT(claims).setProtectedHeader(header).setIssuedAt().sign(keys.privateKey)
+    const headers = { authorization: `DPoP ${own}`, dpop: proof, 'txn-token': task.access_token }
+    const answer = await fetch(URL_OF_ACME, { headers })
+    nonce = answer.headers.get('dpop-nonce')
+    return answer
+  }
+  const tth = hash(task.access_token)
+  const first = await ask(tth)
+  assert.match(first.headers.get('www-authenticate'), /^DPoP error="use_dpop_nonce"/)
+  const answer = await ask(tth)
+  assert.equal(answer.status, 200)
+  assert.deepEqual(await answer.json(), { customer: 'acme', key: 'the gateway injected it' })
+  const without = await ask(undefined)
+  assert.equal(without.status, 401)
+  assert.match(without.headers.get('www-authenticate'), /^DPoP error="invalid_dpop_proof"/)
+}
 
 async function refusesTheTokenAlone() {
   const answer = await fetch(URL_OF_ACME, { headers: { authorization: `Bearer ${access.access_token}` } })
@@ -114,11 +144,11 @@ async function validatesAsAResourceServer() {
 
 // Attestation: the evidence is the connection, so it goes over the agents' socket. The proof is for the issuer's
 // address all the same.
-async function attest() {
+async function attest(audience) {
   const client = { client_id: AGENT }
   const options = { DPoP: bare.DPoP(client, keys), ...insecure, [bare.customFetch]: overTheSocket }
   const ask = () =>
-    bare.genericTokenEndpointRequest(server, client, noAuthentication, EXCHANGE, evidence(), options)
+    bare.genericTokenEndpointRequest(server, client, noAuthentication, EXCHANGE, evidence(audience), options)
   const answer = await ask()
   const process = (answer) =>
     bare.processGenericTokenEndpointResponse(server, client, answer, { recognizedTokenTypes: { n_a: () => {} } })
@@ -129,8 +159,9 @@ async function attest() {
   return issued.access_token
 }
 
-function evidence() {
-  return new URLSearchParams({ subject_token: 'process', subject_token_type: 'urn:mandate:token-type:process' })
+function evidence(audience) {
+  const parameters = { subject_token: 'process', subject_token_type: 'urn:mandate:token-type:process' }
+  return new URLSearchParams(audience ? { ...parameters, audience } : parameters)
 }
 
 function noAuthentication() {}

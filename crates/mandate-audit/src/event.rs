@@ -79,6 +79,10 @@ pub struct Event {
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayId>,
+    /// The gateway that got the access token for the acting agent, which brought it an SVID and a task
+    /// token (A9).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<GatewayId>,
     /// The gateway let it happen, or decided it, without a lease: the server workload goes on without
     /// one (B3).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -399,6 +403,7 @@ impl Event {
             trace: None,
             span: None,
             gateway: None,
+            via: None,
             without_lease: false,
             spool: None,
         }

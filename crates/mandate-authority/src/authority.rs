@@ -22,6 +22,7 @@ use crate::metrics::{Metrics, Standing};
 use crate::names::Names;
 use crate::possession::Proofs;
 use crate::refusals::Refusals;
+use crate::rekeys::Rekeys;
 use crate::steady::Steady;
 use crate::undurable::Undurable;
 use crate::world::World;
@@ -50,6 +51,7 @@ struct Inner {
     run: RunId,
     gateways: Gateways,
     refusals: Refusals,
+    rekeys: Rekeys,
     names: Names,
     compiler: Compiler,
     looks: Looks,
@@ -115,7 +117,7 @@ impl Authority {
         ports.entropy.fill(&mut secret);
         ports.entropy.fill(&mut run);
         let authority = Self(Arc::new(Inner {
-            proofs: Proofs::keyed(&secret),
+            proofs: Proofs::keyed(&secret, config.proofs),
             gateways: Gateways::after_restart(records, config.lease, start),
             metrics: Metrics::register(registry),
             gate: RwLock::new(()),
@@ -125,6 +127,7 @@ impl Authority {
             undurable: Mutex::default(),
             run: RunId::from_random(run),
             refusals: Refusals::new(),
+            rekeys: Rekeys::new(),
             names: Names::new(),
             compiler,
             looks: Looks::default(),
@@ -181,7 +184,7 @@ impl Authority {
             let undurable = self.undurable().clone();
             let old = self.world();
             let state = self.0.ports.state.as_ref();
-            let now = self.now();
+            let now = self.steady();
             let with = (&self.0.config, &self.0.compiler);
             let new = World::read(state, Some(&old), &undurable, with, now).await?;
             if let Some(new) = self.publish(new, &undurable) {
@@ -285,6 +288,10 @@ impl Authority {
 
     pub(crate) fn refusals(&self) -> &Refusals {
         &self.0.refusals
+    }
+
+    pub(crate) fn rekeys(&self) -> &Rekeys {
+        &self.0.rekeys
     }
 
     pub(crate) fn writable(&self) -> &Writable {

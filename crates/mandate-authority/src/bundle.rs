@@ -126,25 +126,11 @@ fn sources(files: &[(String, String)]) -> Vec<SourceFile> {
 mod tests {
     use std::time::Duration;
 
-    use mandate_model::{Principal, TrustDomain};
-    use mandate_token::Issuer;
+    use mandate_model::Principal;
 
     use super::*;
 
     const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
-
-    fn config() -> Config {
-        Config {
-            issuer: Issuer::parse("http://127.0.0.1:7701").unwrap(),
-            trust_domain: TrustDomain::parse("acme.example").unwrap(),
-            lifetimes: mandate_decide::Lifetimes::default(),
-            lease: Duration::from_secs(15),
-            key_cache: Duration::from_secs(300),
-            connections: 64,
-            run: std::path::PathBuf::new(),
-            own_uid: 0,
-        }
-    }
 
     fn record(at: Timestamp) -> BundleRecord {
         BundleRecord {
@@ -157,7 +143,7 @@ mod tests {
 
     #[tokio::test]
     async fn others_are_answered_while_a_bundle_is_compiled() {
-        let (compiler, config) = (Compiler::new(), config());
+        let (compiler, config) = (Compiler::new(), Config::of_tests());
         let order = Mutex::new(Vec::new());
         let say = |what: &'static str| order.lock().unwrap().push(what);
         // On one worker: what is polled second runs only if the first does not keep it.
@@ -174,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_compiled_to_be_applied_is_not_compiled_again() {
-        let (compiler, config) = (Compiler::new(), config());
+        let (compiler, config) = (Compiler::new(), Config::of_tests());
         let loaded = compiler.load(&[], &config, AT).await.unwrap().unwrap();
         compiler.is_about_to_apply(&record(AT), loaded.bundle);
         let live = async |at| compiler.applied(&record(at), &config).await;

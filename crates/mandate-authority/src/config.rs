@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_decide::Lifetimes;
+use mandate_decide::possession::Room;
 use mandate_model::TrustDomain;
 use mandate_ports::{
     Attestor, Challenges, CheckpointStore, Clock, Entropy, KeySource, LogReader, Peers,
@@ -28,11 +29,31 @@ pub struct Config {
     /// The most connections of agents and verifiers over the network, and as many of agents at their
     /// socket: as many as leave the process descriptors for operators, gateways and the store.
     pub connections: usize,
+    /// How many proofs of possession are remembered: [`PROOF_ROOM`], where nothing speaks against it.
+    pub proofs: Room,
     /// Where the Unix sockets are made.
     pub run: PathBuf,
     /// The user that the server runs as: operator `bootstrap` until a bundle is live, and the
     /// only user at the control socket.
     pub own_uid: u32,
+}
+
+#[cfg(test)]
+impl Config {
+    /// What nothing in a test depends on.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            issuer: Issuer::parse("http://127.0.0.1:7701").unwrap(),
+            trust_domain: TrustDomain::parse("acme.example").unwrap(),
+            lifetimes: Lifetimes::default(),
+            lease: Duration::from_secs(15),
+            key_cache: Duration::from_secs(300),
+            connections: 64,
+            run: PathBuf::new(),
+            own_uid: 0,
+            proofs: PROOF_ROOM,
+        }
+    }
 }
 
 /// Everything outside, as traits.
@@ -65,3 +86,10 @@ pub struct Ports {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
 }
+
+/// A thousand a second for as long as one is remembered; and two hundred and fifty a second for agents
+/// that attest, whatever the others do.
+pub const PROOF_ROOM: Room = Room {
+    working: 250_000,
+    reserved: 60_000,
+};

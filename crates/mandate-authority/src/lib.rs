@@ -45,6 +45,7 @@ mod operator;
 mod possession;
 mod problem;
 mod refusals;
+mod rekeys;
 mod rollout;
 mod run;
 mod seen;
@@ -57,7 +58,7 @@ mod writable;
 
 pub use authority::{Authority, StartError};
 pub use checkpoint::log_origin;
-pub use config::{Config, Ports};
+pub use config::{Config, PROOF_ROOM, Ports};
 pub use listen::{Access, Door, Origin, PublicSocket, SessionHolder};
 pub use metrics::Metrics;
 pub use openapi::openapi;

@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mandate_decide::possession::SeenProofs;
+use mandate_decide::possession::{Room, SeenProofs, Shower};
+use mandate_model::{Instance, SpiffeId, Thumbprint};
 use mandate_token::dpop::{
     DpopProof, HttpTarget, Nonces, ProofError, ProofFor, UnverifiedProof, only_proof,
 };
@@ -26,11 +27,11 @@ pub(crate) struct Proofs {
 }
 
 impl Proofs {
-    /// Those of a process that has drawn `secret`.
-    pub(crate) fn keyed(secret: &[u8; 32]) -> Self {
+    /// Those of a process that has drawn `secret`, and has `room` for proofs.
+    pub(crate) fn keyed(secret: &[u8; 32], room: Room) -> Self {
         Self {
             nonces: Nonces::keyed(secret),
-            seen: Mutex::new(SeenProofs::new(MOST_PROOFS)),
+            seen: Mutex::new(SeenProofs::new(room)),
         }
     }
 }
@@ -40,6 +41,8 @@ impl Proofs {
 pub(crate) struct ShownProof {
     proof: Option<DpopProof>,
     taken: bool,
+    /// Whether it was counted that its key takes another's place.
+    counted: bool,
 }
 
 impl ShownProof {
@@ -56,7 +59,11 @@ impl ShownProof {
             Some(text) => Some(held(authority, text, path)?),
         };
         let taken = proof.is_none();
-        Ok(Self { proof, taken })
+        Ok(Self {
+            proof,
+            taken,
+            counted: false,
+        })
     }
 
     /// The proof.
@@ -65,16 +72,35 @@ impl ShownProof {
     }
 
     /// Uses the proof up. For callers who proved what they are: what a process can remember is not
-    /// for anybody to fill.
-    pub(crate) fn take(&mut self, authority: &Authority) -> Result<(), Refusal> {
+    /// for anybody to fill, and of these each has a share.
+    pub(crate) fn take(&mut self, authority: &Authority, by: Shower) -> Result<(), Refusal> {
         let Some(proof) = self.proof.as_ref().filter(|_| !self.taken) else {
             return Ok(());
         };
         let seen = &authority.proofs().seen;
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.take(&proof.id(), authority.boot())
+        seen.take(&proof.id(), by, authority.boot())
             .map_err(Refusal::Seen)?;
         self.taken = true;
+        Ok(())
+    }
+
+    /// Counts that its key takes the place of `live`, the key of an instance of an agent type, if it
+    /// does: once, however often the exchange begins again.
+    pub(crate) fn replace(
+        &mut self,
+        authority: &Authority,
+        live: Option<Thumbprint>,
+        (agent, instance): (&SpiffeId, &Instance),
+    ) -> Result<(), Refusal> {
+        let replaces = |proof: &DpopProof| live.is_some_and(|live| live != proof.key());
+        if self.counted || !self.proof.as_ref().is_some_and(replaces) {
+            return Ok(());
+        }
+        if !authority.rekeys().may_replace(agent, instance) {
+            return Err(Refusal::TooManyKeys);
+        }
+        self.counted = true;
         Ok(())
     }
 }
@@ -112,5 +138,3 @@ pub(crate) fn with_nonce(authority: &Authority, mut response: Response) -> Respo
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
-/// A thousand a second for as long as a nonce lives.
-const MOST_PROOFS: usize = 250_000;

@@ -157,6 +157,7 @@ struct Tally(Vec<Event>);
 
 impl Tally {
     async fn record(&mut self, authority: &Authority) {
+        authority.rekeys().forget();
         self.0.extend(authority.refusals().take(authority.now()));
         if self.0.is_empty() {
             return;

@@ -83,6 +83,9 @@ pub(crate) struct Keys {
 impl World {
     /// Reads the whole state. Parts that `old` has at the same version are taken from it.
     ///
+    /// `now` is a time that no clock that jumps forward brings near: what has expired by it is left
+    /// out of the stops.
+    ///
     /// Stops and bundle bring their own versions; the keys are read between two readings of
     /// theirs. A mixture of two moments is possible and harmless: no commit accepts it.
     pub(crate) async fn read(
@@ -201,7 +204,10 @@ async fn read_stops(
 ) -> Result<Arc<StopSet>, StoreError> {
     match old.filter(|old| old.undurable == 0 && old.versions.stops == version) {
         Some(old) => Ok(Arc::clone(&old.stops)),
-        None => state.stops(now).await.map(Arc::new),
+        None => {
+            let stops = state.stops(now).await?;
+            Ok(Arc::new(stops.without_keys_replaced_until(now.minus(TOLD))))
+        }
     }
 }
 
@@ -243,3 +249,65 @@ fn with_undurable(stops: Arc<StopSet>, beyond: Vec<Suspension>) -> Arc<StopSet> 
 }
 
 const READS: usize = 8;
+/// So long after everything bound to it has expired a replaced key is still told of: the clocks of
+/// gateways differ.
+pub(crate) const TOLD: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use mandate_model::{Instance, InstanceId, ProviderName, Thumbprint};
+    use mandate_ports::{Change, HeldKey, Unit, Writer};
+    use mandate_store_sqlite::SqliteStore;
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const UNTIL: Timestamp = Timestamp::from_secs(1_800_000_420);
+
+    async fn bind(store: &SqliteStore, taken_for: Option<Thumbprint>, key: Thumbprint) {
+        let instance = Instance {
+            provider: ProviderName::parse("linux").unwrap(),
+            id: InstanceId::parse("one").unwrap(),
+        };
+        let holder = HeldKey {
+            instance,
+            key: taken_for,
+            at: AT,
+        };
+        let change = Change::BindKey {
+            holder,
+            key,
+            until: UNTIL,
+        };
+        let unit = Unit {
+            changes: vec![change],
+            ..Unit::default()
+        };
+        store.commit(unit).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_replaced_long_ago_is_in_no_snapshot() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("store");
+        let store = SqliteStore::open(&place, [7; 16], AT).unwrap();
+        let (old, new) = (Thumbprint::new([1; 32]), Thumbprint::new([2; 32]));
+        bind(&store, None, old).await;
+        bind(&store, Some(old), new).await;
+        let (config, compiler) = (crate::Config::of_tests(), Compiler::new());
+        let replaced = async |now: Timestamp| {
+            let with = (&config, &compiler);
+            let world = World::read(&store, None, &Undurable::default(), with, now)
+                .await
+                .unwrap();
+            world.stops.replaced_keys().count()
+        };
+        let told = Duration::from_secs(60);
+        assert_eq!(replaced(UNTIL.plus(told)).await, 1);
+        let after = UNTIL.plus(told).plus(Duration::from_millis(1));
+        assert_eq!(replaced(after).await, 0);
+        store.close().await;
+    }
+}

@@ -9,6 +9,8 @@
 )]
 
 mod lab;
+#[path = "enforce/via.rs"]
+mod via;
 
 use lab::{JWT, Lab, TXN};
 use mandate_audit::Decision;
@@ -36,8 +38,20 @@ struct Setting {
 
 fn setting(agent: &str, entries: &str) -> Setting {
     let mut lab = Lab::new();
-    let orchestrator = lab.svid("orchestrator", "o-1");
+    let task = task_for(&mut lab, agent, entries);
     let svid = lab.svid(agent, "a-1");
+    let access = [
+        ("subject_token", task.as_str()),
+        ("subject_token_type", TXN),
+        ("resource", "https://records.acme.example"),
+    ];
+    let (access, _) = lab.exchange(&svid, &access).unwrap();
+    Setting::with(lab, &access)
+}
+
+/// A task token for `agent`.
+fn task_for(lab: &mut Lab, agent: &str, entries: &str) -> String {
+    let orchestrator = lab.svid("orchestrator", "o-1");
     let open = [
         ("subject_token", orchestrator.as_str()),
         ("subject_token_type", JWT),
@@ -58,28 +72,26 @@ fn setting(agent: &str, entries: &str) -> Setting {
         ("requested_actor", &child),
         ("authorization_details", entries),
     ];
-    let (task, _) = lab.exchange(&orchestrator, &delegate).unwrap();
-    let access = [
-        ("subject_token", task.as_str()),
-        ("subject_token_type", TXN),
-        ("resource", "https://records.acme.example"),
-    ];
-    let (access, _) = lab.exchange(&svid, &access).unwrap();
-    let audience = Audience::parse("https://records.acme.example").unwrap();
-    let expect = Expect {
-        issuer: &lab.issuer,
-        audience: &audience,
-    };
-    let token = AccessToken::verify(&access, lab.keys(), &expect, lab.now).unwrap();
-    Setting {
-        lab,
-        token,
-        gateway: GatewayId::parse("g-1").unwrap(),
-        right: Right::Leased,
-    }
+    lab.exchange(&orchestrator, &delegate).unwrap().0
 }
 
 impl Setting {
+    /// An access token, at the gateway `g-1`.
+    fn with(lab: Lab, access: &str) -> Self {
+        let audience = Audience::parse("https://records.acme.example").unwrap();
+        let expect = Expect {
+            issuer: &lab.issuer,
+            audience: &audience,
+        };
+        let token = AccessToken::verify(access, lab.keys(), &expect, lab.now).unwrap();
+        Self {
+            lab,
+            token,
+            gateway: GatewayId::parse("g-1").unwrap(),
+            right: Right::Leased,
+        }
+    }
+
     fn facts(&self) -> Facts<'_> {
         Facts {
             now: self.lab.now,

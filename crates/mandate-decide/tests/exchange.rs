@@ -14,6 +14,8 @@ mod lab;
 mod limits;
 #[path = "exchange/possession.rs"]
 mod possession;
+#[path = "exchange/via.rs"]
+mod via;
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ mod lines;
 mod session;
 mod ship;
 
-pub(crate) use client::{Client, ControlError};
+pub(crate) use client::{Client, ControlError, form};
 pub use client::{ControlIo, ControlSocket, UnixControl};
 pub(crate) use session::{Control, ControlParts};
 pub(crate) use ship::ship;

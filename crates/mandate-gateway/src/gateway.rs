@@ -8,7 +8,7 @@ use std::time::Duration;
 use mandate_audit::{Decision, Event, What};
 use mandate_decide::enforce::LeaseState;
 use mandate_model::{GatewayId, Secret};
-use mandate_ports::{Clock, Credentials, Entropy, Spool, Versions};
+use mandate_ports::{Clock, Credentials, Entropy, ProofSigner, Spool, Versions};
 use prometheus_client::registry::Registry as MetricsRegistry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::admission::{Cut, Gate, Registry};
 use crate::control::{Client, Control, ControlParts, ControlSocket, ship};
-use crate::http::{Front, Proofs, TokenCache, UpstreamTokens};
+use crate::http::{Asker, AskerParts, Exchanges, Front, Proofs, TokenCache, UpstreamTokens};
 use crate::lease::Lease;
 use crate::listener::{Door, Limits, Listener, accept};
 use crate::marks::{Marks, MarksError};
@@ -58,6 +58,8 @@ pub struct GatewayPorts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Its key: access tokens that it gets for agents are bound to it (A9).
+    pub key: Arc<dyn ProofSigner>,
 }
 
 /// Why a gateway does not start.
@@ -266,8 +268,15 @@ fn front(
     );
     let mut secret = [0; 32];
     ports.entropy.fill(&mut secret);
+    let asker = Asker::new(AskerParts {
+        client: client.clone(),
+        gateway: config.id.clone(),
+        key: Arc::clone(&ports.key),
+        entropy: Arc::clone(&ports.entropy),
+    });
     Front {
-        proofs: Proofs::keyed(&secret),
+        exchanges: Exchanges::new(asker),
+        proofs: Proofs::keyed(&secret, config.limits.proofs),
         gateway: config.id.clone(),
         registry: Arc::new(Registry::default()),
         recorder,
@@ -302,6 +311,7 @@ async fn keep_house(front: Arc<Front>) {
                 .unshipped
                 .set(i64::try_from(unshipped).unwrap_or(i64::MAX));
             try_recording_again(&front.recorder).await;
+            front.exchanges.tidy(&front);
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         front.refusals.flush(&front.recorder).await;

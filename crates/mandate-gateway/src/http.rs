@@ -2,7 +2,9 @@
 
 mod attributes;
 mod authenticate;
+mod challenges;
 mod echo;
+mod exchange;
 mod forward;
 mod front;
 mod headers;
@@ -34,10 +36,11 @@ use mandate_decide::enforce::{
 };
 use mandate_model::BootTime;
 use mandate_policy::Bundle;
-use mandate_policy::decl::{Credential, ServerWorkload};
+use mandate_policy::decl::{Action, Credential, ServerWorkload};
 use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
+pub(crate) use exchange::{Asker, AskerParts, Exchanges};
 pub(crate) use front::{Arrival, Front, Reply};
 pub(crate) use inject::Injections;
 pub(crate) use proof::Proofs;
@@ -103,11 +106,12 @@ async fn pass(
     let target = target_as_sent(routed.target, server).map_err(two_readings)?;
     let pending = classify(server, &request_head(&head, &target, &sent));
 
-    // Authenticate: before a byte of the body is read.
-    let caller = asking(front, arrival, &head, routed.host.as_deref());
-    let (tokens, proofs) = (&front.tokens, &front.proofs);
-    let token =
-        authenticate::authenticate(tokens, proofs, &snapshot, server, &head.headers, &caller)?;
+    // Authenticate: before a byte of the body is read. Who brings no access token, and what one is got
+    // for, is decided as if they had brought it (A9).
+    let asking = asking(front, arrival, &head, routed.host.as_deref());
+    let fields = &head.headers;
+    let caller = exchange::who(front, &snapshot, server, fields, &asking, &pending).await?;
+    let token = caller.token();
     let facts = |now| Facts {
         now,
         bundle,
@@ -116,7 +120,7 @@ async fn pass(
         gateway: &front.gateway,
         right,
         server,
-        token: &token,
+        token,
     };
     let asked = request_head(&head, &target, &head.headers);
     let denied = |refusal, classified: Option<&Classified>| {
@@ -124,8 +128,7 @@ async fn pass(
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
     let action = server.actions.get(pending.action());
-    let upgrade = headers::keeps_token(&head.headers, &target, &sent)
-        .and_then(|token| upgrade::of(&head, action, token))
+    let upgrade = may_be_sent(&caller, &snapshot, &head, action, (&target, &sent))
         .map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
@@ -160,7 +163,7 @@ async fn pass(
             .as_ref()
             .map(|upgrade| upgrade.protocol().to_owned()),
     };
-    let standing = Access::new(front, bundle, server, &token, asked, &classified);
+    let standing = Access::new(front, bundle, server, token, asked, &classified);
     let admitted = front.registry.admit(
         front.gate.clone(),
         Box::new(standing),
@@ -182,6 +185,7 @@ async fn pass(
             head: &head,
             sent,
             target: &target,
+            token: caller.text(),
             upgrade: upgrade.as_ref(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
@@ -204,6 +208,21 @@ async fn pass(
     let handing_over = hand_over(front, arrival, &access, answered, switching, within, reply);
     let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
     finish(front, server, admitted, &decided, released).await
+}
+
+/// That nothing is stopped about what the agent showed, and that none of it goes on to the upstream; and the
+/// upgrade that the request asks for.
+fn may_be_sent(
+    caller: &exchange::Caller<'_>,
+    snapshot: &Snapshot,
+    head: &Parts,
+    action: Option<&Action>,
+    (target, sent): (&str, &HeaderMap),
+) -> Result<Option<Upgrade>, Refusal> {
+    caller.check_brought(&snapshot.stops)?;
+    let shown = caller.shown();
+    headers::keeps_tokens(&shown, target, sent)?;
+    upgrade::of(head, action, &shown)
 }
 
 /// What a proof of possession must have been made for.
@@ -283,8 +302,7 @@ async fn hand_over(
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
         Ok(mut response) => {
             access.down.leaves_by(&arrival.socket);
-            // The upstream's own are nobody's business here; ours is for the next proof.
-            response.headers_mut().remove(proof::DPOP_NONCE);
+            // For the next proof.
             if let Some(nonce) = nonce {
                 response.headers_mut().insert(proof::DPOP_NONCE, nonce);
             }
@@ -318,7 +336,12 @@ fn find<'s>(
     request: &Request<Incoming>,
 ) -> Result<(Right, &'s Arc<Bundle>, Routed<'s>), Refusal> {
     let bundle = snapshot.bundle.as_ref();
-    let routed = bundle.map(|bundle| Ok((bundle, route::route(arrival.routing, bundle, request)?)));
+    let routed = bundle.map(|bundle| {
+        let routed = route::route(arrival.routing, bundle, request)?;
+        // Another gateway's is none of this one.
+        let served = routed.server.gateways.serves(&front.gateway);
+        served.then_some((bundle, routed)).ok_or(route::NO_SERVER)
+    });
     let server = match &routed {
         Some(Ok((_, routed))) => Some(routed.server),
         Some(Err(_)) | None => None,
@@ -377,6 +400,8 @@ struct Unaddressed<'a> {
     head: &'a Parts,
     sent: HeaderMap,
     target: &'a str,
+    /// The access token.
+    token: &'a str,
     upgrade: Option<&'a Upgrade>,
 }
 
@@ -395,10 +420,10 @@ async fn inject_and_forward(
         head,
         sent,
         target,
+        token,
         upgrade,
     } = request;
-    let shown = authenticate::shown(&head.headers)?.token;
-    let upstream_token = front.upstream_tokens.of(server, shown, front.now()).await?;
+    let upstream_token = front.upstream_tokens.of(server, token, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
     let outgoing = inject::outgoing(
         &*front.credentials,

@@ -53,6 +53,8 @@ pub struct Limits {
     pub idle: Duration,
     /// The longest body that attributes are read from.
     pub decided_body_bytes: usize,
+    /// How many proofs of possession are remembered.
+    pub proofs: usize,
 }
 
 impl Default for Limits {
@@ -65,6 +67,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(30),
             idle: Duration::from_secs(120),
             decided_body_bytes: 64 * 1024,
+            // Five thousand a second for as long as one is remembered.
+            proofs: 1_200_000,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use mandate_model::stop::StopSet;
-use mandate_model::{RunId, StopVersion};
+use mandate_model::{RunId, StopVersion, TrustDomain};
 use mandate_policy::Bundle;
 use mandate_ports::Versions;
 use mandate_token::{Issuer, KeySet};
@@ -20,6 +20,8 @@ pub(crate) struct Snapshot {
     pub(crate) versions: Versions,
     /// `iss` of access tokens.
     pub(crate) issuer: Issuer,
+    /// Whose gateways SVIDs are for.
+    pub(crate) trust_domain: TrustDomain,
     /// The declarations; `None` where no bundle was ever applied, and everything is denied.
     pub(crate) bundle: Option<Arc<Bundle>>,
     /// How far the authority's store has the stops: behind `versions.stops` while it cannot be written.

@@ -11,10 +11,10 @@ mod tests {
     use http_body_util::Full;
     use hyper::body::Incoming;
     use mandate_audit::{Decision, What};
-    use mandate_model::{Thumbprint, Timestamp};
+    use mandate_model::{ActChain, InstanceId, Thumbprint, Timestamp};
     use mandate_ports::Clock;
-    use mandate_testkit::proofs::{AgentKey, Proving};
-    use mandate_token::{AccessToken, Confirmation};
+    use mandate_testkit::proofs::{self, AgentKey, Proving};
+    use mandate_token::{AccessToken, ActingChain, Confirmation};
 
     use crate::common::agent::{self, refusal, send, text};
     use crate::common::tokens::claims;
@@ -24,9 +24,8 @@ mod tests {
 
     /// An agent with a key and a token that is bound to it.
     struct Holder {
-        key: AgentKey,
+        holder: proofs::Holder,
         token: String,
-        nonce: Option<String>,
     }
 
     fn bound(claims: AccessToken, key: Thumbprint) -> AccessToken {
@@ -38,14 +37,14 @@ mod tests {
 
     impl Holder {
         fn of(world: &World) -> Self {
-            let key = AgentKey::generate();
-            let claims = claims("retriever", "read", world.clocks.now());
-            let token = world.authority.keys.sign(bound(claims, key.thumbprint()));
-            Self {
-                key,
-                token,
-                nonce: None,
-            }
+            Self::with(world, claims("retriever", "read", world.clocks.now()))
+        }
+
+        fn with(world: &World, claims: AccessToken) -> Self {
+            let holder = proofs::Holder::generate();
+            let claims = bound(claims, holder.key.thumbprint());
+            let token = world.authority.keys.sign(claims);
+            Self { holder, token }
         }
 
         fn proof(&self, world: &World, change: impl FnOnce(&mut Proving<'_>)) -> String {
@@ -55,10 +54,11 @@ mod tests {
                 uri: &uri,
                 now: world.clocks.now(),
                 token: Some(&self.token),
-                nonce: self.nonce.as_deref(),
+                task: None,
+                nonce: self.holder.nonce.as_deref(),
             };
             change(&mut proving);
-            self.key.prove(&proving)
+            self.holder.key.prove(&proving)
         }
 
         /// Sends one request and learns the nonce that comes with the answer.
@@ -66,17 +66,20 @@ mod tests {
             let proof = self.proof(world, |_| ());
             let answer = send(world.address, request("DPoP", &self.token, &[&proof])).await;
             if let Some(nonce) = answer.headers().get("dpop-nonce") {
-                self.nonce = Some(nonce.to_str().unwrap().to_owned());
+                self.holder.nonce = Some(nonce.to_str().unwrap().to_owned());
             }
             answer
         }
 
         /// With a nonce that is good.
         async fn ready(world: &World) -> Self {
-            let mut holder = Self::of(world);
-            let first = holder.get(world).await;
+            Self::of(world).with_nonce(world).await
+        }
+
+        async fn with_nonce(mut self, world: &World) -> Self {
+            let first = self.get(world).await;
             assert_eq!(refusal(first).await, refused("proof.nonce"));
-            holder
+            self
         }
     }
 
@@ -120,7 +123,7 @@ mod tests {
                 matches!(r.what, What::AccessDecided { .. }) && r.decision == Decision::Allowed
             })
             .await;
-        assert_eq!(allowed.jkt, Some(holder.key.thumbprint()));
+        assert_eq!(allowed.jkt, Some(holder.holder.key.thumbprint()));
         // Neither token nor proof goes on to the upstream.
         let seen = world.upstream.arrived();
         assert!(!seen[0].headers.contains_key("dpop"));
@@ -158,13 +161,9 @@ mod tests {
             assert_eq!(refusal(answer).await, refused("proof.invalid"));
         }
         for uri in [&elsewhere, &other_door] {
-            let proof = holder.key.prove(&Proving {
-                method: "GET",
-                uri,
-                now: world.clocks.now(),
-                token: Some(&holder.token),
-                nonce: holder.nonce.as_deref(),
-            });
+            let beside = (Some(holder.token.as_str()), None);
+            let now = world.clocks.now();
+            let proof = holder.holder.prove(("GET", uri), beside, now);
             let mut request = request("DPoP", &holder.token, &[&proof]);
             // What a caller says about itself moves nothing.
             let headers = request.headers_mut();
@@ -201,9 +200,11 @@ mod tests {
         let without = send(world.address, request("DPoP", &holder.token, &[])).await;
         assert_eq!(refusal(without).await, refused("proof.missing"));
         let thief = Holder {
-            key: AgentKey::generate(),
+            holder: proofs::Holder {
+                key: AgentKey::generate(),
+                nonce: holder.holder.nonce.clone(),
+            },
             token: holder.token.clone(),
-            nonce: holder.nonce.clone(),
         };
         let proof = thief.proof(&world, |_| ());
         let answer = send(world.address, request("DPoP", &thief.token, &[&proof])).await;
@@ -269,13 +270,104 @@ mod tests {
         let world = World::new().await;
         let mut holder = Holder::ready(&world).await;
         assert_eq!(holder.get(&world).await.status(), StatusCode::OK);
-        world.authority.replace_key(holder.key.thumbprint());
+        world.authority.replace_key(holder.holder.key.thumbprint());
         let version = world.authority.state().stops.version;
         let applied = |w: &World| w.gateway.status().versions.unwrap().stops == version;
         world.until(applied).await;
         let answer = holder.get(&world).await;
         let stopped = (StatusCode::FORBIDDEN, "stopped".to_owned());
         assert_eq!(refusal(answer).await, stopped);
+    }
+
+    /// As many proofs as are taken, and the answer to the next one.
+    async fn flood(world: &World, holder: &mut Holder) -> (usize, Response<Incoming>) {
+        for taken in 0..100 {
+            let answer = holder.get(world).await;
+            if answer.status() != StatusCode::OK {
+                return (taken, answer);
+            }
+            text(answer).await;
+        }
+        panic!("the memory is bounded");
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_floods_a_gateway_with_proofs_stops_no_other() {
+        let limits = mandate_gateway::Limits {
+            proofs: 9,
+            ..Default::default()
+        };
+        let world = World::with(Options {
+            limits,
+            ..Options::default()
+        })
+        .await;
+        let mut greedy = Holder::ready(&world).await;
+        // What does not hold is not remembered: neither another's key nor a proof for something else.
+        let thief = AgentKey::generate();
+        for _ in 0..20 {
+            let uri = format!("http://{}{TARGET}", world.address);
+            let stolen = thief.prove(&Proving {
+                method: "GET",
+                uri: &uri,
+                now: world.clocks.now(),
+                token: Some(&greedy.token),
+                task: None,
+                nonce: greedy.holder.nonce.as_deref(),
+            });
+            let answer = send(world.address, request("DPoP", &greedy.token, &[&stolen])).await;
+            assert_eq!(refusal(answer).await, refused("proof.other_key"));
+        }
+        let (taken, answer) = flood(&world, &mut greedy).await;
+        assert_eq!(taken, 3, "a third of nine");
+        assert!(answer.headers().contains_key("retry-after"));
+        let share = (StatusCode::SERVICE_UNAVAILABLE, "quota.proofs".to_owned());
+        assert_eq!(refusal(answer).await, share);
+        let other = of_instance(&world, "retriever-2");
+        let mut other = other.with_nonce(&world).await;
+        let (taken, _) = flood(&world, &mut other).await;
+        assert!(taken > 0, "its own share");
+    }
+
+    /// The same agent type in another instance.
+    fn of_instance(world: &World, instance: &str) -> Holder {
+        let claims = claims("retriever", "read", world.clocks.now());
+        let mut levels = claims.acting.levels().to_vec();
+        levels[0].inst = InstanceId::parse(instance).unwrap();
+        let chain = ActChain::from_levels(levels).unwrap();
+        let acting = ActingChain::new(chain).unwrap();
+        Holder::with(world, AccessToken { acting, ..claims })
+    }
+
+    #[tokio::test]
+    async fn an_upstream_cannot_ask_an_agent_for_a_proof() {
+        let world = World::new().await;
+        let mut holder = Holder::ready(&world).await;
+        let target = "/records/customers/acme/challenge";
+        for bound in [true, false] {
+            let answer = if bound {
+                let uri = format!("http://{}{target}", world.address);
+                let beside = (Some(holder.token.as_str()), None);
+                let proof = holder
+                    .holder
+                    .prove(("GET", &uri), beside, world.clocks.now());
+                let mut request = request("DPoP", &holder.token, &[&proof]);
+                *request.uri_mut() = target.parse().unwrap();
+                send(world.address, request).await
+            } else {
+                let claims = claims("retriever", "read", world.clocks.now());
+                let token = world.authority.keys.sign(claims);
+                send(world.address, agent::get(target, &token)).await
+            };
+            assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+            assert_eq!(challenge(&answer), [r#"Basic realm="a""#]);
+            let nonce = answer.headers().get("dpop-nonce");
+            let nonce = nonce.map(|nonce| nonce.to_str().unwrap());
+            let own = holder.holder.nonce.as_deref().filter(|_| bound);
+            assert_eq!(nonce, own, "the gateway's own, where proofs are shown");
+        }
+        assert_eq!(world.upstream.arrived().len(), 2);
+        assert_eq!(holder.get(&world).await.status(), StatusCode::OK);
     }
 
     #[tokio::test]

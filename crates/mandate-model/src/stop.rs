@@ -241,6 +241,13 @@ impl StopSet {
         self
     }
 
+    /// These, without the keys that matter to nobody since before `moment`.
+    #[must_use]
+    pub fn without_keys_replaced_until(mut self, moment: Timestamp) -> Self {
+        self.replaced.retain(|_, until| *until >= moment);
+        self
+    }
+
     /// Suspensions alone, at `version`.
     pub fn of_suspensions(
         version: StopVersion,

@@ -21,7 +21,9 @@ pub use clock::{Clock, Entropy};
 pub use log::{
     CheckpointRefusal, CheckpointStore, EntryRange, LogHead, LogReader, LogReceipt, Matches, Search,
 };
-pub use sign::{KeyPurpose, KeyRecord, KeySource, KeyState, NewKey, Signed, Signer, SignerError};
+pub use sign::{
+    KeyPurpose, KeyRecord, KeySource, KeyState, NewKey, ProofSigner, Signed, Signer, SignerError,
+};
 pub use spool::{Done, LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 pub use store::{
     BundleRecord, Change, CommitError, Committed, Conflict, GatewayRecord, HeldKey, Ingested,

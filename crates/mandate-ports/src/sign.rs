@@ -70,6 +70,15 @@ pub trait Signer: Send + Sync {
     fn sign(&self, key: &KeyId, message: &[u8]) -> Result<Signed, SignerError>;
 }
 
+/// A key of this process, which it proves to have (RFC 9449). It is ES256's, and never leaves it.
+pub trait ProofSigner: Send + Sync {
+    /// Its public half: an uncompressed point of P-256 (SEC 1 §2.3.3).
+    fn point(&self) -> [u8; 65];
+
+    /// Signs what a proof says: `r ‖ s`.
+    fn sign_proof(&self, message: &[u8]) -> Result<[u8; 64], SignerError>;
+}
+
 /// A new key pair, not in any store yet.
 #[derive(Debug)]
 pub struct NewKey {

@@ -5,14 +5,14 @@ use std::num::NonZeroU32;
 use mandate_model::mandate::{Entries, RawEntry};
 use mandate_model::task::TaskPath;
 use mandate_model::{
-    ActChain, ActorLevel, Principal, ServerName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId,
-    Trigger,
+    ActChain, ActorLevel, Principal, ServerName, SpiffeId, StopVersion, TaskId, Thumbprint,
+    Timestamp, TokenId, Trigger,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::kind::sealed::{Claims, Common, OwnKind};
 use crate::wire::{self, WireAct, WireAudience, WireTctx};
-use crate::{Audience, BuildError, Confirmation, Issuer, KeyUse, TokenError, scope_of};
+use crate::{Audience, BuildError, Confirmation, Issuer, KeyUse, TokenError, Via, scope_of};
 
 /// The claims of an access token.
 ///
@@ -42,6 +42,8 @@ pub struct AccessToken {
     pub uses: Option<NonZeroU32>,
     /// The key that its holder must prove to have, where it is bound to one.
     pub confirmation: Option<Confirmation>,
+    /// The gateway that got it for the agent, where one did (`via`).
+    pub via: Option<Via>,
     /// Its id.
     pub id: TokenId,
     /// The stop version under which it was issued (`stops`): what a resumption voids is told by it.
@@ -91,7 +93,21 @@ impl AccessToken {
         self.entries.iter().map(|entry| &entry.server).next()
     }
 
+    /// The key that the acting agent has proved: the one that the token is bound to, or where a gateway
+    /// got the token, the one that the agent proved to that.
+    pub fn agent_key(&self) -> Option<Thumbprint> {
+        match &self.via {
+            Some(via) => via.jkt,
+            None => self.confirmation.and_then(|bound| bound.jkt()),
+        }
+    }
+
     fn check(&self) -> Result<(), TokenError> {
+        let bound = self.confirmation.and_then(|bound| bound.jkt()).is_some();
+        if self.via.is_some() && !bound {
+            let rule = "a token that a gateway got is bound to its key";
+            return Err(TokenError::Contradiction(rule));
+        }
         wire::check_levels(self.acting.chain())?;
         wire::check_within_task(self.expires_at, self.task_expires_at)?;
         check_one_server(&self.entries)
@@ -166,6 +182,8 @@ struct Wire {
     uses: Option<NonZeroU32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    via: Option<Via>,
     #[serde(with = "wire::seconds")]
     exp: Timestamp,
     #[serde(with = "wire::seconds")]
@@ -211,6 +229,7 @@ impl Wire {
             },
             uses: claims.uses,
             cnf: claims.confirmation,
+            via: claims.via.clone(),
             exp: claims.expires_at,
             iat: claims.issued_at,
             nbf: claims.not_before,
@@ -232,6 +251,7 @@ impl Wire {
             task_expires_at: self.task.expires_at,
             uses: self.uses,
             confirmation: self.cnf,
+            via: self.via,
             id: self.jti,
             stops: self.stops,
             issued_at: self.iat,

@@ -47,6 +47,7 @@ mod task_token;
 #[cfg(test)]
 mod tests;
 mod upstream_token;
+mod via;
 mod wire;
 
 pub use access_token::{AccessToken, ActingChain};
@@ -69,3 +70,4 @@ pub use strict::{JsonProblem, check_json};
 pub use svid::JwtSvid;
 pub use task_token::{MayAct, TaskToken};
 pub use upstream_token::UpstreamToken;
+pub use via::Via;

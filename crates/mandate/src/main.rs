@@ -22,6 +22,7 @@ mod demo;
 mod failure;
 mod output;
 mod progress;
+mod proof_key;
 mod serve;
 
 use std::process::ExitCode;

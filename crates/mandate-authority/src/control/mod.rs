@@ -13,6 +13,7 @@ use http::request::Parts;
 
 use crate::listen::{Connection, Origin};
 use crate::problem::Problem;
+use crate::token::token_for_agent;
 
 /// The routes of the control socket, and nothing else.
 pub(crate) fn router() -> Router<Connection> {
@@ -25,6 +26,7 @@ pub(crate) fn router() -> Router<Connection> {
             "/control/v1/upstream-token",
             post(upstream_token::upstream_token),
         )
+        .route("/control/v1/token", post(token_for_agent))
         .fallback(|| async { Problem::unknown("no such path or protocol version") })
 }
 

@@ -22,7 +22,7 @@ use super::OwnUser;
 use crate::Authority;
 use crate::listen::Connection;
 use crate::problem::Problem;
-use crate::world::{PublicKey, World};
+use crate::world::{PublicKey, TOLD, World};
 
 pub(super) async fn stream(
     State(at): State<Connection>,
@@ -197,9 +197,6 @@ fn keys(world: &World) -> ControlMessage {
         keys,
     }
 }
-
-/// So long after its last token has expired an end is still told: the clocks of gateways differ.
-const TOLD: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

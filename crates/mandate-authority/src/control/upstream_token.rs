@@ -173,6 +173,7 @@ impl Shown<'_> {
             )
         };
         let audience = audience.ok_or_else(none)?;
+        self.check_gateway()?;
         self.check_stops()?;
         let task = self.authority.ports().state.task(self.task()).await;
         let task = task.map_err(|_| Denial::Unavailable)?;
@@ -189,11 +190,23 @@ impl Shown<'_> {
         Ok(Granted { audience, entries })
     }
 
+    /// A server workload is served by the gateways that it is assigned to, and what a gateway got for its
+    /// agent is good at that one alone.
+    fn check_gateway(&self) -> Result<(), Denial> {
+        let via = self.token.claims().via.as_ref();
+        let own = via.is_none_or(|via| via.gateway == *self.gateway);
+        if own && self.server.gateways.serves(self.gateway) {
+            return Ok(());
+        }
+        let detail = "the server workload, or the access token, is another gateway's";
+        Err(Denial::Rule("gateway.unassigned", detail.to_owned()))
+    }
+
     fn check_stops(&self) -> Result<(), Denial> {
         let claims = self.token.claims();
         let path: Vec<TaskId> = claims.path.iter().collect();
         let key = self.token.signed_by();
-        let holder = claims.confirmation.and_then(|bound| bound.jkt());
+        let holder = claims.agent_key();
         let lineage = Lineage {
             holder: holder.as_ref(),
             actors: claims.acting.levels(),
@@ -321,6 +334,7 @@ impl Shown<'_> {
             stops: Some(self.world.stops.version()),
             token: Some(claims.id),
             gateway: Some(self.gateway.clone()),
+            via: claims.via.as_ref().map(|via| via.gateway.clone()),
             ..Event::new(self.now, what, decision)
         }
     }

@@ -214,14 +214,13 @@ impl Identified {
         }
     }
 
-    /// The key that it is bound to.
+    /// The key that its agent has proved.
     fn holder(&self) -> Option<Thumbprint> {
-        let bound = match self {
-            Identified::Svid(t) => t.claims().confirmation,
-            Identified::Access(t) => t.claims().confirmation,
+        match self {
+            Identified::Svid(t) => t.claims().confirmation.and_then(|bound| bound.jkt()),
+            Identified::Access(t) => t.claims().agent_key(),
             Identified::Task(_) | Identified::Upstream(_) => None,
-        };
-        bound.and_then(|bound| bound.jkt())
+        }
     }
 
     fn key(&self) -> &KeyId {

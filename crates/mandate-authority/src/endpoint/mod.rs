@@ -112,7 +112,7 @@ impl<C> Authenticated<C> {
             take(&mut form, "client_assertion").filter(|_| kind.as_deref() == Some(SPIFFE));
         let view = exchange_world(&at.authority, world, live, at.authority.now());
         let (client, caller) = believe(step, assertion.as_deref(), shown.proof(), &view, world)?;
-        if let Err(why) = shown.take(&at.authority) {
+        if let Err(why) = shown.take(&at.authority, caller.shower()) {
             return Err(caller.refused(why));
         }
         Ok(Self {

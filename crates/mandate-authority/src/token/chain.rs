@@ -117,7 +117,7 @@ impl Chain<'_> {
         let assertion = parsed.client_assertion.as_deref();
         let proof = self.shown.proof();
         let (client, mut caller) = authenticate(step, assertion, proof, &self.view(), self.world)?;
-        if let Err(why) = self.shown.take(&self.at.authority) {
+        if let Err(why) = self.shown.take(&self.at.authority, caller.shower()) {
             return Err(caller.refused(why));
         }
         if let Err(why) = client.check_id(parsed.client_id.as_deref()) {
@@ -208,12 +208,20 @@ impl Chain<'_> {
         };
         let domain = &self.at.authority.config().trust_domain;
         let caller = Caller::attested(domain.agent(&evident.agent), &evident, self.world);
-        if let Err(why) = self.shown.take(&self.at.authority) {
+        if let Err(why) = self.shown.take(&self.at.authority, caller.shower()) {
+            return Err(caller.refused(why));
+        }
+        let live = self.live_key(&evident).await.map_err(Refused::early)?;
+        let (agent, instance) = (domain.agent(&evident.agent), instance_of(&evident));
+        if let Err(why) = self
+            .shown
+            .replace(&self.at.authority, live, (&agent, &instance))
+        {
             return Err(caller.refused(why));
         }
         let keyed = Keyed {
             proof: self.shown.proof(),
-            live: self.live_key(&evident).await.map_err(Refused::early)?,
+            live,
         };
         let view = self.view();
         match exchange::attest(evident, keyed, audience, claimed, &view, &self.fresh) {
@@ -223,10 +231,7 @@ impl Chain<'_> {
     }
 
     async fn live_key(&self, evident: &Evident) -> Result<Option<Thumbprint>, Refusal> {
-        let instance = Instance {
-            provider: evident.provider.clone(),
-            id: evident.instance.clone(),
-        };
+        let instance = instance_of(evident);
         let state = &self.at.authority.ports().state;
         let live = state.live_key(&instance, self.now).await;
         live.map_err(|why| {
@@ -268,7 +273,11 @@ impl Chain<'_> {
         Err(refusal.map_or(Refusal::Unavailable, Refusal::from))
     }
 
-    async fn subject(&self, token: &str, caller: &mut Caller) -> Result<VerifiedSubject, Refusal> {
+    pub(super) async fn subject(
+        &self,
+        token: &str,
+        caller: &mut Caller,
+    ) -> Result<VerifiedSubject, Refusal> {
         let view = self.view();
         let token = exchange::verify_task_token(token, &view)?;
         let line = line_of(&self.at.authority, &token).await?;
@@ -315,7 +324,7 @@ impl Chain<'_> {
         load(&self.at.authority, id).await
     }
 
-    fn view(&self) -> exchange::World<'_> {
+    pub(super) fn view(&self) -> exchange::World<'_> {
         exchange_world(&self.at.authority, self.world, self.live, self.now)
     }
 }
@@ -337,6 +346,13 @@ async fn load(authority: &Authority, id: TaskId) -> Result<Option<Task>, Refusal
         tracing::error!(%why, "a task could not be read");
         Refusal::Unavailable
     })
+}
+
+fn instance_of(evident: &Evident) -> Instance {
+    Instance {
+        provider: evident.provider.clone(),
+        id: evident.instance.clone(),
+    }
 }
 
 /// The same process once more: the pidfd refers to it and to no other, whoever has its pid by now.

@@ -11,20 +11,22 @@ mod chain;
 mod issue;
 mod refusal;
 mod reply;
+mod via;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use mandate_decide::exchange::{Fresh, ParsedExchange, Step, parse};
+use mandate_decide::exchange::{Fresh, ParsedExchange, Step, ViaExchange, parse};
 use mandate_model::stop::Subject;
 use mandate_model::{TaskId, TokenId};
 use mandate_ports::{Conflict, KeyState};
 
-use crate::form;
+use crate::form::{self, Pairs};
 use crate::listen::Connection;
 use crate::possession::{ShownProof, with_nonce};
 pub(crate) use chain::{authenticate, authenticate_leaving, exchange_world, line_of};
 pub(crate) use issue::{Issued, NotIssued, issue};
 pub(crate) use refusal::{Caller, Refusal, Refused};
+pub(crate) use via::token_for_agent;
 
 /// Exchanges.
 #[utoipa::path(
@@ -47,14 +49,34 @@ pub(crate) async fn token(State(at): State<Connection>, request: Request) -> Res
 }
 
 async fn exchange(at: &Connection, request: Request) -> Result<Response, Refused> {
-    let mut shown = ShownProof::of(&at.authority, request.headers(), request.uri().path())
-        .map_err(Refused::early)?;
-    let form = form::read(request)
-        .await
-        .map_err(|why| Refused::form(&why))?;
+    let (shown, form) = read(at, request).await?;
     let parsed = parse(form, &at.authority.config().trust_domain).map_err(Refused::early)?;
+    rounds(at, &Asked::Agent(parsed), shown).await
+}
+
+/// What a request shows of a key, and its form.
+async fn read(at: &Connection, request: Request) -> Result<(ShownProof, Pairs), Refused> {
+    let shown = ShownProof::of(&at.authority, request.headers(), request.uri().path());
+    let shown = shown.map_err(Refused::early)?;
+    let form = form::read(request).await;
+    Ok((shown, form.map_err(|why| Refused::form(&why))?))
+}
+
+/// Who asks, and for what.
+enum Asked {
+    /// An agent, or whoever has the evidence of one.
+    Agent(ParsedExchange),
+    /// A gateway for an agent.
+    Gateway(ViaExchange),
+}
+
+async fn rounds(
+    at: &Connection,
+    asked: &Asked,
+    mut shown: ShownProof,
+) -> Result<Response, Refused> {
     for tried in 0..ROUNDS {
-        if let Some(response) = round(at, &parsed, &mut shown).await? {
+        if let Some(response) = round(at, asked, &mut shown).await? {
             return Ok(response);
         }
         pause_after(tried).await;
@@ -77,7 +99,7 @@ pub(crate) async fn pause_after(tried: usize) {
 /// One try at one world; `None` if the world moved before the commit.
 async fn round(
     at: &Connection,
-    parsed: &ParsedExchange,
+    asked: &Asked,
     shown: &mut ShownProof,
 ) -> Result<Option<Response>, Refused> {
     let authority = &at.authority;
@@ -96,19 +118,18 @@ async fn round(
         fresh,
         shown,
     };
-    let (grant, caller) = chain.decide(parsed).await?;
+    let (grant, caller) = match asked {
+        Asked::Agent(parsed) => chain.decide(parsed).await?,
+        Asked::Gateway(asked) => chain.decide_via(asked).await?,
+    };
     match issue(authority, &world, grant, chain.now, caller.shown()).await {
         Ok(issued) => {
-            authority.metrics().issued(kind_of(&parsed.step));
+            authority.metrics().issued(asked.kind());
             Ok(Some(reply::granted(&issued, authority.now())))
         }
         Err(NotIssued::Moved) => Ok(None),
         // Another key was bound between reading and storing.
-        Err(NotIssued::Conflict(Conflict::KeyReplaced(_)))
-            if matches!(parsed.step, Step::Attest { .. }) =>
-        {
-            Ok(None)
-        }
+        Err(NotIssued::Conflict(Conflict::KeyReplaced(_))) if asked.is_attestation() => Ok(None),
         Err(NotIssued::Conflict(why)) => Err(caller.refused(Refusal::of_conflict(why))),
         Err(NotIssued::Unavailable) => Err(Refused::unavailable()),
     }
@@ -124,6 +145,20 @@ fn name_of(step: &Step) -> &'static str {
         Step::Renew { .. } => "renew",
         Step::Resume(_) => "resume",
         Step::Access { .. } => "access",
+    }
+}
+
+impl Asked {
+    /// What it is for, in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Asked::Agent(parsed) => kind_of(&parsed.step),
+            Asked::Gateway(_) => "access",
+        }
+    }
+
+    fn is_attestation(&self) -> bool {
+        matches!(self, Asked::Agent(parsed) if matches!(parsed.step, Step::Attest { .. }))
     }
 }
 

@@ -5,11 +5,13 @@ use mandate_audit::{Decision, Event, What};
 use mandate_decide::exchange::{
     ActorError, Evident, ExchangeError, FormError, IdentifiedClient, OauthError, SubjectError,
 };
-use mandate_decide::possession::SeenError;
+use mandate_decide::possession::{SeenError, Shower};
 use mandate_model::mandate::Budget;
 use mandate_model::stop::Stopped;
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, BundleVersion, SpiffeId, StopVersion, Timestamp, TokenId};
+use mandate_model::{
+    ActorLevel, BundleVersion, GatewayId, SpiffeId, StopVersion, Timestamp, TokenId,
+};
 use mandate_ports::{AttestRefusal, Conflict, PersonRefusal};
 use mandate_token::dpop::ProofError;
 
@@ -56,6 +58,11 @@ pub(crate) enum Refusal {
     /// The agent type ended more than its quota (C3).
     #[error("this agent type ends tasks and revokes tokens too fast; nothing was ended, try again")]
     TooOften,
+    /// The instance or its agent type replaced more keys than its quota.
+    #[error(
+        "this instance, or its agent type, replaces its key too fast; the key that it has is still good, try again later"
+    )]
+    TooManyKeys,
     /// Nothing is declared, so nothing is permitted.
     #[error("no bundle is live, so nothing is permitted; an operator applies one")]
     NoBundle,
@@ -114,10 +121,12 @@ impl Refusal {
             Refusal::Proof(_) => "proof.invalid",
             Refusal::Nonce => "proof.nonce",
             Refusal::Seen(SeenError::Again) => "proof.used",
+            Refusal::Seen(SeenError::Share) => "quota.proofs",
             Refusal::Seen(SeenError::Full) => "proof.too_many",
             Refusal::Used => "subject.used",
             Refusal::Budget(_) => "budget.spent",
             Refusal::TooOften => "quota.ends",
+            Refusal::TooManyKeys => "quota.keys",
             Refusal::NoBundle => "bundle.none",
             Refusal::Unavailable => "unavailable",
         }
@@ -143,8 +152,9 @@ impl Refusal {
             Refusal::Budget(_) | Refusal::NoBundle => ("access_denied", 403),
             Refusal::Person(PersonRefusal::Unavailable(_))
             | Refusal::Evidence(AttestRefusal::Unavailable(_))
-            | Refusal::Seen(SeenError::Full)
+            | Refusal::Seen(SeenError::Share | SeenError::Full)
             | Refusal::TooOften
+            | Refusal::TooManyKeys
             | Refusal::Unavailable => ("temporarily_unavailable", 503),
         };
         OauthError { code, status }
@@ -169,6 +179,7 @@ impl Refusal {
             | Refusal::Used
             | Refusal::Budget(_)
             | Refusal::TooOften
+            | Refusal::TooManyKeys
             | Refusal::NoBundle
             | Refusal::Unavailable => None,
         }
@@ -179,6 +190,7 @@ impl Refusal {
 #[derive(Debug)]
 pub(crate) struct Caller {
     agent: SpiffeId,
+    shower: Shower,
     step: &'static str,
     template: Event,
     shown: Vec<TokenId>,
@@ -187,7 +199,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// A client that authenticated with its JWT-SVID.
     pub(crate) fn client(step: &'static str, client: &IdentifiedClient, world: &World) -> Self {
-        let mut caller = Self::new(step, client.actor().clone(), world);
+        let shower = Shower::agent(client.actor());
+        let mut caller = Self::new(step, client.actor().clone(), shower, world);
         caller.shows(client.token());
         caller.template.jkt = client.holder();
         caller
@@ -196,6 +209,11 @@ impl Caller {
     /// A token was shown beside the request.
     pub(super) fn shows(&mut self, token: TokenId) {
         self.shown.push(token);
+    }
+
+    /// Whose share of the memory a proof takes.
+    pub(crate) fn shower(&self) -> Shower {
+        self.shower.clone()
     }
 
     /// The tokens that were shown: what is decided rests on them.
@@ -212,10 +230,11 @@ impl Caller {
             att: evident.kind,
             host: None,
         };
-        Self::new("attest", level, world)
+        let shower = Shower::attesting(&level);
+        Self::new("attest", level, shower, world)
     }
 
-    fn new(step: &'static str, actor: ActorLevel, world: &World) -> Self {
+    fn new(step: &'static str, actor: ActorLevel, shower: Shower, world: &World) -> Self {
         let what = What::Refused {
             step: step.to_owned(),
             error: String::new(),
@@ -229,6 +248,7 @@ impl Caller {
         };
         Self {
             agent: actor.sub,
+            shower,
             step,
             template,
             shown: Vec::new(),
@@ -244,6 +264,11 @@ impl Caller {
         self.template
             .actors
             .extend(task.act.levels().iter().cloned());
+    }
+
+    /// A gateway asks in its place.
+    pub(super) fn came_via(&mut self, gateway: &GatewayId) {
+        self.template.via = Some(gateway.clone());
     }
 
     /// The request is for the server workload with this resource indicator, if there is one.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use mandate_attest::{IssuerKeys, OidcOptions, OidcPersonVerifier, PasswdUsers};
 use mandate_audit::Event;
-use mandate_authority::{Authority, Config, Doors, Ports, PublicSocket};
+use mandate_authority::{Authority, Config, Doors, PROOF_ROOM, Ports, PublicSocket};
 use mandate_decide::Lifetimes;
+use mandate_decide::possession::Room;
 use mandate_model::{Timestamp, TrustDomain};
 use mandate_ports::{Clock, LogReader, StateReader};
 use mandate_store_sqlite::SqliteStore;
@@ -44,6 +45,19 @@ pub(crate) struct Ground {
     pub(crate) dir: TempDir,
     pub(crate) clock: Arc<FixedClock>,
     pub(crate) people: Arc<OidcIssuer>,
+    /// For proofs.
+    pub(crate) room: Room,
+}
+
+impl Ground {
+    async fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            clock: Arc::new(FixedClock::at(Timestamp::from_secs(1_800_000_000))),
+            people: OidcIssuer::start().await,
+            room: PROOF_ROOM,
+        }
+    }
 }
 
 /// A running authority.
@@ -66,19 +80,23 @@ pub(crate) struct Lab {
 impl Lab {
     /// An authority with the bundle of these tests.
     pub(crate) async fn new() -> Self {
-        let lab = Self::empty().await;
+        Self::with_room(PROOF_ROOM).await
+    }
+
+    /// The same, that remembers few proofs.
+    pub(crate) async fn with_room(room: Room) -> Self {
+        let ground = Ground {
+            room,
+            ..Ground::new().await
+        };
+        let lab = Self::start(ground).await;
         lab.apply(&lab.bundle(), 0).await.expect(200);
         lab
     }
 
     /// An authority without a bundle.
     pub(crate) async fn empty() -> Self {
-        let ground = Ground {
-            dir: tempfile::tempdir().unwrap(),
-            clock: Arc::new(FixedClock::at(Timestamp::from_secs(1_800_000_000))),
-            people: OidcIssuer::start().await,
-        };
-        Self::start(ground).await
+        Self::start(Ground::new().await).await
     }
 
     pub(crate) async fn start(ground: Ground) -> Self {
@@ -119,6 +137,7 @@ impl Lab {
             connections: 256,
             run: ground.dir.path().to_owned(),
             own_uid: rustix::process::geteuid().as_raw(),
+            proofs: ground.room,
         };
         let mut registry = Registry::default();
         let authority = Authority::open(config, ports, &mut registry).await.unwrap();

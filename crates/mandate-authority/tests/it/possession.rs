@@ -3,47 +3,40 @@
 use std::time::Duration;
 
 use mandate_audit::What;
-use mandate_testkit::proofs::{AgentKey, Proving};
+use mandate_decide::possession::Room;
+use mandate_testkit::proofs;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Lines, get_tcp, post_form_with};
 use crate::lab::{ASSERTION, DOMAIN, GRANT, ISSUER, JWT, Lab, PROCESS, TXN};
 
-/// An agent with a key, and the nonce that it was given last.
-struct Holder {
-    key: AgentKey,
-    nonce: Option<String>,
-}
+/// An agent with a key, as it speaks to the authority.
+pub(crate) struct Holder(pub(crate) proofs::Holder);
 
 impl Holder {
-    fn new() -> Self {
-        Self {
-            key: AgentKey::generate(),
-            nonce: None,
-        }
+    pub(crate) fn new() -> Self {
+        Self(proofs::Holder::generate())
     }
 
-    fn proof(&self, lab: &Lab, path: &str) -> String {
-        self.key.prove(&Proving {
-            method: "POST",
-            uri: &format!("{ISSUER}{path}"),
-            now: lab.now(),
-            token: None,
-            nonce: self.nonce.as_deref(),
-        })
+    pub(crate) fn proof(&self, lab: &Lab, path: &str) -> String {
+        self.proof_at(lab, &format!("{ISSUER}{path}"))
+    }
+
+    fn proof_at(&self, lab: &Lab, uri: &str) -> String {
+        self.0.prove(("POST", uri), (None, None), lab.now())
     }
 
     /// The answer to `form`, with a new proof; once more with the nonce, where one is asked for.
-    async fn post(&mut self, lab: &Lab, path: &str, form: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn post(&mut self, lab: &Lab, path: &str, form: &[(&str, &str)]) -> Answer {
         let answer = send(lab, path, &[&self.proof(lab, path)], form).await;
-        self.nonce = Some(nonce_of(&answer));
+        self.0.nonce = Some(nonce_of(&answer));
         if answer.status != 400 || answer.error() != "use_dpop_nonce" {
             return answer;
         }
         send(lab, path, &[&self.proof(lab, path)], form).await
     }
 
-    async fn attest(&mut self, lab: &Lab, agent: &str, instance: &str) -> Answer {
+    pub(crate) async fn attest(&mut self, lab: &Lab, agent: &str, instance: &str) -> Answer {
         lab.say(agent, instance);
         self.post(lab, "/token", &ATTEST).await
     }
@@ -57,7 +50,7 @@ impl Holder {
     }
 }
 
-const ATTEST: [(&str, &str); 3] = [
+pub(crate) const ATTEST: [(&str, &str); 3] = [
     ("grant_type", GRANT),
     ("subject_token", "process"),
     ("subject_token_type", PROCESS),
@@ -85,16 +78,16 @@ fn as_client<'a>(svid: &'a str, form: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'
     all
 }
 
-async fn send(lab: &Lab, path: &str, proofs: &[&str], form: &[(&str, &str)]) -> Answer {
+pub(crate) async fn send(lab: &Lab, path: &str, proofs: &[&str], form: &[(&str, &str)]) -> Answer {
     let fields: Vec<_> = proofs.iter().map(|proof| ("dpop", *proof)).collect();
     post_form_with(&lab.socket("agent.sock"), path, &fields, form).await
 }
 
-fn nonce_of(answer: &Answer) -> String {
+pub(crate) fn nonce_of(answer: &Answer) -> String {
     answer.headers["dpop-nonce"].to_str().unwrap().to_owned()
 }
 
-fn refused(answer: &Answer) -> (u16, String) {
+pub(crate) fn refused(answer: &Answer) -> (u16, String) {
     (answer.status.as_u16(), answer.error())
 }
 
@@ -110,7 +103,7 @@ async fn a_proof_at_attestation_binds_everything_that_follows() {
     lab.say("backlog", "b-1");
     let first = send(&lab, "/token", &[&agent.proof(&lab, "/token")], &ATTEST).await;
     assert_eq!(refused(&first), (400, "use_dpop_nonce".to_owned()));
-    agent.nonce = Some(nonce_of(&first));
+    agent.0.nonce = Some(nonce_of(&first));
     let svid = agent.attest(&lab, "backlog", "b-1").await.token();
     let task = agent.open(&lab, &svid).await.token();
     let form = [
@@ -126,10 +119,10 @@ async fn a_proof_at_attestation_binds_everything_that_follows() {
         let about = agent.post(&lab, "/introspect", &form).await.expect(200);
         assert_eq!(about["active"], true);
         assert_eq!(about["token_type"], token_type);
-        assert_eq!(about["cnf"]["jkt"], agent.key.thumbprint().to_string());
+        assert_eq!(about["cnf"]["jkt"], agent.0.key.thumbprint().to_string());
     }
     let proved = |kind: &str, event: &mandate_audit::Event| {
-        event.what.kind() == kind && event.jkt == Some(agent.key.thumbprint())
+        event.what.kind() == kind && event.jkt == Some(agent.0.key.thumbprint())
     };
     let events = lab.events().await;
     for kind in ["attested", "issued", "task_opened"] {
@@ -188,7 +181,7 @@ async fn a_bound_assertion_without_its_key_opens_no_endpoint() {
     let svid = agent.attest(&lab, "backlog", "b-1").await.token();
     let task = agent.open(&lab, &svid).await.token();
     let mut thief = Holder::new();
-    thief.nonce.clone_from(&agent.nonce);
+    thief.0.nonce.clone_from(&agent.0.nonce);
     for path in ["/introspect", "/revoke", "/task/show", "/task/close"] {
         let form = as_client(&svid, &[("token", &task)]);
         let without = send(&lab, path, &[], &form).await;
@@ -210,15 +203,7 @@ async fn a_proof_is_for_the_address_that_the_authority_was_configured_with() {
     let mut agent = Holder::new();
     agent.attest(&lab, "backlog", "b-1").await.expect(200);
     lab.say("backlog", "b-2");
-    let elsewhere = |uri: &str| {
-        agent.key.prove(&Proving {
-            method: "POST",
-            uri,
-            now: lab.now(),
-            token: None,
-            nonce: agent.nonce.as_deref(),
-        })
-    };
+    let elsewhere = |uri: &str| agent.proof_at(&lab, uri);
     let here = elsewhere("http://127.0.0.1:7701/token?ignored");
     send(&lab, "/token", &[&here], &ATTEST).await.expect(200);
     for uri in [
@@ -251,10 +236,10 @@ async fn a_nonce_wears_out_and_the_next_one_comes_with_every_answer() {
     let lab = Lab::new().await;
     let mut agent = Holder::new();
     agent.attest(&lab, "backlog", "b-1").await.expect(200);
-    let first = agent.nonce.clone();
+    let first = agent.0.nonce.clone();
     lab.pass(Duration::from_secs(100));
     agent.attest(&lab, "backlog", "b-1").await.expect(200);
-    assert_ne!(agent.nonce, first, "another one was given meanwhile");
+    assert_ne!(agent.0.nonce, first, "another one was given meanwhile");
     lab.pass(Duration::from_secs(300));
     let proof = agent.proof(&lab, "/token");
     let worn = send(&lab, "/token", &[&proof], &ATTEST).await;
@@ -277,11 +262,11 @@ async fn a_key_that_was_replaced_is_void_everywhere_and_gateways_are_told() {
     let told = next_stops(&mut lines).await;
     assert_eq!(
         told["replaced_keys"][0][0],
-        former.key.thumbprint().to_string()
+        former.0.key.thumbprint().to_string()
     );
     let rekeyed = What::Rekeyed {
-        from: former.key.thumbprint(),
-        to: latter.key.thumbprint(),
+        from: former.0.key.thumbprint(),
+        to: latter.0.key.thumbprint(),
     };
     let events = lab.events().await;
     let event = events.iter().find(|event| event.what == rekeyed).unwrap();
@@ -329,6 +314,88 @@ async fn a_second_instance_of_a_pinned_task_is_refused_and_reported() {
     let told = told.unwrap();
     assert_eq!(told.actors[0].inst.as_str(), "p-2");
     assert!(told.task.is_some());
+}
+
+#[tokio::test]
+async fn an_agent_that_floods_the_authority_with_proofs_stops_neither_others_nor_attestation() {
+    let room = Room {
+        working: 9,
+        reserved: 9,
+    };
+    let lab = Lab::with_room(room).await;
+    let (mut greedy, mut other) = (Holder::new(), Holder::new());
+    let svid = greedy.attest(&lab, "backlog", "b-1").await.token();
+    let others = other.attest(&lab, "backlog", "b-2").await.token();
+    // Who does not have the key fills nothing.
+    let mut thief = Holder::new();
+    thief.0.nonce.clone_from(&greedy.0.nonce);
+    for _ in 0..20 {
+        let form = as_client(&svid, &[("token", &svid)]);
+        let answer = thief.post(&lab, "/introspect", &form).await;
+        assert_eq!(refused(&answer), invalid());
+    }
+    let (taken, last) = flood(&lab, &mut greedy, &svid).await;
+    assert_eq!(taken, 3, "a third of nine");
+    let retry = (503, "temporarily_unavailable".to_owned());
+    assert_eq!(refused(&last), retry);
+    assert!(last.headers.contains_key("retry-after"));
+    assert!(
+        lab.refused_rules()
+            .await
+            .contains(&"quota.proofs".to_owned())
+    );
+    // Another instance has its share, and what attests has room of its own.
+    let (taken, _) = flood(&lab, &mut other, &others).await;
+    assert!(taken > 0);
+    let mut newcomer = Holder::new();
+    let attested = newcomer.attest(&lab, "backlog", "b-3").await;
+    attested.expect(200);
+    // What it remembers is forgotten by itself.
+    lab.pass(Duration::from_secs(241));
+    let svid = greedy.attest(&lab, "backlog", "b-1").await.token();
+    let form = as_client(&svid, &[("token", &svid)]);
+    greedy.post(&lab, "/introspect", &form).await.expect(200);
+}
+
+/// As many proofs as are taken, and the answer to the next one.
+async fn flood(lab: &Lab, holder: &mut Holder, svid: &str) -> (usize, Answer) {
+    let form = as_client(svid, &[("token", svid)]);
+    for taken in 0..100 {
+        let answer = holder.post(lab, "/introspect", &form).await;
+        if answer.status != 200 {
+            return (taken, answer);
+        }
+    }
+    panic!("the memory is bounded");
+}
+
+#[tokio::test]
+async fn an_instance_that_replaces_its_key_all_the_time_is_stopped_and_keeps_the_last_one() {
+    let lab = Lab::new().await;
+    let mut last = Holder::new();
+    let mut svid = last.attest(&lab, "backlog", "b-1").await.token();
+    let mut replaced = 0;
+    let refusal = loop {
+        let mut next = Holder::new();
+        let answer = next.attest(&lab, "backlog", "b-1").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        (svid, last) = (answer.token(), next);
+        replaced += 1;
+        assert!(replaced < 20, "nobody needs so many");
+    };
+    assert!(replaced >= 6, "{replaced}");
+    assert_eq!(refusal.status, 503);
+    assert!(refusal.headers.contains_key("retry-after"));
+    assert_eq!(lab.refused_rules().await, ["quota.keys"]);
+    // The last key is good, and attesting again with it is no change.
+    last.open(&lab, &svid).await.expect(200);
+    last.attest(&lab, "backlog", "b-1").await.expect(200);
+    // Others are not held up by it.
+    let (mut first, mut second) = (Holder::new(), Holder::new());
+    first.attest(&lab, "backlog", "b-2").await.expect(200);
+    second.attest(&lab, "backlog", "b-2").await.expect(200);
 }
 
 #[tokio::test]

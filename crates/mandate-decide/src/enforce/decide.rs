@@ -4,7 +4,7 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entry, Uncovered};
 use mandate_model::stop::{Lineage, Shown, StopSet, Stopped};
 use mandate_model::{
-    BundleVersion, Effect, GatewayId, KeyId, PolicyName, TaskId, Timestamp, TokenId,
+    BundleVersion, Effect, GatewayId, KeyId, PolicyName, ServerName, TaskId, Timestamp, TokenId,
 };
 use mandate_policy::decl::{LogStyle, Possession, ServerWorkload};
 use mandate_policy::{Bundle, PolicyDenial, PolicyRequest, PolicyVerdict};
@@ -43,6 +43,9 @@ pub enum Denial {
     /// The token's server is not the one that was reached.
     #[error("the access token is for another server workload")]
     WrongServer,
+    /// Another gateway got it for its agent.
+    #[error("another gateway got the access token for its agent, and it is good there alone")]
+    OtherGateway,
     /// Something about the access is stopped.
     #[error("{0}")]
     Stopped(Stopped),
@@ -127,6 +130,13 @@ pub fn decide_with(
     let token = facts.token.claims();
     if token.server() != Some(&facts.server.name) {
         return Err(Denial::WrongServer);
+    }
+    if token
+        .via
+        .as_ref()
+        .is_some_and(|via| via.gateway != *facts.gateway)
+    {
+        return Err(Denial::OtherGateway);
     }
     check_stops(facts)?;
     check_possession(facts)?;
@@ -221,10 +231,14 @@ fn ask_policy(
 }
 
 /// What `proof: required` asks for; `observe` does not waive it. That a token which is bound to a key
-/// comes with a proof of it is known before anything is decided.
+/// comes with a proof of it is known before anything is decided. A gateway's key is none of the agent's.
 fn check_possession(facts: &Facts<'_>) -> Result<(), Denial> {
     let token = facts.token.claims();
-    if token.confirmation.is_some() {
+    let proved = match &token.via {
+        Some(via) => via.jkt.is_some(),
+        None => token.confirmation.is_some(),
+    };
+    if proved {
         return Ok(());
     }
     if facts.server.proof == Possession::Required {
@@ -240,17 +254,29 @@ fn check_possession(facts: &Facts<'_>) -> Result<(), Denial> {
 }
 
 fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
-    let token = facts.token.claims();
-    let holder = token.confirmation.and_then(|bound| bound.jkt());
+    let (server, gateway) = (&facts.server.name, facts.gateway);
+    check_token_stops(facts.token, server, gateway, facts.stops).map_err(Denial::Stopped)
+}
+
+/// Whether nothing about an access token is stopped, nor about the server workload and the gateway that
+/// it is used at.
+pub fn check_token_stops(
+    verified: &Verified<AccessToken>,
+    server: &ServerName,
+    gateway: &GatewayId,
+    stops: &StopSet,
+) -> Result<(), Stopped> {
+    let token = verified.claims();
+    let holder = token.agent_key();
     let path: Vec<TaskId> = token.path.iter().collect();
-    let key: &KeyId = facts.token.signed_by();
+    let key: &KeyId = verified.signed_by();
     let lineage = Lineage {
         actors: token.acting.levels(),
         path: &path,
         principal: Some(&token.principal),
         trigger_provider: token.trigger.provider.as_ref(),
-        server: Some(&facts.server.name),
-        gateway: Some(facts.gateway),
+        server: Some(server),
+        gateway: Some(gateway),
         keys: std::slice::from_ref(key),
         recipient: None,
         operates: false,
@@ -260,7 +286,7 @@ fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
         }),
         holder: holder.as_ref(),
     };
-    facts.stops.check(&lineage).map_err(Denial::Stopped)
+    stops.check(&lineage)
 }
 
 impl Denial {
@@ -281,6 +307,7 @@ impl Denial {
                 | Unclassifiable::NoScalar(_) => "request.attribute",
             },
             Denial::WrongServer => "token.server",
+            Denial::OtherGateway => "token.gateway",
             Denial::Stopped(_) => "stopped",
             Denial::Mandate(why) => match why {
                 Uncovered::NoEntry { .. } => "mandate.no_entry",
@@ -330,8 +357,9 @@ pub fn admission_record(
         bundle: Some(facts.bundle_version),
         stops: Some(facts.stops.version()),
         token: Some(token.id),
-        jkt: token.confirmation.and_then(|bound| bound.jkt()),
+        jkt: token.agent_key(),
         gateway: Some(facts.gateway.clone()),
+        via: token.via.as_ref().map(|via| via.gateway.clone()),
         without_lease: facts.right == Right::WithoutLease,
         ..Event::new(facts.now, What::AccessDecided { request: shape }, decision)
     }

@@ -15,8 +15,8 @@ mod target;
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify, shape_of};
 pub use decide::{
-    Admission, Denial, Facts, Spend, Verdict, admission_record, decide, decide_with,
-    deciding_entry, recheck,
+    Admission, Denial, Facts, Spend, Verdict, admission_record, check_token_stops, decide,
+    decide_with, deciding_entry, recheck,
 };
 pub use durability::{RecordedBefore, recorded_before};
 pub use method::MethodOverrides;

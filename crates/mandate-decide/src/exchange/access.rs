@@ -7,7 +7,7 @@ use mandate_audit::Event;
 use mandate_model::mandate::{Entries, Entry, MandateRequest, narrow};
 use mandate_model::stop::Lineage;
 use mandate_policy::decl::{AccessPolicy, Possession, ServerWorkload};
-use mandate_token::{AccessToken, ActingChain, Audience, Confirmation, scope_of};
+use mandate_token::{AccessToken, ActingChain, Audience, Confirmation, Via, scope_of};
 
 use super::error::{ExchangeError, GrantError};
 use super::grant::{Claims, fitting};
@@ -32,6 +32,7 @@ pub fn access(
         .bundle
         .server_by_resource(resource)
         .ok_or(ExchangeError::Grant(GrantError::NoSuchResource))?;
+    client.via().map_or(Ok(()), |via| via.check(server))?;
     world.stops.check(&Lineage {
         server: Some(&server.name),
         ..Lineage::NONE
@@ -146,7 +147,11 @@ fn token(
         path: task.path.clone(),
         task_expires_at: mandate.expires_at,
         uses: counted.then_some(NonZeroU32::MIN),
-        confirmation: client.holder().map(Confirmation::Jkt),
+        confirmation: client.bound_to().map(Confirmation::Jkt),
+        via: client.via().map(|via| Via {
+            gateway: via.gateway().clone(),
+            jkt: client.holder(),
+        }),
         id: fresh.token,
         stops: world.stops.version(),
         issued_at: world.now,

@@ -8,17 +8,20 @@ use mandate_token::{Confirmation, TokenError};
 
 use super::World;
 use super::error::{ClientError, ExchangeError};
+use super::via::InPlace;
 
 /// An agent whose JWT-SVID held, of a declared type, and not suspended.
 #[derive(Debug, Clone)]
 pub struct AuthenticatedClient {
-    actor: ActorLevel,
-    agent: AgentTypeName,
-    assertion: String,
-    shown: Shown,
-    key: KeyId,
-    expires_at: Timestamp,
-    proof: Option<DpopProof>,
+    pub(super) actor: ActorLevel,
+    pub(super) agent: AgentTypeName,
+    pub(super) assertion: String,
+    pub(super) shown: Shown,
+    pub(super) key: KeyId,
+    pub(super) expires_at: Timestamp,
+    pub(super) proof: Option<DpopProof>,
+    /// The gateway that asks in its place, where one does.
+    pub(super) via: Option<InPlace>,
 }
 
 impl AuthenticatedClient {
@@ -63,9 +66,21 @@ impl AuthenticatedClient {
         self.proof.as_ref().map(DpopProof::key)
     }
 
-    /// The proof that it showed, good for this one request.
-    pub(super) fn proof(&self) -> Option<&DpopProof> {
-        self.proof.as_ref()
+    /// The proofs that were shown, each good for this one request.
+    pub(super) fn proofs(&self) -> impl Iterator<Item = &DpopProof> {
+        self.proof
+            .iter()
+            .chain(self.via.as_ref().map(InPlace::proof))
+    }
+
+    /// The gateway that asks in its place, where one does (A9).
+    pub(super) fn via(&self) -> Option<&InPlace> {
+        self.via.as_ref()
+    }
+
+    /// The key that an access token is bound to: the gateway's that gets it, or the agent's own.
+    pub(super) fn bound_to(&self) -> Option<Thumbprint> {
+        self.via.as_ref().map(InPlace::key).or(self.holder())
     }
 
     /// Whether `token` is, byte for byte, the SVID that it authenticated with.
@@ -100,6 +115,10 @@ impl AuthenticatedClient {
 pub struct IdentifiedClient(AuthenticatedClient);
 
 impl IdentifiedClient {
+    pub(super) fn of(client: AuthenticatedClient) -> Self {
+        Self(client)
+    }
+
     /// The agent.
     pub fn actor(&self) -> &ActorLevel {
         &self.0.actor
@@ -176,6 +195,7 @@ pub fn identify(
         key: verified.signed_by().clone(),
         expires_at: svid.expires_at,
         proof: proof.cloned(),
+        via: None,
     }))
 }
 

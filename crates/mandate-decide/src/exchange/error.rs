@@ -5,6 +5,8 @@ use mandate_model::stop::Stopped;
 use mandate_model::{SpiffeId, TaskId, Timestamp};
 use mandate_token::Limit;
 
+use super::via::ViaError;
+
 /// A broken rule of the token endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
@@ -23,6 +25,9 @@ pub enum ExchangeError {
     /// What is asked for goes beyond what may be granted.
     #[error("{0}")]
     Grant(GrantError),
+    /// A gateway gets nothing for its agent.
+    #[error("{0}")]
+    Via(ViaError),
     /// Something on the way is stopped.
     #[error("{0}")]
     Stopped(#[from] Stopped),
@@ -302,6 +307,7 @@ impl ExchangeError {
                 ActorError::Nested => "actor.nested",
             },
             ExchangeError::Grant(e) => e.rule(),
+            ExchangeError::Via(e) => e.rule(),
             ExchangeError::Stopped(_) => "stopped",
         }
     }
@@ -339,6 +345,7 @@ impl ExchangeError {
                 | ClientError::Undeclared(_),
             ) => ("invalid_client", 401),
             ExchangeError::Grant(e) => (e.code(), 400),
+            ExchangeError::Via(e) => (e.code(), 400),
             ExchangeError::Stopped(_) => ("access_denied", 403),
         };
         OauthError { code, status }

@@ -166,7 +166,10 @@ impl Grant {
     /// The grant, as `client` gets it: its proof is used up with it, its key must still be the live
     /// one of its instance, and the records name it.
     pub(super) fn to(mut self, client: &AuthenticatedClient) -> Self {
-        self.effects.extend(client.proof().map(used_up));
+        self.effects.extend(client.proofs().map(used_up));
+        if let Some(via) = client.via() {
+            self.template.via = Some(via.gateway().clone());
+        }
         self.held = Some((client.actor().instance(), client.holder()));
         self.by_holder(client.holder())
     }

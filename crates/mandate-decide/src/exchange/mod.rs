@@ -15,6 +15,7 @@ mod operator;
 mod parse;
 mod renew;
 mod subject;
+mod via;
 
 use mandate_model::stop::StopSet;
 use mandate_model::{BundleVersion, TaskId, Timestamp, TokenId, TrustDomain};
@@ -37,6 +38,10 @@ pub use parse::{
 };
 pub use renew::{renew, resume_by_opener, resume_by_parent};
 pub use subject::{KnownTask, TaskSubject, VerifiedSubject, verify_task_token};
+pub use via::{
+    ActorProof, AuthenticatedGateway, ViaError, ViaExchange, authenticate_gateway, identify_via,
+    parse_via,
+};
 
 use crate::Lifetimes;
 

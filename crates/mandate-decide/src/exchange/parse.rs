@@ -235,10 +235,11 @@ fn only_evidence(assertion: Option<&str>, id: Option<&str>) -> Result<(), FormEr
     }
 }
 
-struct Form(Vec<(String, String)>);
+/// A form that is being read: what is taken from it is not in it any more.
+pub(super) struct Form(Vec<(String, String)>);
 
 impl Form {
-    fn new(form: Vec<(String, String)>) -> Result<Self, FormError> {
+    pub(super) fn new(form: Vec<(String, String)>) -> Result<Self, FormError> {
         if form.len() > MAX_PARAMETERS {
             return Err(FormError::TooLarge("more than 24 parameters"));
         }
@@ -254,16 +255,16 @@ impl Form {
     }
 
     /// The parameter's value; one without a value counts as omitted (RFC 6749 §3.2).
-    fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(n, _)| n == name)?;
         Some(self.0.swap_remove(at).1).filter(|value| !value.is_empty())
     }
 
-    fn need(&mut self, name: &'static str) -> Result<String, FormError> {
+    pub(super) fn need(&mut self, name: &'static str) -> Result<String, FormError> {
         self.take(name).ok_or(FormError::Missing(name))
     }
 
-    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
         &mut self,
         name: &'static str,
     ) -> Result<Option<T>, FormError> {
@@ -484,7 +485,7 @@ impl Form {
 
     /// Extensions that we do not know are ignored (RFC 6749 §3.2), but not our own parameters in
     /// the wrong place: who sends them means something by it.
-    fn end(self) -> Result<(), FormError> {
+    pub(super) fn end(self) -> Result<(), FormError> {
         let misplaced = OURS
             .iter()
             .find(|ours| self.0.iter().any(|(name, _)| name == *ours));
@@ -503,15 +504,19 @@ fn strict<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 
 const MAX_PARAMETERS: usize = 24;
 const MAX_VALUE: usize = 32 * 1024;
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+pub(super) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const SPIFFE_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
-const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
+pub(super) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
-const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
-const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
+pub(super) const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
+pub(super) const ACCESS: &str = "urn:ietf:params:oauth:token-type:access_token";
 const PROCESS: &str = "urn:mandate:token-type:process";
 const AWS: &str = "urn:mandate:token-type:aws-request";
-const OURS: [&str; 7] = [
+const OURS: [&str; 10] = [
+    // A gateway's, at the gateways' own door.
+    "actor_dpop",
+    "actor_htm",
+    "actor_htu",
     "authorization_details",
     "request_details",
     "requested_actor",

@@ -18,8 +18,9 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use mandate_decide::Lifetimes;
 use mandate_decide::exchange::{
     AuthenticatedClient, Effect, Evident, ExchangeError, Fresh, Grant, Keyed, Step, TaskSubject,
-    Vouched, World, access, attest, attest_hosted, authenticate, delegate, open, parse, renew,
-    resume_by_opener, resume_by_parent, verify_task_token,
+    Vouched, World, access, attest, attest_hosted, authenticate, authenticate_gateway, delegate,
+    identify_via, open, parse, parse_via, renew, resume_by_opener, resume_by_parent,
+    verify_task_token,
 };
 use mandate_model::stop::{StopSet, Subject, Suspension};
 use mandate_model::task::{Task, TaskState};
@@ -182,6 +183,17 @@ impl Lab {
         instance: &str,
         proof: Option<&DpopProof>,
     ) -> Result<(String, serde_json::Value), Refused> {
+        self.attest_for(agent, instance, proof, None)
+    }
+
+    /// The same for another audience than the issuer.
+    pub fn attest_for(
+        &mut self,
+        agent: &str,
+        instance: &str,
+        proof: Option<&DpopProof>,
+        audience: Option<&str>,
+    ) -> Result<(String, serde_json::Value), Refused> {
         let (provider, instance) = instance.split_once('/').unwrap_or(("process", instance));
         let evident = Evident {
             agent: AgentTypeName::parse(agent).unwrap(),
@@ -198,27 +210,38 @@ impl Lab {
         };
         let live = self.live_keys.get(&known).copied();
         let keyed = Keyed { proof, live };
-        let grant = attest(evident, keyed, None, None, &self.world(), &fresh)?;
+        let grant = attest(evident, keyed, audience, None, &self.world(), &fresh)?;
         self.commit(grant)
     }
 
-    /// A proof of `key` for the token endpoint: what only a holder of it can make.
-    pub fn proof(&mut self, key: &EcdsaKeyPair) -> DpopProof {
+    /// A proof of `key` for a request beside the tokens that are shown.
+    pub fn prove(
+        &mut self,
+        key: &EcdsaKeyPair,
+        (method, uri): (&str, &str),
+        (access_token, task_token): (Option<&str>, Option<&str>),
+    ) -> String {
         self.drawn += 1;
-        let target = HttpTarget::parse("http://127.0.0.1:7701/token").unwrap();
         let point: [u8; 65] = key.public_key().as_ref().try_into().unwrap();
         let unsigned = UnsignedProof::of(&ProofRequest {
             point: &point,
             jti: &self.drawn.to_string(),
-            method: "POST",
-            target: &target,
+            method,
+            target: &HttpTarget::parse(uri).unwrap(),
             now: self.now,
-            access_token: None,
-            task_token: None,
+            access_token,
+            task_token,
             nonce: None,
         });
         let signature = key.sign(&SystemRandom::new(), unsigned.signing_input());
-        let text = unsigned.assemble(signature.unwrap().as_ref().try_into().unwrap());
+        unsigned.assemble(signature.unwrap().as_ref().try_into().unwrap())
+    }
+
+    /// A proof of `key` for the token endpoint: what only a holder of it can make.
+    pub fn proof(&mut self, key: &EcdsaKeyPair) -> DpopProof {
+        let uri = "http://127.0.0.1:7701/token";
+        let target = HttpTarget::parse(uri).unwrap();
+        let text = self.prove(key, ("POST", uri), (None, None));
         let request = ProofFor {
             method: "POST",
             target: &target,
@@ -262,6 +285,30 @@ impl Lab {
         let client = authenticate(parsed.client_assertion.as_deref(), proof, &world)?;
         client.check_id(parsed.client_id.as_deref())?;
         let grant = self.grant(&client, parsed.step, &fresh)?;
+        self.commit(grant)
+    }
+
+    /// Runs one exchange of a gateway for an agent, as the shell does.
+    pub fn exchange_via(
+        &mut self,
+        proof: Option<&DpopProof>,
+        pairs: &[(&str, &str)],
+    ) -> Result<(String, serde_json::Value), Refused> {
+        let form = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let asked = parse_via(form.collect())?;
+        let fresh = self.fresh();
+        let world = self.world();
+        let gateway = authenticate_gateway(&asked.gateway, proof, &world)?;
+        let client = identify_via(&asked, gateway, &world)?.admit(&world)?;
+        let step = Step::Access {
+            subject_token: asked.subject_token,
+            resource: asked.resource,
+            scope: None,
+            entries: None,
+        };
+        let grant = self.grant(&client, step, &fresh)?;
         self.commit(grant)
     }
 

@@ -1,7 +1,9 @@
 use std::sync::atomic::AtomicU64;
 
 use mandate_model::stop::StopSet;
-use mandate_model::{BootTime, BundleVersion, KeysVersion, RunId, StopVersion, StoreEpoch};
+use mandate_model::{
+    BootTime, BundleVersion, KeysVersion, RunId, StopVersion, StoreEpoch, TrustDomain,
+};
 use mandate_ports::Versions;
 use mandate_token::{Issuer, KeySet};
 
@@ -46,6 +48,7 @@ fn snapshot(n: u64) -> Arc<Snapshot> {
             keys: KeysVersion::new(1),
         },
         issuer: Issuer::parse("https://id.acme.example").unwrap(),
+        trust_domain: TrustDomain::parse("acme.example").unwrap(),
         bundle: None,
         durable_stops: StopVersion::new(n),
         stops: Arc::new(StopSet::default()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -130,6 +130,28 @@ impl Client {
         within(SHORT, self.post_bytes(path, body)).await.map(|_| ())
     }
 
+    /// Posts a form with one more field in the head, and gives the whole answer, whatever it says. How long
+    /// that may take is for the caller.
+    pub(crate) async fn post_form(
+        &self,
+        path: &str,
+        (name, value): (HeaderName, String),
+        form: String,
+    ) -> Result<Response<Bytes>, ControlError> {
+        let request = Request::post(path)
+            .header(http::header::HOST, HOST)
+            .header(
+                http::header::CONTENT_TYPE,
+                "application/x-www-form-urlencoded",
+            )
+            .header(name, value)
+            .body(Full::new(Bytes::from(form)))
+            .map_err(no_answer)?;
+        let (head, body) = self.send(request).await?.into_parts();
+        let body = answer_bytes(Response::from_parts(head.clone(), body)).await?;
+        Ok(Response::from_parts(head, body))
+    }
+
     async fn post_bytes(&self, path: &str, body: &impl Serialize) -> Result<Bytes, ControlError> {
         let body = serde_json::to_vec(body).map_err(no_answer)?;
         self.post_body(path, "application/json", body.into()).await
@@ -199,6 +221,14 @@ async fn refusal(response: Response<Incoming>) -> Result<ControlError, ControlEr
 
 fn no_answer(why: impl std::fmt::Display) -> ControlError {
     ControlError::NoAnswer(why.to_string())
+}
+
+/// The pairs as `application/x-www-form-urlencoded`.
+pub(crate) fn form(pairs: &[(&str, &str)]) -> String {
+    let pairs = pairs
+        .iter()
+        .map(|(name, value)| format!("{}={}", percent(name), percent(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// Percent-encodes what is not unreserved (RFC 3986 §2.3).

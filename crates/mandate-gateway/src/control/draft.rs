@@ -214,6 +214,7 @@ impl Draft {
                 keys: keys_version,
             },
             issuer: hello.issuer,
+            trust_domain: hello.trust_domain,
             bundle,
             durable_stops: durable,
             stops,

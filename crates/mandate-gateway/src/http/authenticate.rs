@@ -7,13 +7,13 @@ use mandate_ports::Versions;
 use mandate_token::{AccessToken, Audience, Expect, Kind, SignedClaims, Verified};
 use sha2::{Digest, Sha256};
 
-use super::proof::{Asking, Proofs};
+use super::proof::{Asking, Beside, Proofs};
 use super::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
 /// Tokens whose signature was verified. Remembers nothing else about them: expiry, audience,
 /// stops and uses are asked anew each time (C7).
-pub(crate) struct TokenCache(moka::sync::Cache<Key, SignedClaims<AccessToken>>);
+pub(crate) struct TokenCache<T = AccessToken>(moka::sync::Cache<Key, SignedClaims<T>>);
 
 /// A token's digest, and the keys that verified it: their version means something within its store
 /// alone.
@@ -24,7 +24,7 @@ fn key(token: &str, versions: &Versions) -> Key {
     (Sha256::digest(token).into(), versions.epoch, versions.keys)
 }
 
-impl TokenCache {
+impl<T: Kind + Send + Sync + 'static> TokenCache<T> {
     /// Room for the tokens of some thousand agents, for as long as a token lives.
     pub(crate) fn new() -> Self {
         let cache = moka::sync::Cache::builder()
@@ -34,17 +34,17 @@ impl TokenCache {
         Self(cache)
     }
 
-    fn signed(
+    /// The claims of `token`, if a key of ours signed them.
+    pub(super) fn signed(
         &self,
         token: &str,
         snapshot: &Snapshot,
-    ) -> Result<SignedClaims<AccessToken>, Refusal> {
+    ) -> Result<SignedClaims<T>, Refusal> {
         let key = key(token, &snapshot.versions);
         if let Some(known) = self.0.get(&key) {
             return Ok(known);
         }
-        let signed =
-            AccessToken::verify_signature(token, &snapshot.keys).map_err(Refusal::Token)?;
+        let signed = T::verify_signature(token, &snapshot.keys).map_err(Refusal::Token)?;
         self.0.insert(key, signed.clone());
         Ok(signed)
     }
@@ -83,7 +83,13 @@ pub(super) fn authenticate(
         (Some(bound), Some(proof)) => {
             // A certificate proves nothing here.
             let key = bound.jkt().ok_or(Refusal::OtherKey)?;
-            proofs.check(proof, asked, token, key)?;
+            let beside = Beside {
+                token,
+                task: None,
+                bound_to: key,
+                agent: verified.claims().acting.actor(),
+            };
+            proofs.check(proof, asked, &beside)?;
             Ok(verified)
         }
     }

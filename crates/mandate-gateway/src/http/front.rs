@@ -13,6 +13,7 @@ use mandate_token::AccessToken;
 use tokio::sync::oneshot;
 
 use super::authenticate::TokenCache;
+use super::exchange::Exchanges;
 use super::inject::Injections;
 use super::proof::{Proofs, PublicAddress};
 use super::refusal::Refusal;
@@ -42,6 +43,7 @@ pub(crate) struct Front {
     pub(crate) pool: Pool,
     pub(crate) tokens: TokenCache,
     pub(crate) proofs: Proofs,
+    pub(crate) exchanges: Exchanges,
     pub(crate) upstream_tokens: UpstreamTokens,
     pub(crate) verdicts: Verdicts,
     pub(crate) spent: Spent,
@@ -157,9 +159,9 @@ impl Front {
         outer.iter().map(|b| format!("{b:02x}")).collect()
     }
 
-    /// The nonce for the next proof of whoever shows a token that is bound to a key (RFC 9449 §9).
+    /// The nonce for the next proof of an agent that proves a key (RFC 9449 §9).
     pub(super) fn nonce_for(&self, token: &AccessToken) -> Option<HeaderValue> {
-        token.confirmation?;
+        token.agent_key()?;
         self.proofs.nonce(self.gate.clock.boot())
     }
 

@@ -8,7 +8,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use mandate_decide::enforce::named_by_connection;
 use mandate_policy::headers::is_hop_by_hop;
 
-use super::authenticate::shown;
+use super::challenges::strip_proof_challenges;
 use super::refusal::Refusal;
 
 /// Whether an answer's body is what it says, and not an encoding of it.
@@ -39,29 +39,26 @@ pub(super) fn connection_is_plain(headers: &HeaderMap) -> bool {
         .all(|value| value.to_str().is_ok_and(|text| text.split(',').all(plain)))
 }
 
-/// Refuses a request that shows the agent's token to the upstream too, in its target or in another
-/// field than `authorization` (FAILURES 35). Gives the token.
-pub(super) fn keeps_token<'h>(
-    received: &'h HeaderMap,
-    target: &str,
-    sent: &HeaderMap,
-) -> Result<&'h str, Refusal> {
-    let token = shown(received)?.token;
-    let shows = |value: &HeaderValue| {
+/// Refuses a request that shows a token of the agent's to the upstream too, in its target or in another
+/// field than its own (FAILURES 35).
+pub(super) fn keeps_tokens(tokens: &[&str], target: &str, sent: &HeaderMap) -> Result<(), Refusal> {
+    let shows = |token: &str, value: &HeaderValue| {
         value.len() >= token.len() && value.to_str().is_ok_and(|text| text.contains(token))
     };
-    if !target.contains(token) && !sent.values().any(shows) {
-        return Ok(token);
+    let shown = |token: &&str| target.contains(*token) || sent.values().any(|v| shows(token, v));
+    if !tokens.iter().any(shown) {
+        return Ok(());
     }
     Err(Refusal::Request {
         status: StatusCode::BAD_REQUEST,
         rule: "request.token",
-        detail: "the access token stands in another place than `authorization`, where the upstream would see it",
+        detail: "a token stands in another place than `authorization` or `Txn-Token`, where the upstream would see it",
     })
 }
 
-/// Takes from a response's fields what is between upstream and gateway alone. `alt-svc` would lead
-/// the agent past the gateway.
+/// Takes from a response's fields what is between upstream and gateway alone, and what an upstream
+/// says about proofs, which are between agent and gateway. `alt-svc` would lead the agent past the
+/// gateway.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
     let named = named_by_connection(headers);
     let between = |name: &str| named.contains(name) || is_hop_by_hop(name) || name == "alt-svc";
@@ -69,6 +66,7 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
     for name in names.iter().filter(|name| between(name.as_str())) {
         headers.remove(name);
     }
+    strip_proof_challenges(headers);
 }
 
 #[cfg(test)]
@@ -90,6 +88,8 @@ mod tests {
             ("x-hop", "1"),
             ("alt-svc", "h3=\":443\""),
             ("location", "/a"),
+            ("dpop-nonce", "n"),
+            ("www-authenticate", "DPoP error=\"use_dpop_nonce\""),
         ]);
         strip_response(&mut headers);
         assert_eq!(headers.len(), 2);

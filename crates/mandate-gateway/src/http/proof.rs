@@ -6,8 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue};
-use mandate_decide::possession::SeenProofs;
-use mandate_model::{BootTime, Thumbprint, Timestamp};
+use mandate_decide::possession::{Room, SeenProofs, Shower};
+use mandate_model::{ActorLevel, BootTime, Thumbprint, Timestamp};
 use mandate_token::dpop::{HttpTarget, Nonces, ProofError, ProofFor, UnverifiedProof, only_proof};
 
 use super::refusal::Refusal;
@@ -60,15 +60,39 @@ pub(super) struct Asking<'a> {
     pub(super) boot: BootTime,
 }
 
+impl Asking<'_> {
+    /// The address at which the request came, under the name that was configured.
+    pub(super) fn target(&self) -> Result<HttpTarget, Refusal> {
+        self.address.target(self.host, self.path)
+    }
+}
+
+/// What is shown beside a proof, and holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// In `authorization`.
+    pub(super) token: &'a str,
+    /// In `txn-token`.
+    pub(super) task: Option<&'a str>,
+    /// The key that the token is bound to.
+    pub(super) bound_to: Thumbprint,
+    /// Whom it was issued to.
+    pub(super) agent: &'a ActorLevel,
+}
+
 /// A proof with a nonce of this process. Nothing was computed for it yet.
 pub(super) struct Fresh<'a>(UnverifiedProof<'a>);
 
 impl Proofs {
-    /// Those of a process that has drawn `secret`.
-    pub(crate) fn keyed(secret: &[u8; 32]) -> Self {
+    /// Those of a process that has drawn `secret`, and remembers `most` proofs. Nobody attests here.
+    pub(crate) fn keyed(secret: &[u8; 32], most: usize) -> Self {
+        let room = Room {
+            working: most,
+            reserved: 0,
+        };
         Self {
             nonces: Nonces::keyed(secret),
-            seen: Mutex::new(SeenProofs::new(MOST_PROOFS)),
+            seen: Mutex::new(SeenProofs::new(room)),
         }
     }
 
@@ -95,38 +119,37 @@ impl Proofs {
         }
     }
 
-    /// That `proof` is for this request beside `token`, by the key that the token is bound to, and
-    /// shown for the first time. For tokens that hold: what is remembered is not for anybody to fill.
+    /// That `proof` is for this request beside what is shown, by the key that that is bound to, and
+    /// shown for the first time. For tokens that hold: what is remembered is not for anybody to fill,
+    /// and each agent has a share of it.
     pub(super) fn check(
         &self,
         proof: Fresh<'_>,
         asked: &Asking<'_>,
-        token: &str,
-        bound_to: Thumbprint,
+        beside: &Beside<'_>,
     ) -> Result<(), Refusal> {
-        let target = asked.address.target(asked.host, asked.path)?;
+        let target = asked.target()?;
         let request = ProofFor {
             method: asked.method,
             target: &target,
-            access_token: Some(token),
-            task_token: None,
+            access_token: Some(beside.token),
+            task_token: beside.task,
         };
         let proof = proof
             .0
             .verify(&request, asked.now)
             .map_err(Refusal::Proof)?;
-        if proof.key() != bound_to {
+        if proof.key() != beside.bound_to {
             return Err(Refusal::OtherKey);
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.take(&proof.id(), asked.boot).map_err(Refusal::Seen)
+        seen.take(&proof.id(), Shower::agent(beside.agent), asked.boot)
+            .map_err(Refusal::Seen)
     }
 }
 
 pub(super) const DPOP: &str = "dpop";
 pub(super) const DPOP_NONCE: &str = "dpop-nonce";
-/// Five thousand a second for as long as one is remembered.
-const MOST_PROOFS: usize = 1_200_000;
 
 #[cfg(test)]
 mod tests {

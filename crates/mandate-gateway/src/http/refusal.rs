@@ -10,6 +10,7 @@ use mandate_token::TokenError;
 use mandate_token::dpop::{PROOF_ALGORITHMS, ProofError};
 
 use super::authenticate::Scheme;
+use super::exchange::ExchangeRefusal;
 use super::proof::DPOP_NONCE;
 use crate::admission::Cut;
 use crate::body::OutBody;
@@ -67,6 +68,9 @@ pub(super) enum Refusal {
     /// The decision.
     #[error("{0}")]
     Denied(Denial),
+    /// There is no access token to be had for what the agent brought.
+    #[error("{0}")]
+    Exchange(ExchangeRefusal),
     /// The token is used up.
     #[error("{0}")]
     Spent(SpentError),
@@ -128,8 +132,10 @@ impl Refusal {
             Refusal::Nonce => "proof.nonce",
             Refusal::OtherKey => "proof.other_key",
             Refusal::Seen(SeenError::Again) => "proof.used",
+            Refusal::Seen(SeenError::Share) => "quota.proofs",
             Refusal::Seen(SeenError::Full) => "proof.too_many",
             Refusal::Denied(denial) => denial.rule(),
+            Refusal::Exchange(why) => why.rule(),
             Refusal::Spent(_) => "token.spent",
             Refusal::Cut(cut) => return cut.rule.clone(),
             Refusal::Unrecorded(_) => "record.unwritable",
@@ -153,6 +159,7 @@ impl Refusal {
         match self {
             Refusal::Request { status, .. } | Refusal::Body { status, .. } => *status,
             Refusal::Malformed(fault) => fault.status(),
+            Refusal::Exchange(why) => why.status(),
             Refusal::NoToken
             | Refusal::Token(_)
             | Refusal::NoProof
@@ -169,7 +176,7 @@ impl Refusal {
             }
             Refusal::Cut(_) => StatusCode::FORBIDDEN,
             Refusal::NotNow { .. }
-            | Refusal::Seen(SeenError::Full)
+            | Refusal::Seen(SeenError::Share | SeenError::Full)
             | Refusal::Unrecorded(_)
             | Refusal::NotShipped
             | Refusal::UpstreamToken => StatusCode::SERVICE_UNAVAILABLE,
@@ -235,11 +242,15 @@ impl Refusal {
                 (Scheme::Dpop, "invalid_dpop_proof")
             }
             Refusal::Nonce => (Scheme::Dpop, "use_dpop_nonce"),
+            Refusal::Exchange(why) => match why.challenge() {
+                Some(error) => (Scheme::Dpop, error),
+                None => return Vec::new(),
+            },
             Refusal::NotNow { .. }
             | Refusal::Request { .. }
             | Refusal::Malformed(_)
             | Refusal::Denied(_)
-            | Refusal::Seen(SeenError::Full)
+            | Refusal::Seen(SeenError::Share | SeenError::Full)
             | Refusal::Cut(_)
             | Refusal::Unrecorded(_)
             | Refusal::NotShipped

@@ -124,11 +124,7 @@ pub(super) fn route<'b, B>(
         Routing::Path => by_path(bundle, target),
         Routing::Hosts => by_host(bundle, request, target),
     };
-    routed.ok_or(Refusal::Request {
-        status: StatusCode::NOT_FOUND,
-        rule: "request.no_server",
-        detail: "no server workload answers here",
-    })
+    routed.ok_or(NO_SERVER)
 }
 
 /// The name is taken off as text: what is left is what the agent wrote.
@@ -174,6 +170,11 @@ fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Option<String> {
     Some(authority.host().to_ascii_lowercase())
 }
 
+pub(super) const NO_SERVER: Refusal = Refusal::Request {
+    status: StatusCode::NOT_FOUND,
+    rule: "request.no_server",
+    detail: "no server workload answers here",
+};
 /// Credentials too: where two stand, an upstream behind another gateway may believe the other one.
 const ONCE: [&str; 8] = [
     "authorization",

@@ -26,11 +26,11 @@ struct Handshake {
     subprotocols: Vec<String>,
 }
 
-/// The upgrade that a request for `action` asks for with the access token `token`, if it asks for one.
+/// The upgrade that a request for `action` asks for that shows `tokens`, if it asks for one.
 pub(super) fn of(
     head: &Parts,
     action: Option<&Action>,
-    token: &str,
+    tokens: &[&str],
 ) -> Result<Option<Upgrade>, Refusal> {
     let Some(asked) = head.headers.get(header::UPGRADE) else {
         return Ok(None);
@@ -52,7 +52,7 @@ pub(super) fn of(
         return malformed("an upgrade is a `GET` over HTTP/1.1 with `connection: upgrade`");
     }
     let websocket = match protocol.as_str() {
-        "websocket" => Some(handshake(&head.headers, token)?),
+        "websocket" => Some(handshake(&head.headers, tokens)?),
         _other => None,
     };
     Ok(Some(Upgrade {
@@ -116,7 +116,7 @@ impl Handshake {
 }
 
 /// The handshake of a WebSocket client (RFC 6455 §4.2.1).
-fn handshake(headers: &HeaderMap, token: &str) -> Result<Handshake, Refusal> {
+fn handshake(headers: &HeaderMap, tokens: &[&str]) -> Result<Handshake, Refusal> {
     if one(headers, &header::SEC_WEBSOCKET_VERSION) != Some("13") {
         return malformed("`sec-websocket-version` must be 13");
     }
@@ -126,10 +126,11 @@ fn handshake(headers: &HeaderMap, token: &str) -> Result<Handshake, Refusal> {
         return malformed("`sec-websocket-key` must stand once and be 16 bytes in base64");
     };
     let subprotocols = subprotocols(headers)?;
-    if subprotocols
-        .iter()
-        .any(|name| carries_credential(name, token))
-    {
+    let carries = |name: &String| {
+        let mut tokens = tokens.iter();
+        tokens.any(|token| carries_credential(name, token))
+    };
+    if subprotocols.iter().any(carries) {
         return Err(Refusal::Request {
             status: StatusCode::BAD_REQUEST,
             rule: "request.token",
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_accept_key_is_the_one_of_the_rfc() {
-        let found = handshake(&fields(&[]), "t.o.k").unwrap();
+        let found = handshake(&fields(&[]), &["t.o.k"]).unwrap();
         assert_eq!(found.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
@@ -253,7 +254,10 @@ mod tests {
                 "base64url.Bearer.authorization.k8s.io.x",
             ),
         ] {
-            assert!(handshake(&fields(&[other]), "t.o.k").is_err(), "{other:?}");
+            assert!(
+                handshake(&fields(&[other]), &["other", "t.o.k"]).is_err(),
+                "{other:?}"
+            );
         }
         for other in ["close, upgrade", "upgrade, x-customer", "keep-alive"] {
             let mut headers = fields(&[]);
@@ -267,7 +271,7 @@ mod tests {
         let asked = Upgrade {
             protocol: "websocket".to_owned(),
             websocket: Some(
-                handshake(&fields(&[("sec-websocket-protocol", "a, b")]), "t").unwrap(),
+                handshake(&fields(&[("sec-websocket-protocol", "a, b")]), &["t"]).unwrap(),
             ),
         };
         let accept = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");

@@ -1,5 +1,6 @@
 //! A small authority that speaks the control stream as `docs/control-stream.md` says.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -22,11 +23,14 @@ use mandate_ports::control::{
     Acknowledgement, ControlMessage, LeaseGrant, LeaseRequest, PROTOCOL, PublicKeyRecord, Shipment,
     Shipped, UpstreamToken, UpstreamTokenRequest, WireStops,
 };
-use mandate_ports::{KeyPurpose, KeyState, Versions};
+use mandate_ports::{Clock, KeyPurpose, KeyState, Versions};
+use mandate_token::dpop::{HttpTarget, ProofFor, UnverifiedProof};
+use mandate_token::{AccessToken, Confirmation, Via};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::tokens::{ISSUER, Keys, kid};
+use super::tokens::{ISSUER, Keys, claims};
 
 pub struct State {
     pub epoch: StoreEpoch,
@@ -52,7 +56,24 @@ pub struct State {
     pub next: u64,
     pub refuse_ack: bool,
     pub upstream_tokens: u64,
+    /// The forms by which the gateway asked for access tokens.
+    pub exchanges: Vec<Form>,
+    /// What it gets for one.
+    pub exchanging: Exchanging,
     streams: Vec<mpsc::UnboundedSender<Said>>,
+}
+
+/// A form, decoded.
+pub type Form = HashMap<String, String>;
+
+/// What a gateway gets that exchanges for an agent.
+pub enum Exchanging {
+    /// An access token with these claims, which are right as they are handed over.
+    Token(fn(AccessToken) -> AccessToken),
+    /// An error.
+    Refusal(u16, &'static str),
+    /// Nothing, ever.
+    Silence,
 }
 
 fn suspension(subject: Subject, version: StopVersion) -> Suspension {
@@ -67,13 +88,13 @@ fn suspension(subject: Subject, version: StopVersion) -> Suspension {
 
 pub struct Authority {
     pub keys: Keys,
+    pub svid_keys: Keys,
     state: Arc<Mutex<State>>,
-    public: Vec<u8>,
 }
 
 impl Authority {
     pub async fn start(folder: &Path, bundle: String, options: &super::Options) -> Self {
-        let keys = Keys::new();
+        let (keys, svid_keys) = (Keys::new(), Keys::for_svids());
         let state = Arc::new(Mutex::new(State {
             epoch: StoreEpoch::from_random([7; 16]),
             run: RunId::from_random([1; 16]),
@@ -101,15 +122,17 @@ impl Authority {
             next: 0,
             refuse_ack: false,
             upstream_tokens: 0,
+            exchanges: vec![],
+            exchanging: Exchanging::Token(|claims| claims),
             streams: vec![],
         }));
-        let public = keys.public();
         let listener = tokio::net::UnixListener::bind(folder.join("control.sock")).unwrap();
-        tokio::spawn(serve(listener, state.clone(), public.clone()));
+        let known = (keys.clone(), svid_keys.clone());
+        tokio::spawn(serve(listener, state.clone(), known));
         Self {
             keys,
+            svid_keys,
             state,
-            public,
         }
     }
 
@@ -236,13 +259,13 @@ impl State {
         }
     }
 
-    fn open(&mut self, public: &[u8]) -> mpsc::UnboundedReceiver<Said> {
+    fn open(&mut self, (oauth, svid): &Known) -> mpsc::UnboundedReceiver<Said> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let key = PublicKeyRecord {
-            id: kid(),
-            purpose: KeyPurpose::Oauth,
+        let key = |keys: &Keys, purpose| PublicKeyRecord {
+            id: keys.id().clone(),
+            purpose,
             state: KeyState::Signing,
-            public: URL_SAFE_NO_PAD.encode(public),
+            public: URL_SAFE_NO_PAD.encode(keys.public()),
         };
         let opening = [
             ControlMessage::Hello {
@@ -254,7 +277,7 @@ impl State {
             },
             ControlMessage::Keys {
                 version: KeysVersion::new(1),
-                keys: vec![key],
+                keys: vec![key(oauth, KeyPurpose::Oauth), key(svid, KeyPurpose::Svid)],
             },
             self.bundle_message(),
             ControlMessage::Stops(self.stops.clone()),
@@ -275,13 +298,16 @@ enum Said {
 
 type Body = BoxBody<Bytes, Infallible>;
 
-async fn serve(listener: tokio::net::UnixListener, state: Arc<Mutex<State>>, public: Vec<u8>) {
+/// The keys for access tokens and for SVIDs.
+type Known = (Keys, Keys);
+
+async fn serve(listener: tokio::net::UnixListener, state: Arc<Mutex<State>>, known: Known) {
     while let Ok((stream, _)) = listener.accept().await {
         if state.lock().unwrap().unreachable {
             continue;
         }
-        let (state, public) = (state.clone(), public.clone());
-        let service = service_fn(move |request| answer(state.clone(), public.clone(), request));
+        let (state, known) = (state.clone(), known.clone());
+        let service = service_fn(move |request| answer(state.clone(), known.clone(), request));
         tokio::spawn(
             hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service),
@@ -291,13 +317,16 @@ async fn serve(listener: tokio::net::UnixListener, state: Arc<Mutex<State>>, pub
 
 async fn answer(
     state: Arc<Mutex<State>>,
-    public: Vec<u8>,
+    known: Known,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     if path == "/control/v1/stream" {
         assert_eq!(request.uri().query(), Some("gateway=gateway-1"));
-        return Ok(stream(state.lock().unwrap().open(&public)));
+        return Ok(stream(state.lock().unwrap().open(&known)));
+    }
+    if path == "/control/v1/token" {
+        return Ok(exchange(state, known.0, request).await);
     }
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let mut state = state.lock().unwrap();
@@ -362,6 +391,80 @@ async fn answer(
         _ => problem(StatusCode::NOT_FOUND, "unknown"),
     })
 }
+
+/// The exchange of a gateway, which shows a proof with the nonce that it was given.
+async fn exchange(
+    state: Arc<Mutex<State>>,
+    keys: Keys,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let proof = request.headers()["dpop"].to_str().unwrap().to_owned();
+    let proof = UnverifiedProof::parse(&proof).unwrap();
+    if proof.untrusted_nonce() != Some(NONCE) {
+        let mut asks = json(&serde_json::json!({"error": "use_dpop_nonce"}));
+        *asks.status_mut() = StatusCode::BAD_REQUEST;
+        asks.headers_mut()
+            .insert("dpop-nonce", NONCE.parse().unwrap());
+        return asks;
+    }
+    let now = real_now();
+    let target = HttpTarget::parse(&format!("{ISSUER}/control/v1/token")).unwrap();
+    let expected = ProofFor {
+        method: "POST",
+        target: &target,
+        access_token: None,
+        task_token: None,
+    };
+    let key = proof.verify(&expected, now).unwrap().key();
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    let form: Form = form_urlencoded(&body);
+    let silent = {
+        let mut state = state.lock().unwrap();
+        state.exchanges.push(form);
+        matches!(state.exchanging, Exchanging::Silence)
+    };
+    if silent {
+        std::future::pending::<()>().await;
+    }
+    let state = state.lock().unwrap();
+    match &state.exchanging {
+        Exchanging::Silence => panic!("it is silent"),
+        Exchanging::Refusal(status, error) => {
+            let body = serde_json::json!({"error": error, "error_description": "in words"});
+            let mut refusal = json(&body);
+            *refusal.status_mut() = StatusCode::from_u16(*status).unwrap();
+            refusal
+        }
+        Exchanging::Token(change) => {
+            let claims = AccessToken {
+                confirmation: Some(Confirmation::Jkt(key)),
+                via: Some(Via {
+                    gateway: super::gateway_id(),
+                    jkt: None,
+                }),
+                issued_at: now,
+                ..claims("retriever", "read", now)
+            };
+            let token = keys.sign(change(claims));
+            json(&serde_json::json!({"access_token": token, "token_type": "DPoP"}))
+        }
+    }
+}
+
+fn form_urlencoded(body: &[u8]) -> Form {
+    let text = std::str::from_utf8(body).unwrap();
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8().unwrap().into_owned();
+    let pairs = text.split('&').map(|pair| pair.split_once('=').unwrap());
+    pairs
+        .map(|(name, value)| (decoded(name), decoded(value)))
+        .collect()
+}
+
+fn real_now() -> Timestamp {
+    super::Clocks::default().now()
+}
+
+const NONCE: &str = "of-the-authority";
 
 fn stream(messages: mpsc::UnboundedReceiver<Said>) -> Response<Body> {
     let lines = futures_util::stream::unfold(messages, |mut messages| async move {

@@ -283,6 +283,7 @@ impl World {
             tls: upstream_trust.clone(),
             clock: clocks.clone(),
             entropy: Arc::new(Random),
+            key: Arc::new(mandate_testkit::proofs::AgentKey::generate()),
         };
         let mut gateway = start(folder.path(), ports, &options);
         let address = listen(&mut gateway, "dev", Routing::Path, None);

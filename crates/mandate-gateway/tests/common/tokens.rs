@@ -1,27 +1,53 @@
 //! Access tokens, signed as the authority signs them.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use mandate_model::mandate::parse_entries;
-use mandate_model::task::TaskPath;
+use mandate_model::mandate::{Budget, Mandate, parse_entries};
+use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
     ActChain, ActorLevel, AttestationKind, InstanceId, KeyId, Principal, ProviderName, SpiffeId,
     StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind, Verified,
 };
-use mandate_token::{AccessToken, ActingChain, Audience, Issuer, Kind};
+use mandate_token::{
+    AccessToken, ActingChain, Audience, Confirmation, Issuer, JwtSvid, KeySet, KeyUse, Kind,
+    MayAct, TaskToken,
+};
 
 pub const ISSUER: &str = "https://id.acme.example";
 
+#[derive(Clone)]
 pub struct Keys {
-    pair: EcdsaKeyPair,
+    pair: Arc<EcdsaKeyPair>,
+    id: KeyId,
+    r#use: KeyUse,
 }
 
 impl Keys {
+    /// For access tokens and task tokens.
     pub fn new() -> Self {
+        Self::of(kid(), KeyUse::Oauth)
+    }
+
+    /// For SVIDs.
+    pub fn for_svids() -> Self {
+        Self::of(KeyId::parse("svid-1").unwrap(), KeyUse::Svid)
+    }
+
+    fn of(id: KeyId, r#use: KeyUse) -> Self {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-        Self { pair }
+        Self {
+            pair: Arc::new(pair),
+            id,
+            r#use,
+        }
+    }
+
+    pub fn id(&self) -> &KeyId {
+        &self.id
     }
 
     pub fn public(&self) -> Vec<u8> {
@@ -29,16 +55,20 @@ impl Keys {
     }
 
     pub fn sign(&self, claims: AccessToken) -> String {
-        let unsigned = claims.clone().unsigned(&kid()).unwrap();
+        let at = claims
+            .issued_at
+            .max(claims.not_before.unwrap_or(claims.issued_at));
+        self.sign_at(claims, at)
+    }
+
+    /// A token of any kind that this key signs, good at `at`.
+    pub fn sign_at<T: Kind>(&self, claims: T, at: Timestamp) -> String {
+        let unsigned = claims.clone().unsigned(&self.id).unwrap();
         let signature = self
             .pair
             .sign(&SystemRandom::new(), unsigned.signing_input());
         let signature: [u8; 64] = signature.unwrap().as_ref().try_into().unwrap();
-        let keys =
-            mandate_token::KeySet::new([(kid(), mandate_token::KeyUse::Oauth, self.public())]);
-        let at = claims
-            .issued_at
-            .max(claims.not_before.unwrap_or(claims.issued_at));
+        let keys = KeySet::new([(self.id.clone(), self.r#use, self.public())]);
         let signed = unsigned.assemble(&signature);
         let checked = signed.check(&keys.unwrap(), &claims, at).unwrap();
         checked.expose_text().to_owned()
@@ -67,6 +97,59 @@ pub fn task(n: u8) -> TaskId {
     TaskId::new(Timestamp::from_secs(1), [n; 10])
 }
 
+/// An SVID for gateways of an agent of type `name`.
+pub fn svid(name: &str, confirmation: Option<Confirmation>, now: Timestamp) -> JwtSvid {
+    JwtSvid {
+        issuer: Issuer::parse(ISSUER).unwrap(),
+        audience: Audience::parse("spiffe://acme.example/mandate/gateway").unwrap(),
+        agent: level(name),
+        confirmation,
+        id: TokenId::new(now, random()),
+        stops: StopVersion::default(),
+        issued_at: now,
+        expires_at: now.plus(Duration::from_secs(300)),
+    }
+}
+
+/// The task token of the task that [`claims`] are of.
+pub fn task_token(name: &str, now: Timestamp) -> TaskToken {
+    let access = claims(name, "read", now);
+    TaskToken {
+        issuer: access.issuer,
+        audience: Audience::parse("spiffe://acme.example").unwrap(),
+        principal: access.principal,
+        requesting_workload: agent("orchestrator"),
+        may_act: MayAct {
+            sub: agent(name),
+            inst: None,
+            prv: None,
+            cnf: None,
+        },
+        act: ActChain::from_levels(vec![level("orchestrator")]).unwrap(),
+        trigger: access.trigger,
+        purpose: access.purpose,
+        path: access.path,
+        chain: TaskChain::ORIGIN,
+        mandate: Mandate {
+            entries: access.entries,
+            not_before: None,
+            expires_at: access.task_expires_at,
+            budget: Budget::default(),
+            max_depth: 8,
+        },
+        id: TokenId::new(now, random()),
+        stops: StopVersion::default(),
+        issued_at: now,
+        expires_at: now.plus(Duration::from_secs(300)),
+    }
+}
+
+fn random() -> [u8; 10] {
+    let mut random = [0; 10];
+    aws_lc_rs::rand::fill(&mut random).unwrap();
+    random
+}
+
 /// The same for the server workload `vault`.
 pub fn for_vault(claims: AccessToken) -> AccessToken {
     let entries = serde_json::json!([{
@@ -82,14 +165,12 @@ pub fn for_vault(claims: AccessToken) -> AccessToken {
 
 /// What an agent of type `name` holds for `action` with customer `acme`, issued at `now`.
 pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
-    let mut random = [0; 10];
-    aws_lc_rs::rand::fill(&mut random).unwrap();
     let entries = serde_json::json!([{
         "type": "mandate_access", "server": "records", "actions": [action],
         "constraints": {"customer": {"in": ["acme"]}},
     }]);
     let chain = ActChain::from_levels(vec![level(name), level("orchestrator")]).unwrap();
-    let second = std::time::Duration::from_secs(1);
+    let second = Duration::from_secs(1);
     AccessToken {
         issuer: Issuer::parse(ISSUER).unwrap(),
         audience: Audience::parse("https://records.acme.example").unwrap(),
@@ -107,7 +188,8 @@ pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
         task_expires_at: now.plus(second * 600),
         uses: matches!(action, "refund" | "upload").then_some(NonZeroU32::MIN),
         confirmation: None,
-        id: TokenId::new(now, random),
+        via: None,
+        id: TokenId::new(now, random()),
         stops: StopVersion::default(),
         issued_at: now.plus(second),
         not_before: None,

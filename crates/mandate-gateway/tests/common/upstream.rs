@@ -126,6 +126,12 @@ async fn answer(
         response.headers_mut().insert("x-debug", value);
     } else if path.ends_with("/echo-body") {
         response = Response::new(whole(&format!("debug: {SECRET}")));
+    } else if path.ends_with("/challenge") {
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        let headers = response.headers_mut();
+        headers.insert("dpop-nonce", "of-the-upstream".parse().unwrap());
+        let both = r#"DPoP error="use_dpop_nonce", algs="ES256", Basic realm="a""#;
+        headers.insert(header::WWW_AUTHENTICATE, both.parse().unwrap());
     } else if path.ends_with("/empty") {
         response = Response::new(whole(""));
     } else if path.ends_with("/encoded") {

@@ -253,6 +253,18 @@ fn a_token_of_a_replaced_key_is_void_and_others_are_not() {
 }
 
 #[test]
+fn a_replaced_key_is_left_out_once_nothing_bound_to_it_lives() {
+    let (old, new) = (Thumbprint::new([1; 32]), Thumbprint::new([2; 32]));
+    let at = Timestamp::from_secs;
+    let stops = StopSet::default().with_replaced_keys([(old, at(9)), (new, at(20))]);
+    let left = |moment| {
+        let stops = stops.clone().without_keys_replaced_until(at(moment));
+        stops.replaced_keys().count()
+    };
+    assert_eq!([left(9), left(10), left(21)], [2, 1, 0]);
+}
+
+#[test]
 fn everything_suspended_or_resumed_leaves_operators_their_sessions() {
     let operator = Principal::parse("operator:amy").unwrap();
     let session = Lineage {

@@ -6,7 +6,7 @@ use mandate_model::{AgentTypeName, AttributeName};
 
 use super::LoadEnv;
 use super::names::Names;
-use super::{people, providers};
+use super::{gateways, people, providers};
 use crate::bundle::Declared;
 use crate::decl::{ProcessRule, Right, SpawnScope, TaskPolicy, TriggerRule};
 use crate::mistake::{Mistakes, Place};
@@ -20,6 +20,7 @@ pub(super) fn check(declared: &Declared, names: &Names, env: &LoadEnv, mistakes:
     shared_hosts(declared, names, mistakes);
     operators(declared, names, mistakes);
     hosts(declared, names, mistakes);
+    gateways::apart(declared, names, mistakes);
 }
 
 /// What can be judged only of declarations that are sound: a misspelt name would make half of the

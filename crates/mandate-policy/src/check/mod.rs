@@ -5,6 +5,7 @@ mod action;
 mod agent;
 mod claim;
 mod cross;
+mod gateways;
 mod http;
 mod moment;
 mod names;

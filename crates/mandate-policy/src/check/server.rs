@@ -5,7 +5,7 @@ use std::time::Duration;
 use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::read::{parsed, text};
-use super::{action, http, moment, place_of, url};
+use super::{action, gateways, http, moment, place_of, url};
 use crate::decl::{
     AttributeSource, Credential, Durability, HttpSettings, LeaseLoss, SecretTemplate,
     ServerWorkload,
@@ -32,11 +32,13 @@ pub(super) fn server(
     let observe_until = observe(spec, now, mistakes);
     let lease_loss = lease_loss(spec, credential.as_ref(), mistakes);
     let durability = durability(spec, lease_loss, mistakes);
+    let gateways = gateways::gateways(spec, mistakes);
     let server = ServerWorkload {
         name,
         resource: resource?,
         upstream: upstream?,
         upstream_audience: text(spec, "upstreamAudience"),
+        gateways,
         credential: credential?,
         internal: spec.get("internal").is_some_and(Node::is_true),
         observe_until,

@@ -4,6 +4,7 @@ mod access;
 mod agent;
 mod claim;
 mod credential;
+mod gateways;
 mod operator;
 mod provider;
 mod route;
@@ -16,6 +17,8 @@ pub use agent::{
 };
 pub use claim::{ClaimPath, ClaimTest, MalformedClaimPath, MalformedPattern, Pattern, Wanted};
 pub use credential::{Credential, SecretTemplate};
+pub use gateways::Gateways;
+pub(crate) use gateways::is_within;
 pub use operator::{OidcRule, Operator, PERSONAL_CLAIMS, Right};
 pub use provider::{
     AwsProvider, OidcProvider, ProviderKind, SpiffeBundlePlace, TokenIssuer, TokenProvider,

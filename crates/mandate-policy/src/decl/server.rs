@@ -9,7 +9,7 @@ use mandate_model::{
     UnfitAttribute,
 };
 
-use super::{Credential, Matched, Matcher, Possession, Route};
+use super::{Credential, Gateways, Matched, Matcher, Possession, Route};
 use crate::headers;
 
 /// Something that agents access through a gateway.
@@ -24,6 +24,8 @@ pub struct ServerWorkload {
     pub upstream: Upstream,
     /// The `aud` of tokens for an upstream that verifies them; never any server's `resource`.
     pub upstream_audience: Option<String>,
+    /// The gateways that it is assigned to by name.
+    pub gateways: Gateways,
     /// What is injected.
     pub credential: Credential,
     /// Whether the arrival of a read matters to nobody, so that it may be recorded before its

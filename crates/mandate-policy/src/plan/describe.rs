@@ -17,8 +17,15 @@ use crate::table::{in_words, quoted};
 /// Kind, name and field to what it says.
 pub(super) type Fields = BTreeMap<(&'static str, String, String), String>;
 
-/// The fields of a server workload that decide where requests and secrets go (C4).
-pub(super) const REDIRECTING: &[&str] = &["upstream", "upstreamAudience", "credential", "tls.ca"];
+/// The fields of a server workload that decide where requests and secrets go (C4), and who may get
+/// tokens for agents (A9).
+pub(super) const REDIRECTING: &[&str] = &[
+    "upstream",
+    "upstreamAudience",
+    "credential",
+    "tls.ca",
+    "gateways",
+];
 
 /// The fields of a trust provider that decide whose word it is, or where tokens are sent to be
 /// reviewed.
@@ -170,6 +177,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         resource,
         upstream,
         upstream_audience,
+        gateways,
         credential,
         internal,
         observe_until,
@@ -193,6 +201,10 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         upstream_audience.as_deref().unwrap_or_default(),
     );
     d.say("credential", self::credential(credential));
+    d.say(
+        "gateways",
+        list(gateways.iter().map(|(id, at)| format!("{id} at {at}"))),
+    );
     if *internal {
         d.say("internal", "reads may be recorded before release");
     }

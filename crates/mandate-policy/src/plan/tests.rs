@@ -127,6 +127,10 @@ fn shows_changed_upstreams_and_credentials_apart() {
         ),
         ("secret:records-key", "secret:other-key"),
         ("header: Authorization", "header: X-Key"),
+        (
+            "  internal: true",
+            "  internal: true\n  gateways: {edge: \"https://edge.acme.example\"}",
+        ),
     ] {
         let plan = after(old, new);
         assert_eq!((plan.upstreams.len(), plan.others.len()), (1, 0), "{old}");

@@ -141,6 +141,11 @@ static SERVER_WORKLOAD: &[Field] = &[
         "What the gateway injects.",
     ),
     optional(
+        "gateways",
+        Map(&Text),
+        "The gateways that it is assigned to, each with the address at which agents reach it there: these serve it, and exchange tokens for agents that bring a JWT-SVID and a task token. Default: every gateway serves it, and none exchanges.",
+    ),
+    optional(
         "internal",
         Bool,
         "Reads may be recorded before their response is released, not before they are forwarded. Default `false`.",

@@ -1,6 +1,6 @@
 //! Claims that contradict each other, limits, and what a builder will not build.
 
-use mandate_model::{ActChain, AttestationKind};
+use mandate_model::{ActChain, AttestationKind, GatewayId, Thumbprint};
 use serde_json::{Value, json};
 
 use super::fixture::*;
@@ -243,6 +243,32 @@ fn a_builder_refuses_a_token_that_no_verifier_would_read() {
         refused,
         BuildError::Refused(TokenError::TooLarge(Limit::TokenBytes))
     );
+}
+
+#[test]
+fn a_token_that_a_gateway_got_is_bound_to_a_key_or_is_none() {
+    let agents = Thumbprint::new([1; 32]);
+    let via = Via {
+        gateway: GatewayId::parse("edge-1").unwrap(),
+        jkt: Some(agents),
+    };
+    let unbound = AccessToken {
+        via: Some(via),
+        ..access()
+    };
+    let refused = unbound.clone().unsigned(&kid("oauth-1")).unwrap_err();
+    assert!(
+        matches!(refused, BuildError::Refused(TokenError::Contradiction(_))),
+        "{refused:?}"
+    );
+    let gateways = Thumbprint::new([2; 32]);
+    let bound = AccessToken {
+        confirmation: Some(Confirmation::Jkt(gateways)),
+        ..unbound
+    };
+    assert_eq!(bound.agent_key(), Some(agents), "not the gateway's");
+    let own = AccessToken { via: None, ..bound };
+    assert_eq!(own.agent_key(), Some(gateways));
 }
 
 #[test]

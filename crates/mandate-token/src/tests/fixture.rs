@@ -259,6 +259,7 @@ pub(super) fn access() -> AccessToken {
         task_expires_at: at(600),
         uses: None,
         confirmation: None,
+        via: None,
         id: token_id(3),
         stops: StopVersion::new(3),
         issued_at: now(),

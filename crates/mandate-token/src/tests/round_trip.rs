@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use mandate_model::mandate::{Budget, Constraint, Entries, Entry, Mandate};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
-    ActChain, ActionName, ActorLevel, AttributeName, Principal, ProviderName, ServerName,
-    StopVersion, Thumbprint, Trigger, TriggerKind, Verified as Vouched,
+    ActChain, ActionName, ActorLevel, AttributeName, GatewayId, Principal, ProviderName,
+    ServerName, StopVersion, Thumbprint, Trigger, TriggerKind, Verified as Vouched,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -141,6 +141,14 @@ fn an_acting() -> impl Strategy<Value = ActingChain> {
         .prop_map(|levels| ActingChain::new(ActChain::from_levels(levels).unwrap()).unwrap())
 }
 
+/// For some of the tokens that are bound to a key.
+fn via(bound: &Confirmation, depth: u8) -> Option<Via> {
+    let gateway = GatewayId::parse("edge-1").unwrap();
+    let jkt = (depth > 6).then(|| bound.jkt()).flatten();
+    let got = bound.jkt().is_some() && depth > 4;
+    got.then_some(Via { gateway, jkt })
+}
+
 fn an_access() -> impl Strategy<Value = AccessToken> {
     let rest = (confirmation(), any::<Option<NonZeroU32>>(), 1u8..=8);
     (an_acting(), some_entries("s", 1..6), rest, a_trigger()).prop_map(
@@ -149,6 +157,7 @@ fn an_access() -> impl Strategy<Value = AccessToken> {
             entries,
             trigger,
             uses,
+            via: confirmation.and_then(|bound| via(&bound, depth)),
             confirmation,
             path: path(depth),
             not_before: uses.map(|_| at(5)),

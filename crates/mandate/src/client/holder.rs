@@ -4,20 +4,18 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use mandate_ports::Clock;
+use mandate_ports::{Clock, ProofSigner};
 use mandate_token::dpop::{HttpTarget, ProofRequest, UnsignedProof};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::http::{CALL, Door, HttpError};
+use crate::proof_key::ProofKey;
 use crate::serve::machine::{SystemClock, random_hex};
 
 /// A key of this process, and the nonces that servers gave for proofs of it.
 pub(crate) struct Holder {
-    pair: EcdsaKeyPair,
-    point: [u8; 65],
+    key: ProofKey,
     /// By scheme and authority.
     nonces: Mutex<HashMap<String, String>>,
 }
@@ -50,6 +48,9 @@ pub(crate) struct Wanted {
     /// The access token beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) access_token: Option<String>,
+    /// The task token beside it, at a gateway that exchanges.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) task_token: Option<String>,
     /// The nonce that its server gave last, where whoever asks knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) nonce: Option<String>,
@@ -65,12 +66,8 @@ pub(crate) struct Given {
 impl Holder {
     /// A new key.
     pub(crate) fn generate() -> Result<Self, ProofFailure> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        let pair = pair.map_err(|_| ProofFailure::Key)?;
-        let point = pair.public_key().as_ref().try_into();
         Ok(Self {
-            point: point.map_err(|_| ProofFailure::Key)?,
-            pair,
+            key: ProofKey::generate().map_err(|_| ProofFailure::Key)?,
             nonces: Mutex::default(),
         })
     }
@@ -84,21 +81,18 @@ impl Holder {
         }
         let nonce = self.nonces().get(origin(&target)).cloned();
         let unsigned = UnsignedProof::of(&ProofRequest {
-            point: &self.point,
+            point: &self.key.point(),
             jti: &random_hex(),
             method: &wanted.method,
             target: &target,
             now: SystemClock.now(),
             access_token: wanted.access_token.as_deref(),
-            task_token: None,
+            task_token: wanted.task_token.as_deref(),
             nonce: nonce.as_deref(),
         });
-        let signature = self
-            .pair
-            .sign(&SystemRandom::new(), unsigned.signing_input())
-            .map_err(|_| ProofFailure::Key)?;
-        let signature = signature.as_ref().try_into();
-        Ok(unsigned.assemble(signature.map_err(|_| ProofFailure::Key)?))
+        let signature = self.key.sign_proof(unsigned.signing_input());
+        let signature = signature.map_err(|_| ProofFailure::Key)?;
+        Ok(unsigned.assemble(&signature))
     }
 
     /// The nonce for the next proof for the server of `target`.
@@ -211,6 +205,7 @@ mod tests {
                 method: "GET".to_owned(),
                 url: url.to_owned(),
                 access_token: None,
+                task_token: None,
                 nonce: nonce.map(str::to_owned),
             };
             let proof = holder.prove(&wanted).unwrap();

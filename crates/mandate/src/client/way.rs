@@ -44,6 +44,7 @@ async fn send(way: &Way, path: &str, form: &[(&str, Option<&str>)]) -> Result<An
         method: "POST".to_owned(),
         url: key.address(door, path).await?,
         access_token: None,
+        task_token: None,
         nonce: None,
     };
     let proved = async |wanted: &Wanted| {

@@ -11,7 +11,7 @@ use mandate_attest::{
     TokenAttestor,
 };
 use mandate_audit::NoteKey;
-use mandate_authority::{Authority, Config, Ports, log_origin};
+use mandate_authority::{Authority, Config, PROOF_ROOM, Ports, log_origin};
 use mandate_decide::Lifetimes;
 use mandate_ports::{Clock, Entropy, KeyPurpose, KeyRecord, StateReader, Versions};
 use mandate_store_sqlite::SqliteStore;
@@ -78,6 +78,7 @@ fn config(identity: &Identity, lease: Duration, data: &DataDir) -> Result<Config
         connections: super::hardening::connections(),
         run: data.run(),
         own_uid: rustix::process::geteuid().as_raw(),
+        proofs: PROOF_ROOM,
     })
 }
 

@@ -19,6 +19,7 @@ use super::machine::{SystemClock, SystemEntropy};
 use super::tls::TlsDoor;
 use crate::context::DataDir;
 use crate::failure::Failure;
+use crate::proof_key::ProofKey;
 
 /// The gateway and what it rests on.
 pub(super) struct Built {
@@ -64,6 +65,7 @@ pub(super) async fn build(
         tls: Arc::new(FileTls(Arc::clone(&credentials))),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+        key: Arc::new(ProofKey::generate().map_err(|e| failed(&e, ""))?),
     };
     let gateway = Gateway::start(config, ports, registry);
     let mut gateway = gateway.map_err(|e| failed(&e, "`mandate doctor` may know why"))?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use mandate_attest::{
     AwsChallenges, IssuerKeys, KernelPeers, OidcOptions, OidcPersonVerifier, PasswdUsers,
 };
-use mandate_authority::{Authority, Config, Doors, Ports};
+use mandate_authority::{Authority, Config, Doors, PROOF_ROOM, Ports};
 use mandate_decide::Lifetimes;
 use mandate_gateway::{
     Gateway, GatewayConfig, GatewayPorts, Limits, Listener, PublicAddress, Routing, UnixControl,
@@ -229,6 +229,7 @@ fn gateway(
         tls: Arc::new(NoSecrets),
         clock: machine.clock.clone(),
         entropy: machine.entropy.clone(),
+        key: Arc::new(mandate_testkit::proofs::AgentKey::generate()),
     };
     machine.upstream.serve();
     let gateway = Gateway::start(config, ports, registry);
@@ -256,6 +257,7 @@ fn config(run: &TempDir) -> Config {
         connections: 64,
         run: run.path().to_owned(),
         own_uid: rustix::process::geteuid().as_raw(),
+        proofs: PROOF_ROOM,
     }
 }
 

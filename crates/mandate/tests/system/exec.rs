@@ -78,6 +78,11 @@ fn a_command_reaches_the_gateway_by_a_key_that_it_never_sees() {
         unnamed.body
     );
     through.get("/records/elsewhere", &records).expect(403);
+    // An upstream that asks for a proof gets no second request.
+    through
+        .get("/records/items/i-1/challenge", &records)
+        .expect(401);
+    assert_eq!(lab.upstream.seen("/challenge").len(), 1);
     let key = proved_key(&lab);
     // What leaks from the files is worth nothing without the key.
     let read = |path: &str| std::fs::read_to_string(path).unwrap();

@@ -74,9 +74,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let lab = Lab::start();
+        lab.assign("dark");
         let worker = lab.worker();
         let task = token(worker.open());
-        let part = json!([entry("records", "read")]);
+        let part = json!([entry("records", "read"), entry("dark", "read")]);
         let for_gateways = lab.agents().form("/token", &attest_form(Some(GATEWAYS)));
         let kinds = [
             ("id token", lab.id_token("alice")),
@@ -203,6 +204,34 @@ const PLACES: &[Place] = &[
         name: "gateway",
         takes: "access token",
         show: |shown| shown.lab.access("/records/items/kinds", shown.token),
+    },
+    Place {
+        name: "gateway, exchanging",
+        takes: "svid for gateways",
+        show: |shown| {
+            let bearer = format!("Bearer {}", shown.token);
+            let fields = [
+                ("authorization", bearer.as_str()),
+                ("txn-token", shown.task),
+            ];
+            shown.lab.server.gateway().get("/dark/items/kinds", &fields)
+        },
+    },
+    Place {
+        name: "`Txn-Token`",
+        takes: "task token",
+        show: |shown| {
+            let svid = shown
+                .lab
+                .agents()
+                .form("/token", &attest_form(Some(GATEWAYS)));
+            let bearer = format!("Bearer {}", token(svid));
+            let fields = [
+                ("authorization", bearer.as_str()),
+                ("txn-token", shown.token),
+            ];
+            shown.lab.server.gateway().get("/dark/items/kinds", &fields)
+        },
     },
     Place {
         name: "/task/close",

@@ -33,3 +33,4 @@ mod secrecy;
 mod smuggling;
 mod tls;
 mod tracing;
+mod via;

@@ -89,6 +89,7 @@ fn claims() -> Arc<AccessToken> {
         task_expires_at: NOW.plus(Duration::from_secs(600)),
         uses: Some(NonZeroU32::MIN),
         confirmation: None,
+        via: None,
         stops: StopVersion::default(),
         id: TokenId::new(NOW, [2; 10]),
         issued_at: NOW,

@@ -18,6 +18,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use mandate_model::Secret;
+use mandate_token::dpop::UnverifiedProof;
 use tokio::net::UnixListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -205,17 +206,19 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    /// With a proof; once more where the gateway asks for its nonce. Nothing was forwarded then.
+    /// With a proof; once more where the gateway asks for another nonce than it has. Nothing was
+    /// forwarded then: a gateway lets no upstream ask for one.
     async fn proved(&self, prover: &Prover, door: &Door) -> Result<Response<Body>, AgentError> {
         let mut wanted = Wanted {
             method: self.method.to_string(),
             url: self.url.clone(),
             access_token: Some(self.token.expose().clone()),
+            task_token: None,
             nonce: None,
         };
         let proof = prover.prove(&wanted).await?;
         let answer = self.send(door, "DPoP", Some(&proof)).await?;
-        wanted.nonce = nonce_asked_for(&answer);
+        wanted.nonce = nonce_asked_for(&answer).filter(|nonce| !has_nonce(&proof, nonce));
         if wanted.nonce.is_none() {
             return Ok(answer);
         }
@@ -251,16 +254,19 @@ impl Outgoing {
     }
 }
 
-/// RFC 9449 §9.
-fn nonce_asked_for(answer: &Response<Body>) -> Option<String> {
-    let mut challenges = answer.headers().get_all(header::WWW_AUTHENTICATE).iter();
-    let asks = challenges.any(|challenge| {
-        let text = challenge.to_str().unwrap_or_default();
-        text.contains("error=\"use_dpop_nonce\"")
-    });
-    let asks = asks && answer.status() == StatusCode::UNAUTHORIZED;
+/// RFC 9449 §9, as a gateway of ours says it: that one challenge, and nothing beside it.
+fn nonce_asked_for<B>(answer: &Response<B>) -> Option<String> {
+    let challenge = one(answer.headers(), &header::WWW_AUTHENTICATE)?;
+    let asks = answer.status() == StatusCode::UNAUTHORIZED
+        && challenge.starts_with("DPoP error=\"use_dpop_nonce\"");
     asks.then(|| one(answer.headers(), &DPOP_NONCE).map(str::to_owned))
         .flatten()
+}
+
+/// Whether `proof` was made with `nonce`: then another one is no better.
+fn has_nonce(proof: &str, nonce: &str) -> bool {
+    let proof = UnverifiedProof::parse(proof);
+    proof.is_ok_and(|proof| proof.untrusted_nonce() == Some(nonce))
 }
 
 /// The command's fields without those that are between it and `exec`.
@@ -353,6 +359,45 @@ mod tests {
         ] {
             assert!(GatewayUrl::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_request_is_repeated_for_the_gateways_own_challenge_alone() {
+        let asked = |status: u16, challenges: &[&str]| {
+            let mut answer = Response::builder().status(status).header(DPOP_NONCE, "n-1");
+            for challenge in challenges {
+                answer = answer.header(header::WWW_AUTHENTICATE, *challenge);
+            }
+            nonce_asked_for(&answer.body(()).unwrap())
+        };
+        let own = r#"DPoP error="use_dpop_nonce", error_description="x", algs="ES256""#;
+        assert_eq!(asked(401, &[own]).as_deref(), Some("n-1"));
+        for (status, challenges) in [
+            (200, &[own][..]),
+            (403, &[own]),
+            (401, &[]),
+            (401, &[own, "Basic realm=\"a\""]),
+            (401, &["Basic realm=\"DPoP error=\\\"use_dpop_nonce\\\"\""]),
+            (401, &["DPoP error=\"invalid_token\""]),
+        ] {
+            assert_eq!(asked(status, challenges), None, "{challenges:?}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_that_a_proof_has_is_no_reason_for_another_proof() {
+        let holder = crate::client::holder::Holder::generate().unwrap();
+        let wanted = Wanted {
+            method: "GET".to_owned(),
+            url: "http://a.example/x".to_owned(),
+            access_token: None,
+            task_token: None,
+            nonce: Some("n-1".to_owned()),
+        };
+        let proof = holder.prove(&wanted).unwrap();
+        assert!(has_nonce(&proof, "n-1"));
+        assert!(!has_nonce(&proof, "n-2"));
+        assert!(!has_nonce("no proof", "n-1"));
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn claims(params: Params<'_>) -> Result<AccessToken, Failure> {
         task_expires_at: until,
         uses: None,
         confirmation: None,
+        via: None,
         id: TokenId::new(now, random),
         // A fresh one: what an earlier resumption left void is no question here.
         stops: StopVersion::new(u64::MAX),

@@ -100,6 +100,9 @@ fn happened(step: &Step) -> String {
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
         text.push_str(&format!("  {name}={}", values.join(",")));
     }
+    if let Some(gateway) = &step.via {
+        text.push_str(&format!("  via {gateway}"));
+    }
     if let Some(outcome) = &step.outcome {
         text.push_str(&format!("  → {}", ended(outcome)));
     }

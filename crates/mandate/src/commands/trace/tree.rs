@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use mandate_audit::{Decision, Event, SpoolKey, What};
 use mandate_model::task::{TaskPath, WireMandate};
 use mandate_model::{
-    ActionName, AttributeName, AttributeValue, PolicyName, Principal, ServerName, TaskId,
-    Timestamp, TokenId, Trigger,
+    ActionName, AttributeName, AttributeValue, GatewayId, PolicyName, Principal, ServerName,
+    TaskId, Timestamp, TokenId, Trigger,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -80,6 +80,9 @@ pub(super) struct Step {
     pub(super) attributes: BTreeMap<AttributeName, Vec<AttributeValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token: Option<TokenId>,
+    /// The gateway that exchanged for the agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) via: Option<GatewayId>,
     /// What else the record says.
     pub(super) what: Value,
     /// How an admitted access ended.
@@ -251,6 +254,7 @@ fn step(record: &Record, kind: &'static str) -> Step {
         action: event.action.clone(),
         attributes: event.attributes.clone(),
         token: event.token,
+        via: event.via.clone(),
         what: what(event),
         outcome: None,
         spool: event.spool.clone(),

@@ -66,10 +66,21 @@ impl Edge {
         self.gateway.status().ready
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its door.
+    pub(crate) fn door(&self) -> Door {
+        Door::Tcp(self.address)
+    }
+
     /// `GET` through it.
     pub(crate) fn access(&self, target: &str, token: &str) -> Answer {
         let bearer = format!("Bearer {token}");
-        Door::Tcp(self.address).get(target, &[("authorization", bearer.as_str())])
+        self.door()
+            .get(target, &[("authorization", bearer.as_str())])
     }
 }
 
@@ -95,6 +106,7 @@ fn start(folder: &Path, way: Arc<Way>) -> (Gateway, SocketAddr) {
         tls: Arc::new(Nothing),
         clock: Arc::new(Machine),
         entropy: Arc::new(Machine),
+        key: Arc::new(mandate_testkit::proofs::AgentKey::generate()),
     };
     let mut metrics = prometheus_client::registry::Registry::default();
     let mut gateway = Gateway::start(config, ports, &mut metrics).unwrap();

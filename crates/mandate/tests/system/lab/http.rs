@@ -22,8 +22,11 @@ pub(crate) enum Door {
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// In lower case.
     pub(crate) head: String,
     pub(crate) body: String,
+    /// As they came.
+    fields: Vec<(String, String)>,
 }
 
 /// An answer that did not.
@@ -147,6 +150,13 @@ impl Answer {
         self
     }
 
+    /// The value of a header.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        let mut fields = self.fields.iter();
+        let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.clone())
+    }
+
     /// Whether it is a refusal: the caller's fault, or a door that is shut for now.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self.status, 400 | 401 | 403 | 404 | 503)
@@ -172,7 +182,10 @@ fn escape(text: &str) -> String {
 fn parse(read: &[u8]) -> Result<Answer, Broken> {
     let end = read.windows(4).position(|w| w == b"\r\n\r\n");
     let end = end.ok_or_else(|| broken(read, &"the head broke off"))?;
-    let head = String::from_utf8_lossy(&read[..end]).to_lowercase();
+    let head = String::from_utf8_lossy(&read[..end]);
+    let fields = head.lines().filter_map(|line| line.split_once(':'));
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+    let (fields, head) = (fields.collect(), head.to_lowercase());
     let body = &read[end + 4..];
     let body = if head.contains("transfer-encoding: chunked") {
         unchunk(body).ok_or_else(|| broken(read, &"the body broke off"))?
@@ -188,6 +201,7 @@ fn parse(read: &[u8]) -> Result<Answer, Broken> {
     Ok(Answer {
         status: status(read).ok_or_else(|| broken(read, &"no status"))?,
         head,
+        fields,
         body: String::from_utf8_lossy(&body).into_owned(),
     })
 }

@@ -193,6 +193,25 @@ impl Lab {
         answer.expect(200).text("id_token")
     }
 
+    /// How agents write the gateway's address.
+    pub(crate) fn gateway_url(&self) -> String {
+        match self.server.gateway() {
+            Door::Tcp(address) => format!("http://{address}"),
+            Door::Unix(path) => panic!("{}", path.display()),
+        }
+    }
+
+    /// Applies the bundle with the server workload `server` assigned to the server's own gateway.
+    pub(crate) fn assign(&self, server: &str) {
+        let line = format!("  resource: {}\n", agent::resource(server));
+        let address = format!("{}/{server}", self.gateway_url());
+        let bundle = self.bundle();
+        assert!(bundle.contains(&line));
+        let assigned = format!("{line}  gateways: {{local: \"{address}\"}}\n");
+        let applied = self.apply(&bundle.replacen(&line, &assigned, 1));
+        assert_eq!(applied.code, 0, "{}", applied.value);
+    }
+
     /// `GET` through the gateway.
     pub(crate) fn access(&self, target: &str, token: &str) -> Answer {
         let bearer = format!("Bearer {token}");

@@ -1,7 +1,8 @@
 //! A server workload that knows nothing of Mandate: it keeps what it was asked, and wants an API key.
 //!
 //! By the last segment of the path: `stream` answers with a line every few milliseconds until it is cut,
-//! `elsewhere` redirects, `echo` repeats the credential, all else is a small JSON answer.
+//! `elsewhere` redirects, `echo` repeats the credential, `challenge` asks for a proof of possession, all else
+//! is a small JSON answer.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -143,6 +144,9 @@ fn answer(mut stream: &TcpStream, target: &str, head: &str) -> std::io::Result<(
         "stream" => pour(stream),
         "elsewhere" => stream.write_all(
             b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
+        ),
+        "challenge" => stream.write_all(
+            b"HTTP/1.1 401 Unauthorized\r\nwww-authenticate: DPoP error=\"use_dpop_nonce\"\r\ndpop-nonce: mine\r\ncontent-length: 0\r\n\r\n",
         ),
         "echo" => {
             let credential = head

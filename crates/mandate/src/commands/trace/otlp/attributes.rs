@@ -63,6 +63,9 @@ pub(super) fn of_record(index: u64, event: &Event) -> Attributes {
     if let Some(gateway) = &event.gateway {
         said.text("mandate.gateway", gateway);
     }
+    if let Some(via) = &event.via {
+        said.text("mandate.via", via);
+    }
     if event.without_lease {
         said.yes("mandate.without_lease");
     }

@@ -1,0 +1,246 @@
+//! Access tokens that this gateway gets for agents (A9).
+//!
+//! An agent that brings a JWT-SVID and a task token is decided as if it had exchanged them itself: for
+//! the access token that the authority gives for the two and the server workload. It is bound to this
+//! gateway's key and stays here; nobody is shown it.
+
+mod ask;
+mod brought;
+mod kept;
+mod refused;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use mandate_decide::enforce::{Denial, Pending, Unclassifiable, check_token_stops};
+use mandate_model::stop::{StopSet, Stopped};
+use mandate_model::{Effect, Secret};
+use mandate_policy::decl::ServerWorkload;
+use mandate_token::{AccessToken, JwtSvid, TaskToken, Verified};
+
+use super::authenticate::{self, TokenCache};
+use super::front::Front;
+use super::proof::Asking;
+use super::refusal::Refusal;
+use crate::snapshot::Snapshot;
+
+pub(crate) use ask::{Asker, AskerParts};
+use brought::Brought;
+use kept::{Kept, Key};
+pub(crate) use refused::ExchangeRefusal;
+
+/// Gets access tokens for agents, and keeps those that may be used again.
+pub(crate) struct Exchanges {
+    asker: Asker,
+    kept: Kept,
+    svids: TokenCache<JwtSvid>,
+    tasks: TokenCache<TaskToken>,
+}
+
+/// Who asks, and the access token by which it is decided.
+pub(super) struct Caller<'h> {
+    token: Verified<AccessToken>,
+    text: Text<'h>,
+    /// What the agent showed, where this gateway exchanged for it.
+    brought: Option<Brought<'h>>,
+}
+
+enum Text<'h> {
+    Shown(&'h str),
+    Got(Arc<Secret<String>>),
+}
+
+/// An access token that the authority gave for an agent.
+#[derive(Clone)]
+pub(super) struct Got {
+    text: Arc<Secret<String>>,
+    token: Verified<AccessToken>,
+}
+
+/// What an access token is wanted for.
+struct Wanted<'a> {
+    brought: &'a Brought<'a>,
+    server: &'a ServerWorkload,
+    asking: &'a Asking<'a>,
+}
+
+/// The caller of a request for `server`: by the access token that it shows, or by the one that is got for
+/// what it brings. `pending` is its action, as far as it is one.
+pub(super) async fn who<'h>(
+    front: &Front,
+    snapshot: &Snapshot,
+    server: &ServerWorkload,
+    headers: &'h HeaderMap,
+    asking: &Asking<'_>,
+    pending: &Result<Pending<'_>, Unclassifiable>,
+) -> Result<Caller<'h>, Refusal> {
+    let Some(task) = brought::task_token(headers)? else {
+        let (tokens, proofs) = (&front.tokens, &front.proofs);
+        let token = authenticate::authenticate(tokens, proofs, snapshot, server, headers, asking)?;
+        return Ok(Caller {
+            token,
+            text: Text::Shown(authenticate::shown(headers)?.token),
+            brought: None,
+        });
+    };
+    let brought = brought::verify(front, snapshot, headers, task, asking)?;
+    if !server.gateways.is_assigned(&front.gateway) {
+        return Err(Refusal::Exchange(ExchangeRefusal::Unassigned));
+    }
+    let wanted = Wanted {
+        brought: &brought,
+        server,
+        asking,
+    };
+    // A token for a write is good for one.
+    let again = effect_of(server, pending) != Some(Effect::Write);
+    let got = front.exchanges.access_token(front, &wanted, again).await?;
+    Ok(Caller {
+        token: got.token,
+        text: Text::Got(got.text),
+        brought: Some(brought),
+    })
+}
+
+/// The effect of the action that a request is, if it is one.
+fn effect_of(
+    server: &ServerWorkload,
+    pending: &Result<Pending<'_>, Unclassifiable>,
+) -> Option<Effect> {
+    let action = server.actions.get(pending.as_ref().ok()?.action());
+    action.map(|action| action.effect)
+}
+
+impl Caller<'_> {
+    /// The access token's claims.
+    pub(super) fn token(&self) -> &Verified<AccessToken> {
+        &self.token
+    }
+
+    /// The access token, for the authority alone.
+    pub(super) fn text(&self) -> &str {
+        match &self.text {
+            Text::Shown(text) => text,
+            Text::Got(text) => text.expose(),
+        }
+    }
+
+    /// What the agent showed, and no upstream is to see.
+    pub(super) fn shown(&self) -> Vec<&str> {
+        match &self.brought {
+            Some(brought) => vec![brought.svid_text, brought.task_text],
+            None => vec![self.text()],
+        }
+    }
+
+    /// Whether nothing is stopped about what the agent brought. About the access token that is asked with
+    /// every decision; it does not say by which tokens it was got.
+    pub(super) fn check_brought(&self, stops: &StopSet) -> Result<(), Refusal> {
+        let Some(brought) = &self.brought else {
+            return Ok(());
+        };
+        let stopped = |why| Refusal::Denied(Denial::Stopped(why));
+        brought.check_stops(stops).map_err(stopped)
+    }
+}
+
+impl Exchanges {
+    pub(crate) fn new(asker: Asker) -> Self {
+        Self {
+            asker,
+            kept: Kept::new(MOST, MOST_OF_ONE),
+            svids: TokenCache::new(),
+            tasks: TokenCache::new(),
+        }
+    }
+
+    /// The access token for what is `wanted`; one that was got before, if it may be used `again`. Nobody
+    /// waits for longer than it takes to ask, however many want the same of an authority that is silent.
+    async fn access_token(
+        &self,
+        front: &Front,
+        wanted: &Wanted<'_>,
+        again: bool,
+    ) -> Result<Got, Refusal> {
+        if !again {
+            return self.asker.ask(front, wanted).await;
+        }
+        let had = tokio::time::timeout(WAIT, self.kept_or_asked(front, wanted)).await;
+        had.unwrap_or(Err(Refusal::Exchange(ExchangeRefusal::NoAnswer)))
+    }
+
+    /// Of several that want the same at once, one asks.
+    async fn kept_or_asked(&self, front: &Front, wanted: &Wanted<'_>) -> Result<Got, Refusal> {
+        let (key, owner) = (Key::of(wanted), wanted.brought.owner());
+        for _ in 0..TRIES {
+            let place = self.kept.place(&owner, &key);
+            let mut own = false;
+            let asked = place.get_or_try_init(|| {
+                own = true;
+                self.asker.ask(front, wanted)
+            });
+            let got = asked.await?.clone();
+            let standing = got.standing(front)?;
+            if standing != Standing::Good {
+                self.kept.forget(&key, &place);
+            }
+            if own || standing != Standing::Over {
+                return Ok(got);
+            }
+        }
+        self.asker.ask(front, wanted).await
+    }
+
+    /// Forgets what nobody may use any more.
+    pub(crate) fn tidy(&self, front: &Front) {
+        let good = |got: &Got| matches!(got.standing(front), Ok(Standing::Good));
+        self.kept.retain(good);
+    }
+}
+
+/// Whether a token that was got before may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// As often as somebody asks.
+    Good,
+    /// Something about it is suspended. The decision says so and records it; then it is forgotten.
+    Stopped,
+    /// It is used up, void or about to expire: another one may be had.
+    Over,
+}
+
+impl Got {
+    fn standing(&self, front: &Front) -> Result<Standing, Refusal> {
+        let snapshot = front.snapshot()?;
+        let claims = self.token.claims();
+        let ends = claims.expires_at <= front.now().plus(MARGIN);
+        let known = snapshot
+            .keys
+            .iter()
+            .any(|(id, _, _)| id == self.token.signed_by());
+        if ends || claims.uses.is_some() || !known {
+            return Ok(Standing::Over);
+        }
+        let Some(server) = claims.server() else {
+            return Ok(Standing::Over);
+        };
+        let stops = check_token_stops(&self.token, server, &front.gateway, &snapshot.stops);
+        Ok(match stops {
+            Ok(()) => Standing::Good,
+            Err(Stopped::Suspended(_)) => Standing::Stopped,
+            Err(_) => Standing::Over,
+        })
+    }
+}
+
+/// A little longer than asking may take.
+const WAIT: Duration = Duration::from_secs(6);
+/// Of one that expires sooner another one is got.
+const MARGIN: Duration = Duration::from_secs(5);
+/// One that has ended meanwhile is got anew, and that once more.
+const TRIES: usize = 2;
+/// Some megabytes.
+const MOST: usize = 4096;
+/// Of one instance.
+const MOST_OF_ONE: usize = 256;
