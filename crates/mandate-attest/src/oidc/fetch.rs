@@ -26,16 +26,18 @@ pub(crate) enum FetchError {
     Issuer(String),
     #[error("`{0}` cannot be read as a bundle: {1}")]
     File(String, String),
+    #[error("our own credential: {0}")]
+    Credential(String),
     #[error(transparent)]
     Keys(#[from] JwksError),
 }
 
 /// Keys as they were fetched.
 #[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) keys: IdTokenKeys,
+pub(crate) struct Fetched {
+    pub(crate) keys: IdTokenKeys,
     /// When to look again, where the document says it.
-    pub(super) hint: Option<Duration>,
+    pub(crate) hint: Option<Duration>,
 }
 
 /// Fetches keys.
