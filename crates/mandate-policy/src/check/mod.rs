@@ -9,6 +9,7 @@ mod http;
 mod moment;
 mod names;
 mod operator;
+mod platform;
 mod provider;
 mod providers;
 mod read;
