@@ -14,15 +14,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::tokens::{agent, claims};
-use common::{Options, SECRET, World};
+use common::tokens::agent;
+use common::{Options, SECRET, World, vectors};
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, StatusCode};
 use mandate_audit::{Event, Outcome, What};
-use mandate_model::mandate::parse_entries;
 use mandate_model::stop::Subject;
-use mandate_ports::{Clock, Origin};
-use mandate_token::AccessToken;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -34,6 +31,7 @@ use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 /// A WebSocket server that answers `echo …` with itself, sends what a test feeds it, and tells what came.
 #[derive(Clone, Default)]
 struct Upstream {
+    address: Option<SocketAddr>,
     asked: Arc<Mutex<Vec<HeaderMap>>>,
     feeds: Arc<Mutex<Vec<mpsc::UnboundedSender<Message>>>>,
     came: Arc<Mutex<Vec<String>>>,
@@ -41,16 +39,19 @@ struct Upstream {
 }
 
 impl Upstream {
-    async fn start() -> (Self, SocketAddr) {
+    async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (upstream, address) = (Self::default(), listener.local_addr().unwrap());
+        let upstream = Self {
+            address: Some(listener.local_addr().unwrap()),
+            ..Self::default()
+        };
         let shared = upstream.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(shared.clone().serve(stream));
             }
         });
-        (upstream, address)
+        upstream
     }
 
     async fn serve(self, stream: TcpStream) {
@@ -102,47 +103,22 @@ type Socket = WebSocketStream<TcpStream>;
 
 async fn world(options: Options) -> (World, Upstream) {
     let world = World::with(options).await;
-    let (upstream, address) = Upstream::start().await;
-    lead_to(&world, address).await;
+    let upstream = Upstream::start().await;
+    lead_to(&world, upstream.address.unwrap()).await;
     (world, upstream)
 }
 
 /// Leads the server workload of `vectors/http` to `address`.
 async fn lead_to(world: &World, address: SocketAddr) {
-    let pinned = Origin {
-        scheme: "http".to_owned(),
-        host: address.ip().to_string(),
-        port: address.port(),
-    };
-    let pins = &world.secrets.origins;
-    pins.lock()
-        .unwrap()
-        .insert("records-key".to_owned(), pinned);
-    world.apply(bundle(address)).await;
-}
-
-fn bundle(address: SocketAddr) -> String {
-    let server = include_str!("../../../vectors/http/server.yaml");
-    let server = server.replace("${upstream}", &address.to_string());
-    format!("{AGENT}{}", server.replace("${http}", ""))
-}
-
-fn token(world: &World) -> String {
-    let entries = serde_json::json!([{
-        "type": "mandate_access", "server": "records", "actions": ["live"],
-        "constraints": {"customer": {"in": ["acme"]}},
-    }]);
-    world.authority.keys.sign(AccessToken {
-        entries: parse_entries(serde_json::from_value(entries).unwrap()).unwrap(),
-        ..claims("retriever", "live", world.clocks.now())
-    })
+    world.pin("http", address);
+    world.apply(vectors::bundle(address, "")).await;
 }
 
 async fn try_open(world: &World) -> Result<Socket, Error> {
     let mut request = "ws://gateway/records/live/acme"
         .into_client_request()
         .unwrap();
-    let bearer = format!("Bearer {}", token(world));
+    let bearer = format!("Bearer {}", vectors::token(world, &["live"]));
     let headers = request.headers_mut();
     headers.insert("authorization", bearer.parse().unwrap());
     headers.insert(
@@ -292,8 +268,7 @@ async fn a_websocket_ends_with_its_token() {
 async fn a_bundle_that_declares_no_upgrade_any_more_cuts_what_had_switched() {
     let (world, upstream) = world(Options::default()).await;
     let mut socket = open(&world).await;
-    let address = world.secrets.origins.lock().unwrap()["records-key"].port;
-    let now = bundle(SocketAddr::from(([127, 0, 0, 1], address)));
+    let now = vectors::bundle(upstream.address.unwrap(), "");
     world
         .authority
         .apply_bundle(now.replace(", upgrade: [websocket]", ""));
@@ -342,10 +317,9 @@ async fn a_websocket_that_echoes_the_credential_is_cut_before_it_leaves() {
 #[tokio::test]
 async fn a_silent_websocket_is_given_up() {
     let (world, upstream) = world(Options::default()).await;
-    let address = world.secrets.origins.lock().unwrap()["records-key"].port;
-    let short = bundle(SocketAddr::from(([127, 0, 0, 1], address)));
+    let address = upstream.address.unwrap();
     world
-        .apply(short.replace("http: {}", "http: {idleTimeout: 1s}"))
+        .apply(vectors::bundle(address, "idleTimeout: 1s"))
         .await;
     let mut socket = open(&world).await;
     assert!(!matches!(socket.next().await, Some(Ok(_))));
@@ -382,20 +356,3 @@ async fn an_answer_to_another_upgrade_than_was_asked_for_is_withheld() {
         upstream.await.unwrap();
     }
 }
-
-const AGENT: &str = r##"apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {name: orchestrator}
-spec:
-  attestation: [{process: {user: orchestrator}}]
-  maySpawn: [retriever]
-  breakGlass: {contact: "#support", impact: Cases queue up.}
----
-apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {name: retriever}
-spec:
-  attestation: [{process: {user: retriever}}]
-  breakGlass: {contact: "#search", impact: Answers degrade.}
----
-"##;

@@ -17,6 +17,7 @@ pub mod authority;
 mod bundle;
 pub mod tokens;
 pub mod upstream;
+pub mod vectors;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -256,11 +257,8 @@ impl World {
             full: AtomicBool::new(false),
             slow: tokio::sync::RwLock::new(()),
         });
-        let pinned = Origin {
-            scheme: if options.tls { "https" } else { "http" }.to_owned(),
-            host: upstream.address.ip().to_string(),
-            port: upstream.address.port(),
-        };
+        let scheme = if options.tls { "https" } else { "http" };
+        let pinned = origin(scheme, upstream.address);
         let secrets = Arc::new(Secrets {
             origins: Mutex::new([("records-key".to_owned(), pinned)].into()),
         });
@@ -332,15 +330,17 @@ impl World {
 
     /// Leads the server workload to `upstream`, the secret's pin with it.
     pub async fn lead_to(&self, upstream: SocketAddr) {
-        let pinned = Origin {
-            scheme: "http".to_owned(),
-            host: upstream.ip().to_string(),
-            port: upstream.port(),
-        };
-        let pins = &self.secrets.origins;
-        let name = "records-key".to_owned();
-        pins.lock().unwrap().insert(name, pinned);
+        self.pin("http", upstream);
         self.apply(bundle(upstream, "")).await;
+    }
+
+    /// Pins the secret to the origin of `upstream`.
+    pub fn pin(&self, scheme: &str, upstream: SocketAddr) {
+        let pinned = origin(scheme, upstream);
+        let pins = &self.secrets.origins;
+        pins.lock()
+            .unwrap()
+            .insert("records-key".to_owned(), pinned);
     }
 
     /// Waits until the authority has a record that `fits`, and gives it.
@@ -352,6 +352,14 @@ impl World {
             .into_iter()
             .find(|r| fits(r))
             .unwrap()
+    }
+}
+
+fn origin(scheme: &str, address: SocketAddr) -> Origin {
+    Origin {
+        scheme: scheme.to_owned(),
+        host: address.ip().to_string(),
+        port: address.port(),
     }
 }
 
