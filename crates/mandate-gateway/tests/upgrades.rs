@@ -9,101 +9,34 @@
 
 mod common;
 
+#[path = "upgrades/ends.rs"]
+mod ends;
+#[path = "upgrades/upstream.rs"]
+mod upstream;
+
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::tokens::agent;
 use common::{Options, SECRET, World, vectors};
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use mandate_audit::{Event, Outcome, What};
 use mandate_model::stop::Subject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
-
-/// A WebSocket server that answers `echo …` with itself, sends what a test feeds it, and tells what came.
-#[derive(Clone, Default)]
-struct Upstream {
-    address: Option<SocketAddr>,
-    asked: Arc<Mutex<Vec<HeaderMap>>>,
-    feeds: Arc<Mutex<Vec<mpsc::UnboundedSender<Message>>>>,
-    came: Arc<Mutex<Vec<String>>>,
-    ended: Arc<AtomicUsize>,
-}
-
-impl Upstream {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let upstream = Self {
-            address: Some(listener.local_addr().unwrap()),
-            ..Self::default()
-        };
-        let shared = upstream.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(shared.clone().serve(stream));
-            }
-        });
-        upstream
-    }
-
-    async fn serve(self, stream: TcpStream) {
-        let asked = self.asked.clone();
-        #[expect(clippy::result_large_err, reason = "the library's signature")]
-        let note = move |request: &Request, response: Response| {
-            asked.lock().unwrap().push(request.headers().clone());
-            Ok(response)
-        };
-        let mut socket = accept_hdr_async(stream, note).await.unwrap();
-        let (feed, mut fed) = mpsc::unbounded_channel();
-        self.feeds.lock().unwrap().push(feed);
-        loop {
-            let sent = tokio::select! {
-                message = fed.recv() => socket.send(message.unwrap()).await,
-                came = socket.next() => match came {
-                    Some(Ok(Message::Text(text))) => {
-                        self.came.lock().unwrap().push(text.to_string());
-                        if text.starts_with("echo") {
-                            socket.send(Message::Text(text)).await
-                        } else {
-                            Ok(())
-                        }
-                    }
-                    Some(Ok(_other)) => Ok(()),
-                    Some(Err(_)) | None => break,
-                },
-            };
-            if sent.is_err() {
-                break;
-            }
-        }
-        self.ended.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn feed(&self, text: &str) {
-        let feeds = self.feeds.lock().unwrap();
-        feeds
-            .iter()
-            .for_each(|feed| drop(feed.send(Message::text(text))));
-    }
-
-    fn open(&self) -> usize {
-        self.feeds.lock().unwrap().len() - self.ended.load(Ordering::SeqCst)
-    }
-}
+use tokio_tungstenite::{WebSocketStream, client_async};
+use upstream::Upstream;
 
 type Socket = WebSocketStream<TcpStream>;
 
 async fn world(options: Options) -> (World, Upstream) {
     let world = World::with(options).await;
-    let upstream = Upstream::start().await;
+    let upstream = Upstream::start(None).await;
     lead_to(&world, upstream.address.unwrap()).await;
     (world, upstream)
 }
@@ -115,9 +48,15 @@ async fn lead_to(world: &World, address: SocketAddr) {
 }
 
 async fn try_open(world: &World) -> Result<Socket, Error> {
-    let mut request = "ws://gateway/records/live/acme"
-        .into_client_request()
-        .unwrap();
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let request = request(world, "ws://gateway/records/live/acme");
+    client_async(request, stream)
+        .await
+        .map(|(socket, _)| socket)
+}
+
+fn request(world: &World, uri: &str) -> http::Request<()> {
+    let mut request = uri.into_client_request().unwrap();
     let bearer = format!("Bearer {}", vectors::token(world, &["live"]));
     let headers = request.headers_mut();
     headers.insert("authorization", bearer.parse().unwrap());
@@ -125,10 +64,7 @@ async fn try_open(world: &World) -> Result<Socket, Error> {
         "sec-websocket-extensions",
         "permessage-deflate".parse().unwrap(),
     );
-    let stream = TcpStream::connect(world.address).await.unwrap();
-    client_async(request, stream)
-        .await
-        .map(|(socket, _)| socket)
+    request
 }
 
 async fn open(world: &World) -> Socket {

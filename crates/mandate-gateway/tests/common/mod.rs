@@ -195,6 +195,8 @@ pub struct World {
     pub address: SocketAddr,
     pub tls_address: SocketAddr,
     pub trust: Arc<rustls::ClientConfig>,
+    /// What clients with that trust, and the gateway, take for upstream or gateway.
+    pub server_tls: Arc<rustls::ServerConfig>,
     pub upstream_trust: Arc<Trust>,
     pub folder: tempfile::TempDir,
 }
@@ -290,6 +292,7 @@ impl World {
             address,
             tls_address,
             trust: certificates.client,
+            server_tls: certificates.server,
             upstream_trust,
             folder,
         };
