@@ -38,6 +38,11 @@ impl Answer {
             .to_owned()
     }
 
+    /// The OAuth error; empty for none.
+    pub(crate) fn error_if_any(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// The OAuth error, of a refusal.
     pub(crate) fn error(&self) -> String {
         assert!(!self.status.is_success(), "{}", self.text);

@@ -170,6 +170,23 @@ async fn proof_is_accepted_once_and_not_after_a_restart_either() {
 }
 
 #[tokio::test]
+async fn of_many_who_show_one_proof_at_once_one_is_issued_to() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    let svid = agent.attest(&lab, "backlog", "b-1").await.token();
+    let form = as_client(&svid, &opening(&svid, NIGHTLY));
+    let proof = agent.proof(&lab, "/token");
+    let shown = [proof.as_str()];
+    let many = (0..16).map(|_| send(&lab, "/token", &shown, &form));
+    let answers = futures_util::future::join_all(many).await;
+    let issued = answers.iter().filter(|a| a.status.is_success()).count();
+    assert_eq!(issued, 1);
+    let events = lab.events().await;
+    let opened = events.iter().filter(|e| e.what.kind() == "task_opened");
+    assert_eq!(opened.count(), 1, "nothing of the others is left");
+}
+
+#[tokio::test]
 async fn a_proof_that_was_stored_without_an_answer_is_used_up() {
     let lab = Lab::new().await;
     let mut agent = Holder::new();

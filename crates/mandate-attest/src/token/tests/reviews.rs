@@ -347,13 +347,21 @@ async fn a_one_year_token_and_one_for_another_audience_are_refused_before_anybod
 /// FAILURES 27.
 #[tokio::test]
 async fn authenticated_is_not_believed_without_our_audience_in_the_status() {
-    for audiences in [json!(null), json!([]), json!(["other"])] {
+    for audiences in [json!([]), json!(["other"]), json!(["mandate2"])] {
         let cluster = Cluster::new(RULE, |e| {
             with_status(e, |s| s["audiences"] = audiences.clone())
         });
-        let refused = cluster.await.attest("good").await;
-        assert!(refused.is_err(), "{audiences}: {refused:?}");
+        let why = broken(cluster.await.attest("good").await);
+        assert!(why.contains("is for this audience"), "{audiences}: {why}");
     }
+    let absent = Cluster::new(RULE, |e| {
+        with_status(e, |s| drop(s.as_object_mut().unwrap().remove("audiences")))
+    });
+    let why = broken(absent.await.attest("good").await);
+    assert!(why.contains("is for this audience"), "{why}");
+    let malformed = Cluster::new(RULE, |e| with_status(e, |s| s["audiences"] = json!(null)));
+    let refused = malformed.await.attest("good").await;
+    assert!(matches!(refused, Err(AttestRefusal::Unavailable(_))));
     let both = Cluster::new(RULE, |e| {
         with_status(e, |s| s["audiences"] = json!(["x", "mandate"]))
     });
@@ -386,9 +394,15 @@ async fn what_is_no_clear_yes_is_a_no() {
     ];
     for (what, edit) in edits {
         let cluster = Cluster::new(RULE, |e| with_status(e, edit)).await;
-        let refused = cluster.attest("good").await;
-        assert!(refused.is_err(), "{what}: {refused:?}");
+        match cluster.attest("good").await {
+            Err(AttestRefusal::Broken(_)) => assert_ne!(what, "nobody"),
+            Err(AttestRefusal::Unavailable(why)) => assert!(why.contains("names nobody"), "{what}"),
+            other => panic!("{what}: {other:?}"),
+        }
+        assert_eq!(cluster.asked(), 1, "{what}: it was asked");
     }
+    let unchanged = Cluster::new(RULE, |e| with_status(e, |_| ())).await;
+    unchanged.attest("good").await.unwrap();
 }
 
 #[tokio::test]
@@ -493,4 +507,26 @@ async fn without_an_api_server_the_signature_is_checked_and_the_difference_is_sa
         assert_eq!(attested.facts["reviewed"], "false", "{case}");
     }
     assert_eq!(recorded.server, recorded.issuer);
+}
+
+/// The whole way, by a token of that shape.
+#[tokio::test]
+async fn a_token_that_nobody_reviewed_is_stamped_as_such() {
+    let provider = "kind: TrustProvider\nmetadata: {name: prod}\nspec: {kubernetes: {issuer: 'ISSUER', audience: mandate}}\n";
+    let world = World::of(&format!("{provider}{}", agent("retriever", RULE))).await;
+    let claims = json!({"jti": "j1", "kubernetes.io": {
+        "namespace": "agents", "pod": {"name": "retriever-0", "uid": "p1"},
+        "serviceaccount": {"name": "retriever", "uid": "s1"}}});
+    let subject = "system:serviceaccount:agents:retriever";
+    let token = world.issuer.id_token(subject, "mandate", NOW, &claims);
+    let attested = world.attest(&token).await.unwrap();
+    assert_eq!(attested.kind, AttestationKind::KubernetesOffline);
+    assert_eq!(attested.facts["reviewed"], "false");
+    assert_eq!(attested.instance.as_str(), "p1");
+    let forged = forged(&token, 1);
+    let refused = world.attest(&forged).await;
+    assert!(
+        matches!(refused, Err(AttestRefusal::Broken(_))),
+        "{refused:?}"
+    );
 }

@@ -282,6 +282,10 @@ fn a_subject_that_is_a_name_of_a_platforms_needs_its_number() {
             "project_path:acme/agents:ref_type:branch:ref:main",
             "project_id",
         ),
+        (
+            "system:serviceaccount:agents:retriever",
+            "/kubernetes.io/serviceaccount/uid",
+        ),
     ] {
         let by_name = format!("sub: \"{subject}\", ");
         refused("sub: agent-7, ", &by_name, "can be given up and taken over");
