@@ -39,4 +39,4 @@ pub use tree::{
     BuildError, Hash, NodeId, ProofInvalid, ProofPlan, Tree, empty_root, leaf_hash, node_hash,
     verify_consistency, verify_inclusion,
 };
-pub use verify::{Fault, LogVerifier, Report, Since, Verdict, verify_log};
+pub use verify::{Fault, LogVerifier, Report, RowFault, Since, Verdict, verify_log};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use mandate_model::stop::Suspension;
-use mandate_model::{BootTime, GatewayId, Timestamp};
+use mandate_model::{BootTime, GatewayId, RunId, Timestamp};
 use mandate_ports::{StoreError, Versions};
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, RwLock, watch};
@@ -22,6 +22,7 @@ use crate::names::Names;
 use crate::possession::Proofs;
 use crate::refusals::Refusals;
 use crate::steady::Steady;
+use crate::undurable::Undurable;
 use crate::world::World;
 use crate::writable::Writable;
 
@@ -43,7 +44,9 @@ struct Inner {
     /// One reading of the state at a time; the later ones find the work done.
     reading: tokio::sync::Mutex<()>,
     /// Suspensions that act and could not be stored (C3). Nothing is committed before they are.
-    undurable: Mutex<Vec<Suspension>>,
+    undurable: Mutex<Undurable>,
+    /// This run.
+    run: RunId,
     gateways: Gateways,
     refusals: Refusals,
     names: Names,
@@ -53,6 +56,8 @@ struct Inner {
     writable: Writable,
     steady: Steady,
     serial: AtomicU64,
+    /// How many tokens were signed.
+    signed: AtomicU64,
     /// Something was committed that no checkpoint covers.
     uncovered: Notify,
     /// The authority is told to stop: streams end.
@@ -96,10 +101,18 @@ impl Authority {
         let (now, start) = (ports.clock.now(), ports.clock.boot());
         let compiler = Compiler::new();
         let state = ports.state.as_ref();
-        let world = World::read(state, None, &[], (&config, &compiler), now).await?;
+        let world = World::read(
+            state,
+            None,
+            &Undurable::default(),
+            (&config, &compiler),
+            now,
+        )
+        .await?;
         let records = ports.state.gateways().await?;
-        let mut secret = [0; 32];
+        let (mut secret, mut run) = ([0; 32], [0; 16]);
         ports.entropy.fill(&mut secret);
+        ports.entropy.fill(&mut run);
         let authority = Self(Arc::new(Inner {
             proofs: Proofs::keyed(&secret),
             gateways: Gateways::after_restart(records, config.lease, start),
@@ -108,7 +121,8 @@ impl Authority {
             changed: watch::Sender::new(world.told()),
             world: ArcSwap::from_pointee(world),
             reading: tokio::sync::Mutex::new(()),
-            undurable: Mutex::new(Vec::new()),
+            undurable: Mutex::default(),
+            run: RunId::from_random(run),
             refusals: Refusals::new(),
             names: Names::new(),
             compiler,
@@ -116,6 +130,7 @@ impl Authority {
             writable: Writable::new(),
             steady: Steady::new(now, start),
             serial: AtomicU64::new(1),
+            signed: AtomicU64::new(0),
             uncovered: Notify::new(),
             closing: CancellationToken::new(),
             beside: OnceLock::new(),
@@ -126,9 +141,22 @@ impl Authority {
         Ok(authority)
     }
 
+    /// Whether the signature of the token that is issued next is verified before it leaves, though its signer
+    /// vouches for it: the first one's, and then one in so many. A machine that computes wrongly is found out
+    /// before long; a token that it spoilt is good for nothing.
+    pub(crate) fn is_sampled(&self) -> bool {
+        let signed = self.0.signed.fetch_add(1, Ordering::Relaxed);
+        signed.is_multiple_of(SAMPLED)
+    }
+
     /// The versions that are live, as they change. A signer reads its keys again when they do.
     pub fn versions(&self) -> watch::Receiver<Versions> {
         self.0.changed.subscribe()
+    }
+
+    /// This run of the authority.
+    pub fn run(&self) -> RunId {
+        self.0.run
     }
 
     /// Has readiness and status tell also what keeps another part of this process from its work: what
@@ -162,18 +190,20 @@ impl Authority {
     }
 
     /// Publishes `new`, if no suspension came to memory while it was read.
-    fn publish(&self, new: World, undurable: &[Suspension]) -> Option<Arc<World>> {
+    fn publish(&self, new: World, undurable: &Undurable) -> Option<Arc<World>> {
         let present = self.undurable();
-        if *present != undurable {
+        if *present != *undurable {
             return None;
         }
         let new = Arc::new(new);
-        self.0.world.store(Arc::clone(&new));
+        let old = self.0.world.swap(Arc::clone(&new));
         drop(present);
         let versions = new.told();
+        // What became durable is news, also where what is told stays the same.
+        let is_durable = new.versions != old.versions;
         self.0
             .changed
-            .send_if_modified(|seen| std::mem::replace(seen, versions) != versions);
+            .send_if_modified(|seen| std::mem::replace(seen, versions) != versions || is_durable);
         Some(new)
     }
 
@@ -186,13 +216,13 @@ impl Authority {
             version,
             ..suspension
         };
-        undurable.push(suspension.clone());
+        undurable.add(suspension.clone());
         let new = Arc::new(World {
             versions: old.versions,
             stops: Arc::new(old.stops.with(version, [suspension])),
             live: old.live.clone(),
             keys: old.keys.clone(),
-            undurable: undurable.len(),
+            undurable: old.undurable + 1,
         });
         self.0.world.store(Arc::clone(&new));
         drop(undurable);
@@ -269,7 +299,7 @@ impl Authority {
     }
 
     /// Short and without await.
-    pub(crate) fn undurable(&self) -> MutexGuard<'_, Vec<Suspension>> {
+    pub(crate) fn undurable(&self) -> MutexGuard<'_, Undurable> {
         self.0
             .undurable
             .lock()
@@ -323,6 +353,9 @@ fn check_issuer(issuer: &str) -> Result<(), StartError> {
         Some(_) => Err(StartError::IssuerPath(issuer.to_owned())),
     }
 }
+
+/// One in so many signatures that a signer vouches for is verified all the same.
+const SAMPLED: u64 = 64;
 
 #[cfg(test)]
 mod tests {

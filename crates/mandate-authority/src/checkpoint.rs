@@ -19,6 +19,7 @@ pub fn log_origin(domain: &TrustDomain) -> String {
 pub(crate) async fn keep(authority: Authority, stop: CancellationToken) {
     loop {
         let stopped = tokio::select! {
+            biased;
             () = stop.cancelled() => true,
             () = authority.uncovered().notified() => false,
         };
@@ -31,6 +32,7 @@ pub(crate) async fn keep(authority: Authority, stop: CancellationToken) {
             return;
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => {}
             () = tokio::time::sleep(PACE) => {}
         }

@@ -47,9 +47,11 @@ mod problem;
 mod refusals;
 mod rollout;
 mod run;
+mod seen;
 mod steady;
 mod tasks;
 mod token;
+mod undurable;
 mod world;
 mod writable;
 

@@ -84,6 +84,14 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, "ahead", title, detail.into())
     }
 
+    /// A gateway speaks of what another run of the authority told it (docs/control-stream.md, *Runs*).
+    pub(crate) fn another_run() -> Self {
+        let title = "the authority was started anew";
+        let detail =
+            "what was applied was told by another run of the authority; open the stream again";
+        Self::new(StatusCode::CONFLICT, "run", title, detail.to_owned())
+    }
+
     /// Shipped records begin above what the authority has.
     pub(crate) fn gap(next: u64) -> Self {
         let detail = format!("records begin above {next}, the first that is missing");

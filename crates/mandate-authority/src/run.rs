@@ -107,6 +107,7 @@ async fn upkeep(authority: Authority, end: CancellationToken) {
     let mut tick = 0u64;
     loop {
         let ended = tokio::select! {
+            biased;
             () = end.cancelled() => true,
             () = tokio::time::sleep(TICK) => false,
         };

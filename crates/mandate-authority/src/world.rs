@@ -15,6 +15,8 @@ use mandate_ports::{
 use mandate_token::{KeySet, KeyUse};
 
 use crate::bundle::{self, Compiler};
+use crate::seen::Seen;
+use crate::undurable::Undurable;
 
 /// One moment of the authority's state.
 #[derive(Debug)]
@@ -68,12 +70,14 @@ pub(crate) struct PublicKey {
 }
 
 /// The keys that are not retired.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Keys {
     /// All of them.
     pub(crate) all: Vec<PublicKey>,
     /// Those that verify tokens.
     pub(crate) set: KeySet,
+    /// What they have verified.
+    pub(crate) seen: Arc<Seen>,
 }
 
 impl World {
@@ -84,7 +88,7 @@ impl World {
     pub(crate) async fn read(
         state: &dyn StateReader,
         old: Option<&World>,
-        undurable: &[Suspension],
+        undurable: &Undurable,
         (config, compiler): (&crate::Config, &Compiler),
         now: Timestamp,
     ) -> Result<World, StoreError> {
@@ -107,13 +111,13 @@ impl World {
                 bundle,
                 ..versions
             };
-            let stops = with_undurable(stops, undurable);
+            let beyond = undurable.beyond(stops.version());
             return Ok(World {
                 versions,
-                stops,
+                undurable: beyond.len(),
+                stops: with_undurable(stops, beyond),
                 live,
                 keys,
-                undurable: undurable.len(),
             });
         }
         Err(StoreError::Unavailable(
@@ -170,7 +174,8 @@ impl Keys {
             Some((key.id.clone(), r#use, key.public.clone()))
         });
         let set = KeySet::new(usable).map_err(|why| StoreError::Damaged(why.to_string()))?;
-        Ok(Self { all, set })
+        let seen = Arc::new(Seen::new());
+        Ok(Self { all, set, seen })
     }
 }
 
@@ -230,13 +235,11 @@ async fn read_bundle(
 
 /// Each suspension that is not durable yet counts as one version more, in order: that is what the
 /// store will number them when it can be written again, since nothing else is committed before.
-fn with_undurable(stops: Arc<StopSet>, undurable: &[Suspension]) -> Arc<StopSet> {
-    if undurable.is_empty() {
+fn with_undurable(stops: Arc<StopSet>, beyond: Vec<Suspension>) -> Arc<StopSet> {
+    let Some(version) = beyond.last().map(|last| last.version) else {
         return stops;
-    }
-    let more = u64::try_from(undurable.len()).unwrap_or(u64::MAX);
-    let version = StopVersion::new(stops.version().get().saturating_add(more));
-    Arc::new(stops.with(version, undurable.iter().cloned()))
+    };
+    Arc::new(stops.with(version, beyond))
 }
 
 const READS: usize = 8;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use mandate_model::StopVersion;
 use mandate_model::stop::StopSet;
+use mandate_model::{RunId, StopVersion};
 use mandate_policy::Bundle;
 use mandate_ports::Versions;
 use mandate_token::{Issuer, KeySet};
@@ -14,6 +14,8 @@ use mandate_token::{Issuer, KeySet};
 pub(crate) struct Snapshot {
     /// Counts the snapshots of this process, so that a check compares one number.
     pub(crate) generation: u64,
+    /// The run of the authority that told the stops.
+    pub(crate) run: RunId,
     /// What is applied; what a lease request names.
     pub(crate) versions: Versions,
     /// `iss` of access tokens.

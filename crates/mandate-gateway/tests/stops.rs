@@ -399,6 +399,87 @@ async fn a_store_without_a_suspension_that_it_never_had_has_not_gone_back() {
     }
 }
 
+/// What waited in the authority's memory and is stored since is as durable as anything else: a store that is
+/// behind it went back (B4).
+#[tokio::test]
+async fn a_suspension_that_became_durable_is_kept_in_the_marks() {
+    let world = World::new().await;
+    let version = world.authority.suspend_in_memory(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    let path = world.folder.path().join("marks.json");
+    let marks = || Marks::read(&path).unwrap().unwrap();
+    assert_eq!(marks().stops.get(), version.get() - 1);
+    assert_eq!(marks().suspensions, []);
+    world.authority.store_what_waits();
+    world.until(|_| marks().stops == version).await;
+    assert_eq!(marks().suspensions.len(), 1);
+    {
+        let mut state = world.authority.state();
+        state.stops.version = StopVersion::new(version.get() - 1);
+        state.stops.suspensions.clear();
+    }
+    world.authority.hang_up();
+    assert_eq!(refused_marks(&world).await.stops, version);
+}
+
+/// A version that was in memory alone is given to something else after a crash. Whoever applied the former has
+/// not applied the latter.
+#[tokio::test]
+async fn what_another_run_of_the_authority_told_is_not_acknowledged_to_this_one() {
+    let world = World::new().await;
+    world.authority.state().refuse_ack = true;
+    let version = world.authority.suspend_in_memory(retriever());
+    let applied = |w: &World| w.gateway.status().versions.map(|v| v.stops);
+    world.until(|w| applied(w) == Some(version)).await;
+    world.authority.start_anew(|stops| {
+        stops.undurable = 0;
+        stops.suspensions[0].subject = Subject::Everything;
+    });
+    world.authority.state().refuse_ack = false;
+    world
+        .until(|w| w.authority.state().acks_of_others > 0)
+        .await;
+    assert_eq!(world.authority.acknowledged(version), None);
+    world.authority.hang_up();
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    let path = world.folder.path().join("marks.json");
+    let marks = Marks::read(&path).unwrap().unwrap();
+    assert_eq!(marks.suspensions[0].subject, Subject::Everything);
+}
+
+/// It asks for its lease before it has seen that the stream is over: it is told so, and not that the store went
+/// back behind what was never in it.
+#[tokio::test]
+async fn a_gateway_that_has_not_read_a_new_runs_stream_reads_it_and_goes_on() {
+    let world = World::with(Options {
+        lease_ms: 600,
+        ..Options::default()
+    })
+    .await;
+    let version = world.authority.suspend_in_memory(retriever());
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    world.authority.start_anew(|stops| {
+        stops.undurable = 0;
+        stops.version = StopVersion::new(version.get() - 1);
+        stops.suspensions.clear();
+    });
+    let run = world.authority.state().run;
+    let asks = |w: &World| w.authority.state().leases.last().map(|asked| asked.run);
+    world
+        .until(|w| asks(w) == Some(run) && w.gateway.status().ready)
+        .await;
+    let response = send(world.address, get(READ, &token(&world))).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let path = world.folder.path().join("marks.json");
+    assert!(!Marks::read(&path).unwrap().unwrap().went_back);
+}
+
 /// The marks of a gateway that has refused a store.
 async fn refused_marks(world: &World) -> Marks {
     let path = world.folder.path().join("marks.json");

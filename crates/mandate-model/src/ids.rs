@@ -205,41 +205,53 @@ versions! {
     KeysVersion;
 }
 
-/// A store's random birth mark. A store with another epoch is another store, whatever its
-/// versions say (B4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct StoreEpoch(Uuid);
+macro_rules! random_marks {
+    ($($(#[$doc:meta])* $name:ident, $what:literal;)*) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(Uuid);
 
-impl StoreEpoch {
-    /// An epoch of sixteen random bytes.
-    pub fn from_random(random: [u8; 16]) -> Self {
-        Self(uuid::Builder::from_random_bytes(random).into_uuid())
-    }
+        impl $name {
+            /// One of sixteen random bytes.
+            pub fn from_random(random: [u8; 16]) -> Self {
+                Self(uuid::Builder::from_random_bytes(random).into_uuid())
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}", self.0.hyphenated())
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = MalformedId;
+            fn try_from(text: String) -> Result<Self, MalformedId> {
+                Uuid::try_parse(&text)
+                    .map(Self)
+                    .map_err(|_| MalformedId::new($what, "a UUID", &text))
+            }
+        }
+        impl From<$name> for String {
+            fn from(mark: $name) -> String {
+                mark.to_string()
+            }
+        }
+    )* };
 }
 
-impl fmt::Display for StoreEpoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.hyphenated())
-    }
-}
-impl fmt::Debug for StoreEpoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-impl TryFrom<String> for StoreEpoch {
-    type Error = MalformedId;
-    fn try_from(text: String) -> Result<Self, MalformedId> {
-        Uuid::try_parse(&text)
-            .map(Self)
-            .map_err(|_| MalformedId::new("store epoch", "a UUID", &text))
-    }
-}
-impl From<StoreEpoch> for String {
-    fn from(epoch: StoreEpoch) -> String {
-        epoch.to_string()
-    }
+random_marks! {
+    /// A store's random birth mark. A store with another epoch is another store, whatever its
+    /// versions say (B4).
+    StoreEpoch, "store epoch";
+    /// One run of an authority: from its start to its end or crash. Within a run the versions that are told
+    /// only grow; what was told and was in memory alone is gone after a crash, and the next run gives its
+    /// version to something else.
+    RunId, "run of the authority";
 }
 
 #[cfg(test)]

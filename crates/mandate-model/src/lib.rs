@@ -30,8 +30,8 @@ pub use canonical::{
     MemberPlace, NotCanonical, canonical_json, write_canonical_json, write_canonical_members,
 };
 pub use ids::{
-    BundleVersion, GatewayId, InstanceId, KeyId, KeysVersion, MalformedId, StopVersion, StoreEpoch,
-    TaskId, TokenId,
+    BundleVersion, GatewayId, InstanceId, KeyId, KeysVersion, MalformedId, RunId, StopVersion,
+    StoreEpoch, TaskId, TokenId,
 };
 pub use name::{
     ActionName, AgentTypeName, AttributeName, MalformedName, OperatorName, PolicyName,

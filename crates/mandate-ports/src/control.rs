@@ -5,14 +5,15 @@
 
 use mandate_model::stop::{Resumption, StopSet, Suspension};
 use mandate_model::{
-    BundleVersion, GatewayId, KeyId, KeysVersion, StopVersion, StoreEpoch, TaskId, Thumbprint,
-    Timestamp, TokenId, TrustDomain,
+    BundleVersion, GatewayId, KeyId, KeysVersion, RunId, StopVersion, StoreEpoch, TaskId,
+    Thumbprint, Timestamp, TokenId, TrustDomain,
 };
 
 use crate::{KeyPurpose, KeyState, SpoolHead, SpooledRecord, Versions};
 
-/// The protocol's version, in every path: `/control/v1/…`.
-pub const PROTOCOL: u32 = 1;
+/// The version of these messages, which `hello` names. The paths, `/control/v1/…`, are where one finds
+/// that out: they stay as they are.
+pub const PROTOCOL: u32 = 2;
 
 /// What the authority sends down an open stream, one JSON object a line.
 ///
@@ -27,6 +28,8 @@ pub enum ControlMessage {
         protocol: u32,
         /// The store's birth mark. Another one than before is refused until an operator accepts it.
         epoch: StoreEpoch,
+        /// This run of the authority. What a gateway has applied, it has applied of this run.
+        run: RunId,
         /// `iss` of the tokens.
         issuer: String,
         /// The trust domain.
@@ -144,6 +147,8 @@ impl From<WireStops> for StopSet {
 pub struct LeaseRequest {
     /// The gateway instance.
     pub gateway: GatewayId,
+    /// The run of the authority whose stream told what it has applied.
+    pub run: RunId,
     /// The stops that it has applied, cuts included: an acknowledgement.
     pub stops: StopVersion,
     /// The bundle that it has applied.
@@ -170,6 +175,9 @@ pub struct LeaseGrant {
 pub struct Acknowledgement {
     /// The gateway instance.
     pub gateway: GatewayId,
+    /// The run of the authority whose stream told the version: another run may have given the same one to
+    /// another suspension.
+    pub run: RunId,
     /// The version.
     pub stops: StopVersion,
     /// Connections and streams that it cut for it.

@@ -60,13 +60,26 @@ pub struct Search {
     pub limit: usize,
 }
 
+/// What a search found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matches {
+    /// Indexes and bytes of matching records, the latest first.
+    pub records: Vec<(u64, Vec<u8>)>,
+    /// Where the search met what was not committed like that, the latest first, some of them at least:
+    /// records that should be found may be missing. Verification names what is wrong.
+    pub damaged: Vec<u64>,
+}
+
 /// Reads the log.
 #[async_trait]
 pub trait LogReader: Send + Sync {
     /// The committed head.
     async fn head(&self) -> Result<LogHead, StoreError>;
 
-    /// At most `limit` entries from index `first` on, raw.
+    /// At most `limit` entries from index `first` on, raw, without gaps up to the log's end.
+    ///
+    /// # Errors
+    /// If one of them is not as it was committed.
     async fn entries(&self, first: u64, limit: usize) -> Result<EntryRange, StoreError>;
 
     /// A stored node of the tree: `level` 0 are leaf hashes, `index` counts complete subtrees of
@@ -87,8 +100,8 @@ pub trait LogReader: Send + Sync {
     /// The latest signed checkpoint, as a C2SP signed note.
     async fn checkpoint(&self) -> Result<Option<String>, StoreError>;
 
-    /// Indexes and bytes of matching records, the latest first.
-    async fn search(&self, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError>;
+    /// Matching records, the latest first. None is told of that is not as it was committed.
+    async fn search(&self, search: &Search) -> Result<Matches, StoreError>;
 }
 
 /// Why a checkpoint is not kept.

@@ -60,12 +60,20 @@ impl From<EncodeError> for SpoolError {
     }
 }
 
+/// Told what became of a record that nobody waits for.
+pub type Done = Box<dyn FnOnce(Result<LocalReceipt, SpoolError>) + Send>;
+
 /// The spool of one gateway.
 #[async_trait]
 pub trait Spool: Send + Sync {
     /// Writes the record that `draft` is, giving it its [`SpoolKey`]. When this returns a receipt, the
     /// record survives a crash of the machine. Appends are grouped; their order is the order of `seq`.
     async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError>;
+
+    /// Takes over a record that nobody waits for. It is written behind those that were taken before it, and
+    /// is durable with the next one that somebody waits for, or moments later. `done` is told what became of
+    /// it, and must not block.
+    fn append_behind(&self, draft: Arc<Draft>, done: Done);
 
     /// Encodes `event` and writes it.
     async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
@@ -92,15 +100,110 @@ pub trait Spool: Send + Sync {
     fn current(&self) -> Arc<dyn Spool>;
 
     /// Former spools of this gateway that were closed (after a failed sync) and still have records
-    /// to ship, each under its own name. They take no appends.
+    /// to ship, each under its own name. They take no appends. One is here from before
+    /// [`current`](Self::current) tells the next one.
     fn retired(&self) -> Vec<Arc<dyn Spool>> {
         Vec::new()
     }
 
-    /// Every spool that may have records to ship, the oldest first, each by itself.
+    /// Every spool that may have records to ship, the oldest first, each by itself, once.
+    ///
+    /// What is not among them has nothing to ship: acknowledgements rest on that. So the present one is
+    /// looked at before the retired ones. In the other order one that is closed in between would be in
+    /// neither, and its records would count as shipped.
     fn to_ship(&self) -> Vec<Arc<dyn Spool>> {
+        let current = self.current();
+        let name = current.head().spool;
         let mut spools = self.retired();
-        spools.push(self.current());
+        spools.retain(|spool| spool.head().spool != name);
+        spools.push(current);
         spools
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Spools by name, the last one current. Whenever it was asked something, the current one is closed.
+    struct Restless(Mutex<Vec<u64>>);
+
+    impl Restless {
+        fn told<T>(&self, tell: impl FnOnce(&[u64]) -> T) -> T {
+            let mut all = self.0.lock().unwrap();
+            let told = tell(&all);
+            let next = all.len() as u64;
+            all.push(next);
+            told
+        }
+    }
+
+    struct Named(u64);
+
+    #[async_trait]
+    impl Spool for Named {
+        async fn append_draft(&self, _: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
+            Err(SpoolError::Full)
+        }
+        fn append_behind(&self, _: Arc<Draft>, done: Done) {
+            done(Err(SpoolError::Full));
+        }
+        async fn read(&self, _: u64, _: usize) -> Result<Vec<SpooledRecord>, SpoolError> {
+            Err(SpoolError::Full)
+        }
+        fn unshipped_from(&self) -> u64 {
+            0
+        }
+        async fn shipped(&self, _: u64) -> Result<(), SpoolError> {
+            Err(SpoolError::Full)
+        }
+        fn head(&self) -> SpoolHead {
+            SpoolHead {
+                spool: self.0.to_string(),
+                next: 1,
+                chain: String::new(),
+            }
+        }
+        fn current(&self) -> Arc<dyn Spool> {
+            Arc::new(Self(self.0))
+        }
+    }
+
+    #[async_trait]
+    impl Spool for Restless {
+        async fn append_draft(&self, _: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
+            Err(SpoolError::Full)
+        }
+        fn append_behind(&self, _: Arc<Draft>, done: Done) {
+            done(Err(SpoolError::Full));
+        }
+        async fn read(&self, _: u64, _: usize) -> Result<Vec<SpooledRecord>, SpoolError> {
+            Err(SpoolError::Full)
+        }
+        fn unshipped_from(&self) -> u64 {
+            0
+        }
+        async fn shipped(&self, _: u64) -> Result<(), SpoolError> {
+            Err(SpoolError::Full)
+        }
+        fn head(&self) -> SpoolHead {
+            self.current().head()
+        }
+        fn current(&self) -> Arc<dyn Spool> {
+            self.told(|all| Arc::new(Named(*all.last().unwrap())))
+        }
+        fn retired(&self) -> Vec<Arc<dyn Spool>> {
+            let one = |name: &u64| Arc::new(Named(*name)) as Arc<dyn Spool>;
+            self.told(|all| all[..all.len() - 1].iter().map(one).collect())
+        }
+    }
+
+    #[test]
+    fn a_spool_that_is_closed_while_the_list_is_made_is_on_it_once() {
+        let spools = Restless(Mutex::new(vec![0, 1]));
+        let listed: Vec<String> = spools.to_ship().iter().map(|s| s.head().spool).collect();
+        assert_eq!(listed, ["0", "1"]);
     }
 }

@@ -10,6 +10,7 @@ use crate::failure::{Outcome, damaged};
 use crate::head::Head;
 use crate::log;
 use crate::lot::Lot;
+use crate::lots::Lots;
 use crate::words::Found;
 
 /// What is known of a spool.
@@ -64,7 +65,7 @@ fn ingest_of_one(
         if record.key.seq != spool.next || lot.is_full() {
             add(db, head, &spool, &mut lot)?;
         }
-        match judge(db, &mut spool, record)? {
+        match judge(db, head, &mut spool, record)? {
             Verdict::Add(found) => {
                 lot.add(&record.event, found);
                 result.added += 1;
@@ -88,10 +89,15 @@ fn ingest_of_one(
 }
 
 /// Judges a record. One that is to be added moves the spool.
-fn judge(db: &Connection, spool: &mut Spool, record: &ShippedRecord) -> Outcome<Verdict> {
+fn judge(
+    db: &Connection,
+    head: &Head,
+    spool: &mut Spool,
+    record: &ShippedRecord,
+) -> Outcome<Verdict> {
     let seq = record.key.seq;
     if seq < spool.next {
-        let same = recorded(db, spool, seq)?.is_some_and(|bytes| bytes == record.event);
+        let same = recorded(db, head, spool, seq)?.is_some_and(|bytes| bytes == record.event);
         return Ok(if same {
             Verdict::Known
         } else {
@@ -171,7 +177,7 @@ pub(crate) fn raise(
     Ok(())
 }
 
-fn recorded(db: &Connection, spool: &Spool, seq: u64) -> Outcome<Option<Vec<u8>>> {
+fn recorded(db: &Connection, head: &Head, spool: &Spool, seq: u64) -> Outcome<Option<Vec<u8>>> {
     let part: Option<(i64, i64, i64)> = db
         .prepare_cached(
             "SELECT seq, count, idx FROM spool_part WHERE spool = ?1 AND seq <= ?2
@@ -186,7 +192,7 @@ fn recorded(db: &Connection, spool: &Spool, seq: u64) -> Outcome<Option<Vec<u8>>
         (place < uint(count)).then(|| uint(index).saturating_add(place))
     });
     match index {
-        Some(index) => Ok(log::entry(db, index)?),
+        Some(index) => Ok(Lots::up_to(db, head.tree.size()).entry(index)?),
         None => Ok(None),
     }
 }

@@ -1,9 +1,9 @@
-//! The log: its records in lots, what they are found by, and the nodes of the tree.
+//! The log: its records in lots, what they are found by, and the nodes of the tree. `lots.rs` reads the lots.
 
 use std::borrow::Borrow;
 
 use mandate_audit::{Checkpoint, Event, Hash, NodeId, ProofPlan};
-use mandate_ports::{CheckpointRefusal, EntryRange, LogReceipt, StoreError};
+use mandate_ports::{CheckpointRefusal, LogReceipt, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::column::{int, uint};
@@ -63,54 +63,6 @@ pub(crate) fn append_lot(db: &Connection, head: &mut Head, lot: &Lot) -> Outcome
     Ok(first)
 }
 
-/// A lot as it is stored.
-pub(crate) struct Stored {
-    pub(crate) first: u64,
-    /// From when to when its records are found.
-    pub(crate) times: (i64, i64),
-    entries: Vec<u8>,
-    /// Where the next lot begins: what this one says of later records is never read.
-    end: u64,
-}
-
-impl Stored {
-    /// Its records with their indexes, from `from` on.
-    pub(crate) fn records(&self, from: u64) -> impl Iterator<Item = (u64, &[u8])> {
-        let numbered = (self.first..self.end).zip(lot::entries(&self.entries));
-        numbered.skip_while(move |(index, _)| *index < from)
-    }
-
-    fn read(row: &Row<'_>, end: u64) -> rusqlite::Result<Self> {
-        Ok(Self {
-            first: uint(row.get("first")?),
-            times: (row.get("earliest")?, row.get("latest")?),
-            entries: row.get("entries")?,
-            end,
-        })
-    }
-}
-
-/// The lot that has the record `index`; `None` if none has.
-pub(crate) fn lot_of(db: &Connection, index: u64) -> Result<Option<Stored>, StoreError> {
-    let Ok(asked) = i64::try_from(index) else {
-        return Ok(None);
-    };
-    let next: Option<i64> = db
-        .prepare_cached("SELECT min(first) FROM log WHERE first > ?1")
-        .and_then(|mut statement| statement.query_row([asked], |row| row.get(0)))
-        .map_err(store_error)?;
-    let end = next.map_or(u64::MAX, uint);
-    let found = db
-        .prepare_cached("SELECT * FROM log WHERE first <= ?1 ORDER BY first DESC LIMIT 1")
-        .and_then(|mut statement| {
-            statement
-                .query_row([asked], |row| Stored::read(row, end))
-                .optional()
-        })
-        .map_err(store_error)?;
-    Ok(found.filter(|lot| lot.records(index).next().is_some()))
-}
-
 /// Whether `word` finds the lot that begins with `first`.
 pub(crate) fn is_found_by(db: &Connection, first: u64, word: &Word) -> Result<bool, StoreError> {
     db.prepare_cached("SELECT 1 FROM found_by WHERE sort = ?1 AND value = ?2 AND first = ?3")
@@ -120,39 +72,11 @@ pub(crate) fn is_found_by(db: &Connection, first: u64, word: &Word) -> Result<bo
         .map_err(store_error)
 }
 
-/// How many records there are that nobody reads, beyond `size` or under others, and how many words
-/// lead to lots.
-pub(crate) fn rows(db: &Connection, size: u64) -> Result<(u64, u64), StoreError> {
-    let words = db.query_row("SELECT count(*) FROM found_by", [], |row| row.get(0));
-    let mut statement = db
-        .prepare("SELECT first, count FROM log ORDER BY first DESC")
-        .map_err(store_error)?;
-    let mut lots = statement.query([]).map_err(store_error)?;
-    let (mut end, mut unread) = (size, 0_u64);
-    while let Some(row) = lots.next().map_err(store_error)? {
-        let first: i64 = row.get(0).map_err(store_error)?;
-        let count = uint(row.get(1).map_err(store_error)?);
-        let Ok(first) = u64::try_from(first) else {
-            unread = unread.saturating_add(count);
-            continue;
-        };
-        let read = count.min(end.saturating_sub(first));
-        unread = unread.saturating_add(count - read);
-        end = end.min(first);
-    }
-    Ok((unread, uint(words.map_err(store_error)?)))
-}
-
-/// How many records from `first` on are not there; `None` if none comes after them.
-pub(crate) fn gap(db: &Connection, first: u64) -> Result<Option<u64>, StoreError> {
-    let next: Option<i64> = db
-        .query_row(
-            "SELECT min(first) FROM log WHERE first >= ?1",
-            [int(first)],
-            |row| row.get(0),
-        )
-        .map_err(store_error)?;
-    Ok(next.and_then(|next| uint(next).checked_sub(first)))
+/// How many words lead to lots.
+pub(crate) fn words(db: &Connection) -> Result<u64, StoreError> {
+    db.query_row("SELECT count(*) FROM found_by", [], |row| row.get(0))
+        .map(uint)
+        .map_err(store_error)
 }
 
 /// A stored node.
@@ -172,31 +96,6 @@ pub(crate) fn node(db: &Connection, id: NodeId) -> Result<Option<Hash>, StoreErr
     })
     .map(Option::flatten)
     .map_err(store_error)
-}
-
-/// The bytes of a record.
-pub(crate) fn entry(db: &Connection, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let lot = lot_of(db, index)?;
-    Ok(lot.and_then(|lot| lot.records(index).next().map(|(_, entry)| entry.to_vec())))
-}
-
-/// The records from `first` on, without gaps: it ends before the first that is not there.
-pub(crate) fn entries(db: &Connection, first: u64, limit: usize) -> Result<EntryRange, StoreError> {
-    let mut range = EntryRange {
-        first,
-        entries: Vec::new(),
-    };
-    let mut next = first;
-    while range.entries.len() < limit
-        && let Some(lot) = lot_of(db, next)?
-    {
-        let left = limit - range.entries.len();
-        for (index, entry) in lot.records(next).take(left) {
-            range.entries.push(entry.to_vec());
-            next = index + 1;
-        }
-    }
-    Ok(range)
 }
 
 /// The latest checkpoint.

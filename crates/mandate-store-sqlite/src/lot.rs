@@ -6,6 +6,7 @@
 //! lots and then looks at their records; so a lot is kept short.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use mandate_audit::{Hash, NodeId, leaf_hash};
 
@@ -45,14 +46,32 @@ impl Lot {
 }
 
 /// The records in a lot's bytes; it ends before the first that is not whole.
-pub(crate) fn entries(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::from_fn(move || {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
+pub(crate) fn entries(bytes: &[u8]) -> Entries<'_> {
+    Entries { left: bytes }
+}
+
+/// Reads the records of a lot, one after the other.
+pub(crate) struct Entries<'a> {
+    left: &'a [u8],
+}
+
+impl<'a> Entries<'a> {
+    /// What was not read yet. At the end: what is no record.
+    pub(crate) fn left(&self) -> &'a [u8] {
+        self.left
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.left.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (entry, rest) = rest.split_at_checked(length)?;
-        bytes = rest;
+        self.left = rest;
         Some(entry)
-    })
+    }
 }
 
 /// The last leaf under `id`: with it the node was complete, so the lot of that leaf has its hash.
@@ -68,6 +87,13 @@ pub(crate) fn node(first: u64, hashes: &[u8], id: NodeId) -> Option<Hash> {
     let place = usize::try_from(place.checked_add(u64::from(id.level))?).ok()?;
     let (whole, _) = hashes.as_chunks::<32>();
     whole.get(place).copied()
+}
+
+/// Whether `bytes` are as many as the hashes that the records `of` completed.
+pub(crate) fn is_of(of: Range<u64>, bytes: usize) -> bool {
+    let hashes = completed_before(of.end).checked_sub(completed_before(of.start));
+    let length = hashes.and_then(|hashes| hashes.checked_mul(32));
+    length.is_some_and(|length| u64::try_from(bytes) == Ok(length))
 }
 
 /// How many nodes the leaves before `leaf` complete. Each completes itself, and of the 2n − 1 nodes of

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mandate_audit::{NodeId, NoteKey, VerifiedCheckpoint};
-use mandate_ports::{EntryRange, LogHead, LogReader, Search, StoreError};
+use mandate_ports::{EntryRange, LogHead, LogReader, Matches, Search, StoreError};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use crate::failure::store_error;
 use crate::folder::{DATABASE, OpenError};
 use crate::gateways::{self, Announced};
+use crate::lots::Lots;
 use crate::verify::{self, Verification};
 use crate::{head, log, schema, search};
 
@@ -203,7 +204,8 @@ impl LogReader for LogFile {
     }
 
     async fn entries(&self, first: u64, limit: usize) -> Result<EntryRange, StoreError> {
-        self.read(move |db| log::entries(db, first, limit)).await
+        self.read(move |db| Lots::committed(db)?.entries(first, limit))
+            .await
     }
 
     async fn node(&self, level: u8, index: u64) -> Result<Option<[u8; 32]>, StoreError> {
@@ -226,7 +228,7 @@ impl LogReader for LogFile {
         self.read(log::checkpoint).await
     }
 
-    async fn search(&self, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+    async fn search(&self, search: &Search) -> Result<Matches, StoreError> {
         let search = search.clone();
         self.read(move |db| search::search(db, &search)).await
     }

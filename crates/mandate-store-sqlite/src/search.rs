@@ -3,32 +3,33 @@
 use std::ops::Range;
 
 use mandate_audit::Event;
-use mandate_ports::{Search, StoreError};
+use mandate_ports::{Matches, Search, StoreError};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::column::{moment, uint};
 use crate::failure::store_error;
-use crate::lot;
+use crate::lots::{Lots, Row};
 use crate::words::{Found, Sort, Word};
 
 /// Matching records, the latest first.
-pub(crate) fn search(db: &Connection, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-    let filter = Filter::of(db, search)?;
+pub(crate) fn search(db: &Connection, search: &Search) -> Result<Matches, StoreError> {
+    let lots = Lots::committed(db)?;
+    let filter = Filter::of(db, search, lots.size())?;
     let limit = search.limit.min(MAX_FOUND);
     let mut statement = db.prepare_cached(&filter.sql()).map_err(store_error)?;
-    let mut lots = statement
+    let mut firsts = statement
         .query(params_from_iter(filter.values()))
         .map_err(store_error)?;
-    let mut found = Vec::new();
-    while found.len() < limit
-        && let Some(row) = lots.next().map_err(store_error)?
+    let mut found = Matches::default();
+    while found.records.len() < limit
+        && let Some(row) = firsts.next().map_err(store_error)?
     {
-        let first = uint(row.get(0).map_err(store_error)?);
-        let bytes = row.get_ref(1).map_err(store_error)?;
-        let matching = filter.in_lot(first, bytes.as_blob().map_err(|e| store_error(e.into()))?);
-        let left = limit - found.len();
-        found.extend(matching.into_iter().rev().take(left));
+        if let Some(row) = lots.row(uint(row.get(0).map_err(store_error)?))? {
+            let left = limit - found.records.len();
+            let matching = filter.in_row(lots, &row, &mut found.damaged)?;
+            found.records.extend(matching.into_iter().rev().take(left));
+        }
     }
     Ok(found)
 }
@@ -37,12 +38,12 @@ pub(crate) fn search(db: &Connection, search: &Search) -> Result<Vec<(u64, Vec<u
 struct Filter {
     words: Vec<Word>,
     times: Range<i64>,
-    /// An index beyond what SQLite compares is beyond every record.
-    before: i64,
+    /// Never more than the log's size.
+    before: u64,
 }
 
 impl Filter {
-    fn of(db: &Connection, search: &Search) -> Result<Self, StoreError> {
+    fn of(db: &Connection, search: &Search, size: u64) -> Result<Self, StoreError> {
         let root = match search.root_task {
             Some(task) => Some(root_of(db, task.as_bytes())?),
             None => None,
@@ -73,11 +74,10 @@ impl Filter {
         ];
         let asked = asked.into_iter();
         let words = asked.filter_map(|(sort, value)| Some(Word::new(sort, value?)));
-        let before = search.before.map(i64::try_from);
         Ok(Self {
             words: words.collect(),
             times: search.since.map_or(i64::MIN, moment)..search.until.map_or(i64::MAX, moment),
-            before: before.and_then(Result::ok).unwrap_or(i64::MAX),
+            before: search.before.map_or(size, |before| before.min(size)),
         })
     }
 
@@ -85,8 +85,8 @@ impl Filter {
         let by_word = "first IN (SELECT first FROM found_by WHERE sort = ? AND value = ?) AND ";
         let by_words = by_word.repeat(self.words.len());
         format!(
-            "SELECT first, entries FROM log WHERE {by_words} first < ? AND latest >= ? AND earliest < ?
-             ORDER BY first DESC"
+            "SELECT first FROM log WHERE {by_words} first >= 0 AND first < ? AND latest >= ?
+             AND earliest < ? ORDER BY first DESC"
         )
     }
 
@@ -98,18 +98,33 @@ impl Filter {
                 Value::Blob(word.value.clone()),
             ]
         });
-        let others = [self.before, self.times.start, self.times.end].map(Value::Integer);
+        // An index beyond what SQLite compares is beyond every record.
+        let before = i64::try_from(self.before).unwrap_or(i64::MAX);
+        let others = [before, self.times.start, self.times.end].map(Value::Integer);
         words.chain(others).collect()
     }
 
-    /// The matching records of a lot, in their order.
-    fn in_lot(&self, first: u64, bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
-        let before = uint(self.before);
-        let records = (first..before).zip(lot::entries(bytes));
-        records
-            .filter(|(_, entry)| self.holds_of(entry))
-            .map(|(index, entry)| (index, entry.to_vec()))
-            .collect()
+    /// The matching records of a row, in their order. What is not as it was committed matches nothing, and is
+    /// told in `damaged`.
+    fn in_row(
+        &self,
+        lots: Lots<'_>,
+        row: &Row,
+        damaged: &mut Vec<u64>,
+    ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        let mut wrong = Vec::from_iter(row.check().err().map(|_| row.first));
+        let mut matching = Vec::new();
+        let records = lots.proven(row)?;
+        for (index, entry, is_proven) in records.take_while(|(index, ..)| *index < self.before) {
+            if !is_proven {
+                wrong.push(index);
+            } else if self.holds_of(entry) {
+                matching.push((index, entry.to_vec()));
+            }
+        }
+        let room = MAX_DAMAGED.saturating_sub(damaged.len());
+        damaged.extend(wrong.into_iter().rev().take(room));
+        Ok(matching)
     }
 
     /// What cannot be read is found by nothing; verification names it.
@@ -135,3 +150,5 @@ fn root_of(db: &Connection, task: &[u8]) -> Result<Vec<u8>, StoreError> {
 
 /// One answer is never larger, whatever is asked for; `before` asks for the next page.
 const MAX_FOUND: usize = 10_000;
+/// Whoever has so many does not need the next one from a search.
+const MAX_DAMAGED: usize = 100;

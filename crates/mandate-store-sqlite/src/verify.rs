@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::column::{get, int, uint, word};
 use crate::failure::store_error;
 use crate::gateways::{self, Announced};
+use crate::lots::{Lots, Row};
 use crate::read::in_one_moment;
 use crate::words::{Found, Word};
 use crate::{head, log, stops};
@@ -114,7 +115,8 @@ struct Begun {
 impl Begun {
     fn read(db: &Connection, keys: &[NoteKey]) -> Result<Self, StoreError> {
         let head = head::read(db)?.log;
-        let (beyond, words) = log::rows(db, head.size)?;
+        let beyond = Lots::up_to(db, head.size).beyond()?;
+        let words = log::words(db)?;
         let (kept, bad) = checkpoints(db, keys)?;
         Ok(Self {
             head,
@@ -142,35 +144,37 @@ fn take_in(
     verifier: &mut LogVerifier,
     records: &mut Records,
 ) -> Result<bool, StoreError> {
+    let lots = Lots::up_to(db, size);
     let until = verifier.next().saturating_add(BATCH).min(size);
     while verifier.next() < until {
-        let Some(lot) = log::lot_of(db, verifier.next())? else {
-            return skip_missing(db, size, verifier);
-        };
-        for (index, entry) in lot.records(verifier.next()) {
-            if index < size {
-                records.take_in(db, &lot, index, entry)?;
+        let (began, mut end) = (verifier.next(), None);
+        if let Some(row) = lots.row(began)? {
+            records.look_at(&row);
+            for (index, entry) in row.unproven(began) {
+                records.take_in(db, &row, index, entry)?;
                 verifier.record(Some(entry), |id| stored(db, id));
+            }
+            end = Some(row.end);
+        }
+        if verifier.next() == began {
+            let end = end.map_or_else(|| lots.next_after(began), Ok)?;
+            if !skip_missing(db, (end, size), verifier) {
+                return Ok(false);
             }
         }
     }
     Ok(true)
 }
 
-/// Goes on after records that are not there; whether there is anything after them.
-fn skip_missing(
-    db: &Connection,
-    size: u64,
-    verifier: &mut LogVerifier,
-) -> Result<bool, StoreError> {
+/// Goes on at `end` after records that are not there; whether there is anything after them.
+fn skip_missing(db: &Connection, (end, size): (u64, u64), verifier: &mut LogVerifier) -> bool {
     // Sizes and indexes are on the same disk: those that were changed could be anything.
-    let missing = log::gap(db, verifier.next())?.filter(|gap| (1..=MAX_GAP).contains(gap));
-    let Some(missing) = missing else {
-        return Ok(false);
-    };
-    let missing = missing.min(size - verifier.next());
+    let missing = end.saturating_sub(verifier.next());
+    if end >= size || !(1..=MAX_GAP).contains(&missing) {
+        return false;
+    }
     (0..missing).for_each(|_| verifier.record(None, |id| stored(db, id)));
-    Ok(true)
+    true
 }
 
 /// What the records say, beside being in the tree.
@@ -178,6 +182,10 @@ fn skip_missing(
 struct Records {
     spools: SpoolChains,
     spool_faults: Vec<SpoolFault>,
+    /// Rows that are not to be believed, and the last one that was looked at.
+    rows: Vec<Fault>,
+    more_rows: u64,
+    row: Option<u64>,
     /// Records that are found by something else than what they say.
     astray: Vec<u64>,
     more_astray: u64,
@@ -190,10 +198,23 @@ struct Records {
 }
 
 impl Records {
+    /// Looks at a row that has the next record, or should have it.
+    fn look_at(&mut self, row: &Row) {
+        if self.row.replace(row.first) == Some(row.first) {
+            return;
+        }
+        let first = row.first;
+        match row.check() {
+            Ok(()) => {}
+            Err(_) if self.rows.len() >= MAX_ASTRAY => self.more_rows += 1,
+            Err(fault) => self.rows.push(Fault::Row { first, fault }),
+        }
+    }
+
     fn take_in(
         &mut self,
         db: &Connection,
-        lot: &log::Stored,
+        lot: &Row,
         index: u64,
         entry: &[u8],
     ) -> Result<(), StoreError> {
@@ -252,7 +273,9 @@ impl Records {
 
     /// Rows that lead nowhere are named where nothing else is wrong: a record that is missing
     /// leaves its rows behind.
-    fn report(&self, report: &mut Report, words: u64) {
+    fn report(&mut self, report: &mut Report, words: u64) {
+        report.faults.append(&mut self.rows);
+        report.more += self.more_rows;
         let astray = self
             .astray
             .iter()

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use mandate_audit::{
-    Checkpoint, Decision, Event, Fault, NodeId, NoteKey, SpoolChain, SpoolKey, Verdict,
+    Checkpoint, Decision, Event, Fault, NodeId, NoteKey, RowFault, SpoolChain, SpoolKey, Verdict,
     VerifiedCheckpoint, What,
 };
 use mandate_model::stop::{Subject, Suspension};
@@ -366,13 +366,17 @@ async fn a_changed_record_among_many_of_a_row_is_named() {
 }
 
 #[tokio::test]
-async fn records_that_a_row_has_beside_the_next_one_are_named() {
+async fn a_row_that_counts_its_records_wrongly_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     of_lots(&path).await;
     sql(&path, "UPDATE log SET count = count + 2 WHERE first = 128");
     let found = verify(&path).await;
-    assert_eq!(found.report.faults, [Fault::Beyond { count: 2 }]);
+    let fault = RowFault::Count {
+        said: 130,
+        held: 128,
+    };
+    assert_eq!(found.report.faults, [Fault::Row { first: 128, fault }]);
 }
 
 #[tokio::test]

@@ -30,6 +30,16 @@ pub(crate) enum FetchError {
     Credential(String),
     #[error(transparent)]
     Keys(#[from] JwksError),
+    #[error("the bundle's `spiffe_sequence` is {}, and it was {seen} (SPIFFE Trust Domain and Bundle §4.1.1): an older bundle is not taken", told(*.now))]
+    WentBack {
+        /// `None` where it says none any more.
+        now: Option<u64>,
+        seen: u64,
+    },
+}
+
+fn told(sequence: Option<u64>) -> String {
+    sequence.map_or_else(|| "absent".to_owned(), |sequence| sequence.to_string())
 }
 
 /// Keys as they were fetched.
@@ -38,6 +48,8 @@ pub(crate) struct Fetched {
     pub(crate) keys: IdTokenKeys,
     /// When to look again, where the document says it.
     pub(crate) hint: Option<Duration>,
+    /// Which of a trust domain's bundles it is, where the document says it.
+    pub(crate) sequence: Option<u64>,
 }
 
 /// Fetches keys.
@@ -61,7 +73,11 @@ impl Fetcher {
                     None => self.discover(issuer).await?,
                 };
                 let keys = IdTokenKeys::from_jwks(&self.get(jwks_uri).await?)?;
-                Ok(Fetched { keys, hint: None })
+                Ok(Fetched {
+                    keys,
+                    hint: None,
+                    sequence: None,
+                })
             }
             Source::BundleAt(url) => {
                 let place = address(url, is_loopback(url))?;
@@ -109,6 +125,7 @@ fn bundle(json: &[u8]) -> Result<Fetched, FetchError> {
     Ok(Fetched {
         keys: bundle.keys,
         hint: bundle.refresh_hint.map(Duration::from_secs),
+        sequence: bundle.sequence,
     })
 }
 

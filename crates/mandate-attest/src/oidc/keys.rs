@@ -119,6 +119,8 @@ pub(crate) struct KeyCache {
     limiter: RateLimiter<NotKeyed, InMemoryState, BootClock, NoOpMiddleware<Duration>>,
     /// Held for a clone or a replacement.
     held: Mutex<Option<Held>>,
+    /// The highest `spiffe_sequence` that was taken. Held for a comparison.
+    newest: Mutex<Option<u64>>,
     /// One fetch at a time.
     fetching: tokio::sync::Mutex<()>,
     /// How many fetches ended, well or not: whoever waited for one needs none of its own.
@@ -149,6 +151,7 @@ impl KeyCache {
             max_age: options.max_age,
             max_stale: options.max_stale,
             held: Mutex::default(),
+            newest: Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
             attempts: AtomicU64::new(0),
         }
@@ -197,6 +200,26 @@ impl KeyCache {
         }
     }
 
+    /// A bundle says by `spiffe_sequence` which of two is the later one: it grows with each change of the keys
+    /// (SPIFFE Trust Domain and Bundle §4.1.1). One that is older than what was taken would bring keys back that
+    /// their domain has withdrawn, so it is not taken, and neither is one that says nothing any more. The same
+    /// number again is the same bundle.
+    ///
+    /// That is remembered as long as this process runs: a domain that was set up anew and begins to count at 1
+    /// again is believed after a restart, which is an operator's decision.
+    fn not_older(&self, new: Fetched) -> Result<Fetched, FetchError> {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = new.sequence;
+        match *newest {
+            // "None" is below every number.
+            Some(seen) if now < Some(seen) => Err(FetchError::WentBack { now, seen }),
+            Some(_) | None => {
+                *newest = now;
+                Ok(new)
+            }
+        }
+    }
+
     /// Fetches, unless a fetch ended while this waited or the quota is used up.
     async fn renew(&self) {
         let attempts = self.attempts.load(Ordering::Acquire);
@@ -211,7 +234,7 @@ impl KeyCache {
         let fetched = self.clock.boot();
         let keys = self.fetch.fetch().await;
         self.attempts.fetch_add(1, Ordering::Release);
-        match keys {
+        match keys.and_then(|new| self.not_older(new)) {
             Ok(new) => {
                 let fresh = self.freshness(new.hint);
                 let keys = Arc::new(new.keys);

@@ -193,7 +193,11 @@ impl FetchKeys for OwnKeys {
             return Err(FetchError::Status(uri, status.as_u16()));
         }
         let keys = IdTokenKeys::from_jwks(&body)?;
-        Ok(Fetched { keys, hint: None })
+        Ok(Fetched {
+            keys,
+            hint: None,
+            sequence: None,
+        })
     }
 }
 

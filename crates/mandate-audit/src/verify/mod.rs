@@ -1,10 +1,12 @@
 //! Checking a whole log: which record, if any, is not what was committed to.
 
 mod expected;
+mod row;
 #[cfg(test)]
 mod tests;
 
 pub use expected::{Since, Verdict};
+pub use row::RowFault;
 
 use crate::{
     Checkpoint, CheckpointError, Event, Hash, NodeId, NoteKey, VerifiedCheckpoint, empty_root,
@@ -60,6 +62,15 @@ pub enum Fault {
     /// The records are whole, and make another root than the one that was committed last.
     #[error("the records are not those that the log's head was committed for")]
     Head,
+    /// A row of the store holds something else than the records that belong there. What it holds beside
+    /// them is under no tree, and nobody may be shown it.
+    #[error("the row of the log that begins with record {first} {fault}")]
+    Row {
+        /// Where it begins.
+        first: u64,
+        /// What is wrong with it.
+        fault: RowFault,
+    },
     /// Records lie beyond the log's end, where no tree covers them.
     #[error("{count} records lie beyond the log's end, where no tree covers them")]
     Beyond {
@@ -398,6 +409,7 @@ fn position(fault: &Fault) -> (u8, u64) {
         Fault::Missing { first, .. } => (0, *first),
         Fault::Subtree { first, .. } => (1, *first),
         Fault::StoredNode(id) => (2, id.leaves().start),
+        Fault::Row { first, .. } => (3, *first),
         Fault::Index { index } => (3, *index),
         Fault::Root { first, .. } => (4, *first),
         Fault::Head | Fault::Beyond { .. } | Fault::Rows { .. } => (5, 0),

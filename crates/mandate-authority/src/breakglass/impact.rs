@@ -138,7 +138,7 @@ impl Tally {
         authority: &Authority,
         search: &mut Search,
     ) -> Result<bool, StoreError> {
-        let found = authority.ports().log.search(search).await?;
+        let found = authority.ports().log.search(search).await?.records;
         for (_, bytes) in &found {
             if let Ok(event) = Event::parse(bytes) {
                 self.add(&event);

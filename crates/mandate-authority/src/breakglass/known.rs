@@ -49,8 +49,8 @@ async fn look(authority: &Authority, subject: &Subject) -> Result<bool, StoreErr
     })
 }
 
-/// Whether one of the log's last records of `kind` is one. With more records than are looked at, it
-/// cannot be told, and counts as one.
+/// Whether one of the log's last records of `kind` is one. With more records than are looked at, or a
+/// log that is damaged, it cannot be told, and counts as one.
 async fn found(
     authority: &Authority,
     kind: &str,
@@ -61,11 +61,13 @@ async fn found(
         limit: LOOKED_AT,
         ..Search::default()
     };
-    let records = authority.ports().log.search(&search).await?;
-    let mut events = records
+    let found = authority.ports().log.search(&search).await?;
+    let mut events = found
+        .records
         .iter()
         .filter_map(|(_, bytes)| Event::parse(bytes).ok());
-    Ok(records.len() >= LOOKED_AT || events.any(|event| is_one(&event)))
+    let is_cut_off = found.records.len() >= LOOKED_AT || !found.damaged.is_empty();
+    Ok(is_cut_off || events.any(|event| is_one(&event)))
 }
 
 /// Whether any bundle that was ever live declared the agent type. A bundle that cannot be read may have.

@@ -190,7 +190,7 @@ async fn store_exclusively(authority: &Authority, order: &Order) -> Option<StopV
 pub(crate) async fn store_undurable(authority: &Authority) -> bool {
     let _alone = authority.gate().write().await;
     loop {
-        let Some(next) = authority.undurable().first().cloned() else {
+        let Some(next) = authority.undurable().first() else {
             return true;
         };
         let Principal::Operator(operator) = next.operator.clone() else {
@@ -204,11 +204,14 @@ pub(crate) async fn store_undurable(authority: &Authority) -> bool {
         let Ok(versions) = authority.ports().state.versions().await else {
             return false;
         };
-        let unit = order.unit(next.at, versions.stops.next());
+        let version = versions.stops.next();
+        let unit = order.unit(next.at, version);
+        authority.undurable().storing(version);
         if authority.write(unit).await.is_err() {
+            authority.undurable().not_stored();
             return false;
         }
-        authority.undurable().remove(0);
+        authority.undurable().stored();
         if authority.refresh().await.is_err() {
             return false;
         }

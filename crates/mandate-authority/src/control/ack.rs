@@ -16,6 +16,9 @@ pub(super) async fn ack(
     request: Request,
 ) -> Result<StatusCode, Problem> {
     let ack: Acknowledgement = body::json(request, MAX_BODY).await?;
+    if ack.run != at.authority.run() {
+        return Err(Problem::another_run());
+    }
     let told = at.authority.world().told().stops;
     if ack.stops > told {
         let detail = format!(

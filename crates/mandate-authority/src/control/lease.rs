@@ -29,6 +29,10 @@ pub(super) async fn lease(
 /// A suspension does not wait for a disk that hangs: it acts in memory, without that lock. So a
 /// grant that the disk gives back late is asked once more whether one came meanwhile.
 async fn grant(authority: &Authority, asked: &LeaseRequest) -> Result<LeaseGrant, Problem> {
+    // Before any version is compared: those of another run may be of suspensions that were lost with it.
+    if asked.run != authority.run() {
+        return Err(Problem::another_run());
+    }
     let _shared = authority.gate().read().await;
     if authority.is_waiting_to_store() {
         // Before the versions are compared: gateways are told more than the store knows yet.

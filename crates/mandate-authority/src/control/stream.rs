@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures_util::stream;
 use http::header;
-use mandate_model::{GatewayId, Timestamp};
+use mandate_model::{GatewayId, StopVersion, Timestamp};
 use mandate_ports::Versions;
 use mandate_ports::control::{ControlMessage, PROTOCOL, PublicKeyRecord, WireStops};
 use tokio::sync::watch;
@@ -65,6 +65,8 @@ struct Feed {
     changed: watch::Receiver<Versions>,
     opening: VecDeque<ControlMessage>,
     sent: Versions,
+    /// How far the store had the stops that were sent.
+    durable: StopVersion,
     quiet: Duration,
 }
 
@@ -81,12 +83,14 @@ impl Feed {
         let hello = ControlMessage::Hello {
             protocol: PROTOCOL,
             epoch: world.versions.epoch,
+            run: authority.run(),
             issuer: config.issuer.as_str().to_owned(),
             trust_domain: config.trust_domain.clone(),
         };
         let stops = stops(world, &authority);
         let opening = [hello, keys(world), bundle(world), stops].into();
         let (sent, quiet) = (world.told(), config.lease / 3);
+        let durable = world.versions.stops;
         Self {
             authority,
             id,
@@ -95,6 +99,7 @@ impl Feed {
             changed,
             opening,
             sent,
+            durable,
             quiet,
         }
     }
@@ -112,6 +117,7 @@ impl Feed {
                 return Some(message);
             }
             tokio::select! {
+                biased;
                 () = self.replaced.cancelled() => return None,
                 () = self.authority.closing().cancelled() => return None,
                 changed = self.changed.changed() => changed.ok()?,
@@ -129,8 +135,11 @@ impl Feed {
             self.replaced.cancel();
             return None;
         }
-        if now.stops > self.sent.stops {
-            self.sent.stops = now.stops;
+        // The same stops again, once the store has them: gateways refuse a store that goes back behind what is
+        // durable, and behind nothing else.
+        let durable = world.versions.stops;
+        if now.stops > self.sent.stops || durable > self.durable {
+            (self.sent.stops, self.durable) = (now.stops, durable);
             Some(stops(&world, &self.authority))
         } else if now.keys > self.sent.keys {
             self.sent.keys = now.keys;

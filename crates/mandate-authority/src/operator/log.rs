@@ -34,7 +34,11 @@ use crate::problem::Problem;
         ("before" = Option<u64>, Query, description = "Below this index"),
         ("limit" = Option<u64>, Query, description = "At most so many; 100 by default, 1000 at most"),
     ),
-    responses((status = 200, description = "Matching records", body = Object)),
+    responses((
+        status = 200,
+        description = "Matching records; and `damaged`, where the log is not as it was committed, if the search met that",
+        body = Object,
+    )),
 )]
 pub(crate) async fn search(
     State(at): State<Connection>,
@@ -48,8 +52,14 @@ pub(crate) async fn search(
         let event: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         json!({"index": index, "event": event})
     };
-    let records: Vec<Value> = found.into_iter().map(record).collect();
-    Ok(body::answer(&json!({"records": records})))
+    let records: Vec<Value> = found.records.into_iter().map(record).collect();
+    let answer = if found.damaged.is_empty() {
+        json!({"records": records})
+    } else {
+        tracing::error!(at = ?found.damaged, "the log is not as it was committed");
+        json!({"records": records, "damaged": found.damaged})
+    };
+    Ok(body::answer(&answer))
 }
 
 fn what_to_look_for(query: Option<String>) -> Result<Search, Problem> {

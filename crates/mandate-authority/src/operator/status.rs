@@ -30,6 +30,7 @@ pub(crate) async fn status(State(at): State<Connection>) -> Result<Response, Pro
         "now": authority.now(),
         "ready": health::findings(authority).await.is_empty(),
         "findings": health::findings(authority).await,
+        "run": authority.run(),
         "versions": world.told(),
         "lease_ms": u64::try_from(config.lease.as_millis()).unwrap_or(u64::MAX),
         "gateways": gateways(authority),

@@ -10,7 +10,7 @@ use crate::control::{lease, versions};
 use crate::lab::{ASSERTION, DOMAIN, LEASE, Lab, agent};
 
 /// A suspension that goes on in the background, as an operator's terminal would wait for it.
-fn suspend(lab: &Lab, name: &str) -> tokio::task::JoinHandle<serde_json::Value> {
+pub(crate) fn suspend(lab: &Lab, name: &str) -> tokio::task::JoinHandle<serde_json::Value> {
     let socket = lab.socket("operator.sock");
     let body = json!({"subject": agent(name), "reason": "INC-1"});
     tokio::spawn(async move {
@@ -20,7 +20,7 @@ fn suspend(lab: &Lab, name: &str) -> tokio::task::JoinHandle<serde_json::Value> 
     })
 }
 
-async fn until_committed(lab: &Lab) -> u64 {
+pub(crate) async fn until_committed(lab: &Lab) -> u64 {
     let mut moved = lab.authority.versions();
     let version = moved
         .wait_for(|versions| versions.stops.get() > 0)

@@ -33,7 +33,8 @@ async fn a_stream_begins_with_the_whole_state_and_goes_on_with_what_changes() {
         .map(|m| m["message"].as_str().unwrap())
         .collect();
     assert_eq!(words, ["hello", "keys", "bundle", "stops"]);
-    assert_eq!(first[0]["protocol"], 1);
+    assert_eq!(first[0]["protocol"], mandate_ports::control::PROTOCOL);
+    assert_eq!(first[0]["run"], lab.authority.run().to_string());
     assert_eq!(first[2]["version"], 1);
     assert_eq!(first[2]["files"][0][0], "bundle.yaml");
     lab.suspend(agent("executor")).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::breakglass::{suspend, until_committed};
 use crate::client::{Lines, get_tcp, post_json};
 use crate::control::{lease, versions};
 use crate::lab::{LEASE, Lab, agent};
@@ -77,6 +78,14 @@ async fn a_suspension_acts_when_nothing_can_be_written_and_is_stored_when_it_can
         (&shown["undurable"], &shown["version"]),
         (&json!(0), &stops["version"])
     );
+    // Gateways are told so too: from here on a store without it went back.
+    assert_eq!(stops["undurable"], 1);
+    let stored = lines.next().await.unwrap();
+    assert_eq!(
+        (&stored["message"], &stored["version"]),
+        (&json!("stops"), &stops["version"])
+    );
+    assert!(stored.get("undurable").is_none(), "{stored}");
     let lab = lab.restarted().await;
     assert_eq!(
         lab.attest("backlog", "b", &[]).await.error(),
@@ -84,10 +93,84 @@ async fn a_suspension_acts_when_nothing_can_be_written_and_is_stored_when_it_can
     );
 }
 
+/// The former one is durable, and stays so for whoever goes by what is told.
+#[tokio::test]
+async fn suspending_again_in_memory_leaves_the_durable_suspension_as_it_is() {
+    let lab = Lab::new().await;
+    let first = lab.suspend(agent("backlog")).await;
+    assert_eq!(first["durable"], true);
+    lab.disk.fill(true);
+    let again = lab.suspend(agent("backlog")).await;
+    assert_eq!(again["durable"], false);
+    let mut lines = Lines::open(&lab.socket("control.sock"), "/control/v1/stream?gateway=g").await;
+    let mut told = json!(null);
+    for _ in 0..4 {
+        told = lines.next().await.unwrap();
+    }
+    assert_eq!(
+        (&told["version"], &told["undurable"]),
+        (&again["version"], &json!(1))
+    );
+    assert_eq!(told["suspensions"][0]["version"], first["version"]);
+    assert_eq!(told["suspensions"].as_array().unwrap().len(), 1);
+}
+
+/// What was in memory alone is lost with a crash, and its version is given to another suspension. Whoever says
+/// that it applied the lost one has said nothing of this one.
+#[tokio::test]
+async fn an_acknowledgement_of_a_lost_past_counts_for_nothing() {
+    let lab = Lab::new().await;
+    let before = lab.of_this_run(versions(&lab).await);
+    lab.control("/control/v1/lease", &lease("g-1", &before))
+        .await
+        .expect(200);
+    lab.disk.fill(true);
+    let socket = lab.socket("operator.sock");
+    let body = json!({"subject": agent("backlog"), "reason": "INC-1"});
+    let mut moved = lab.authority.versions();
+    moved.mark_unchanged();
+    let lost = tokio::spawn(async move { post_json(&socket, "/operator/v1/suspend", &body).await });
+    moved.changed().await.unwrap();
+    let version = moved.borrow().stops;
+    let ack =
+        json!({"gateway": "g-1", "run": before["run"], "stops": version, "cut": 0, "unknown": 0});
+    lab.control("/control/v1/ack", &ack).await.expect(204);
+    assert_eq!(lost.await.unwrap().expect(200)["acknowledged"], 1);
+    // The disk is well again only for the next run. Another moment is another run.
+    lab.pass(Duration::from_millis(1));
+    let lab = lab.restarted().await;
+
+    let mut applied = versions(&lab).await;
+    assert!(
+        applied["stops"].as_u64() < Some(version.get()),
+        "it is lost"
+    );
+    let waiting = suspend(&lab, "executor");
+    assert_eq!(until_committed(&lab).await, version.get());
+    let refused = lab.control("/control/v1/ack", &ack).await;
+    assert_eq!(refused.expect(409)["type"], "urn:mandate:problem:run");
+    applied["stops"] = json!(version);
+    let mut asked = lease("g-1", &applied);
+    asked["run"] = before["run"].clone();
+    let refused = lab.control("/control/v1/lease", &asked).await;
+    assert_eq!(refused.expect(409)["type"], "urn:mandate:problem:run");
+    assert!(
+        !waiting.is_finished(),
+        "it waits for the gateway's lease to end"
+    );
+    let ack = json!({"gateway": "g-1", "stops": version, "cut": 2, "unknown": 0});
+    lab.control("/control/v1/ack", &ack).await.expect(204);
+    let proof = waiting.await.unwrap();
+    assert_eq!(
+        (&proof["acknowledged"], &proof["cut"]),
+        (&json!(1), &json!(2))
+    );
+}
+
 #[tokio::test]
 async fn a_lease_that_a_hung_disk_gives_back_after_a_suspension_is_no_lease() {
     let lab = Lab::new().await;
-    let asked = lease("g-1", &versions(&lab).await);
+    let asked = lab.of_this_run(lease("g-1", &versions(&lab).await));
     let control = lab.socket("control.sock");
     lab.disk.hang(true);
     let renewing =

@@ -204,8 +204,19 @@ impl Lab {
             .expect(200)
     }
 
+    /// What a gateway says that has read this run's stream, unless `body` names another run.
     pub(crate) async fn control(&self, path: &str, body: &Value) -> Answer {
-        post_json(&self.socket("control.sock"), path, body).await
+        let of_a_run = ["/control/v1/lease", "/control/v1/ack"].contains(&path);
+        let body = match body.get("run") {
+            None if of_a_run => self.of_this_run(body.clone()),
+            _ => body.clone(),
+        };
+        post_json(&self.socket("control.sock"), path, &body).await
+    }
+
+    pub(crate) fn of_this_run(&self, mut body: Value) -> Value {
+        body["run"] = self.authority.run().to_string().into();
+        body
     }
 
     /// The answer to a form at the agents' socket.

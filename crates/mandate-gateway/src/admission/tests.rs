@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicU64;
 
 use mandate_model::stop::StopSet;
-use mandate_model::{BootTime, BundleVersion, KeysVersion, StopVersion, StoreEpoch};
+use mandate_model::{BootTime, BundleVersion, KeysVersion, RunId, StopVersion, StoreEpoch};
 use mandate_ports::Versions;
 use mandate_token::{Issuer, KeySet};
 
@@ -38,6 +38,7 @@ impl Standing for Until {
 fn snapshot(n: u64) -> Arc<Snapshot> {
     Arc::new(Snapshot {
         generation: n,
+        run: RunId::from_random([1; 16]),
         versions: Versions {
             epoch: StoreEpoch::from_random([1; 16]),
             stops: StopVersion::new(n),

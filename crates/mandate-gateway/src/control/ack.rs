@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_model::{GatewayId, StopVersion};
+use mandate_model::{GatewayId, RunId, StopVersion};
 use mandate_ports::control::Acknowledgement;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -11,10 +11,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Client;
 use crate::admission::Cuts;
 
-/// The latest version that is applied, and what was cut since the last answered acknowledgement.
+/// The latest version that is applied, of which run of the authority, and what was cut since the last
+/// answered acknowledgement.
 #[derive(Debug, Clone, Copy, Default)]
 struct Applied {
-    version: StopVersion,
+    of: Option<(RunId, StopVersion)>,
     cuts: Cuts,
 }
 
@@ -36,15 +37,15 @@ impl Acks {
         }
     }
 
-    /// The latest version that was said to be applied.
-    pub(super) fn told(&self) -> StopVersion {
-        self.told.borrow().version
+    /// Whether `version` of `run` was said to be applied last.
+    pub(super) fn have_told(&self, run: RunId, version: StopVersion) -> bool {
+        self.told.borrow().of == Some((run, version))
     }
 
-    /// `version` is applied, cuts included.
-    pub(super) fn applied(&self, version: StopVersion, cuts: Cuts) {
+    /// `version`, as `run` told it, is applied, cuts included.
+    pub(super) fn applied(&self, run: RunId, version: StopVersion, cuts: Cuts) {
         self.told.send_modify(|applied| {
-            applied.version = version;
+            applied.of = Some((run, version));
             applied.cuts.cut += cuts.cut;
             applied.cuts.unknown += cuts.unknown;
         });
@@ -53,32 +54,39 @@ impl Acks {
 
 async fn acknowledge(client: Client, gateway: GatewayId, told: Arc<watch::Sender<Applied>>) {
     let mut versions = told.subscribe();
-    let mut last = StopVersion::default();
+    let mut last = None;
     loop {
         let applied = *versions.borrow_and_update();
-        if applied.version <= last {
+        let Some((run, version)) = applied.of.filter(|of| is_news(*of, last)) else {
             if versions.changed().await.is_err() {
                 return;
             }
             continue;
-        }
+        };
         let message = Acknowledgement {
             gateway: gateway.clone(),
-            stops: applied.version,
+            run,
+            stops: version,
             cut: applied.cuts.cut,
             unknown: applied.cuts.unknown,
         };
         match client.tell("/control/v1/ack", &message).await {
             Ok(()) => {
-                last = applied.version;
+                last = Some((run, version));
                 told.send_if_modified(|now| forget(now, &applied));
             }
             Err(why) => {
-                tracing::warn!(%why, version = %applied.version, "an applied stop version is not acknowledged yet");
+                tracing::warn!(%why, %version, "an applied stop version is not acknowledged yet");
                 tokio::time::sleep(AGAIN).await;
             }
         }
     }
+}
+
+/// Whether an authority that was told of `last` has to be told of `applied`: another run knows nothing of what
+/// the one before it was told.
+fn is_news(applied: (RunId, StopVersion), last: Option<(RunId, StopVersion)>) -> bool {
+    last.is_none_or(|last| applied.0 != last.0 || applied.1 > last.1)
 }
 
 /// Takes off the figures that were told; nobody is woken for that.

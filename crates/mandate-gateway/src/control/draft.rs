@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use mandate_model::stop::StopSet;
-use mandate_model::{BundleVersion, KeysVersion, StopVersion, StoreEpoch, Timestamp, TrustDomain};
+use mandate_model::{
+    BundleVersion, KeysVersion, RunId, StopVersion, StoreEpoch, Timestamp, TrustDomain,
+};
 use mandate_policy::Bundle;
 use mandate_ports::Versions;
 use mandate_ports::control::{ControlMessage, PROTOCOL};
@@ -48,15 +50,26 @@ pub(super) struct Draft {
     hello: Option<Hello>,
     keys: Option<(KeysVersion, Arc<KeySet>)>,
     bundle: Option<(BundleVersion, Option<Arc<Bundle>>)>,
-    /// The stops, and how far the store has them.
-    stops: Option<(StopVersion, Arc<StopSet>)>,
+    /// The stops, and who told them. Until this stream has told its own they are those of the one before: of
+    /// another run of the authority, perhaps, and so nothing to acknowledge to this one.
+    stops: Option<Told>,
     /// How many of the first four messages of this stream have come.
     opened: usize,
+}
+
+/// Stops as they were told.
+#[derive(Debug, Clone)]
+struct Told {
+    run: RunId,
+    /// How far the store has them.
+    durable: StopVersion,
+    stops: Arc<StopSet>,
 }
 
 #[derive(Debug, Clone)]
 struct Hello {
     epoch: StoreEpoch,
+    run: RunId,
     issuer: Issuer,
     trust_domain: TrustDomain,
 }
@@ -85,6 +98,7 @@ impl Draft {
             ControlMessage::Hello {
                 protocol,
                 epoch,
+                run,
                 issuer,
                 trust_domain,
             } => {
@@ -95,6 +109,7 @@ impl Draft {
                 let issuer = Issuer::parse(&issuer).map_err(|_| Refused::Issuer)?;
                 self.begin(Hello {
                     epoch,
+                    run,
                     issuer,
                     trust_domain,
                 });
@@ -114,7 +129,12 @@ impl Draft {
             ControlMessage::Stops(wire) => {
                 let durable = wire.durable();
                 self.not_back("stops", durable.get(), marks)?;
-                self.stops = Some((durable, Arc::new(wire.into())));
+                let hello = self.hello.as_ref().ok_or(Refused::Order("stops"))?;
+                self.stops = Some(Told {
+                    run: hello.run,
+                    durable,
+                    stops: Arc::new(wire.into()),
+                });
             }
         }
         Ok(self.snapshot().map_or(Step::Nothing, Step::Apply))
@@ -146,7 +166,7 @@ impl Draft {
     fn not_back(&self, kind: &'static str, now: u64, marks: Option<&Marks>) -> Result<(), Refused> {
         marks.map_or(Ok(()), |m| m.check(kind, now))?;
         let seen = match kind {
-            "stops" => self.stops.as_ref().map_or(0, |(v, _)| v.get()),
+            "stops" => self.stops.as_ref().map_or(0, |told| told.durable.get()),
             "bundle" => self.bundle.as_ref().map_or(0, |(v, _)| v.get()),
             _keys => self.keys.as_ref().map_or(0, |(v, _)| v.get()),
         };
@@ -178,10 +198,15 @@ impl Draft {
         let hello = self.hello.clone()?;
         let (keys_version, keys) = self.keys.clone()?;
         let (bundle_version, bundle) = self.bundle.clone()?;
-        let (durable_stops, stops) = self.stops.clone()?;
+        let Told {
+            run,
+            durable,
+            stops,
+        } = self.stops.clone()?;
         self.generation += 1;
         Some(Arc::new(Snapshot {
             generation: self.generation,
+            run,
             versions: Versions {
                 epoch: hello.epoch,
                 stops: stops.version(),
@@ -190,7 +215,7 @@ impl Draft {
             },
             issuer: hello.issuer,
             bundle,
-            durable_stops,
+            durable_stops: durable,
             stops,
             keys,
         }))

@@ -27,7 +27,7 @@ pub(crate) struct ControlParts {
     pub(crate) gateway: GatewayId,
     pub(crate) gate: Gate,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) status: Arc<Status>,
     pub(crate) marks_path: PathBuf,
     pub(crate) marks: Option<Marks>,
@@ -181,6 +181,8 @@ impl Control {
         loop {
             let tick = tokio::time::sleep(self.tick());
             let step = tokio::select! {
+                // Where several are due: what stops something before what lets it go on.
+                biased;
                 message = messages.next() => self.heard(message).await,
                 renewed = finished(&mut self.renewal) => self.renewed(renewed),
                 () = tick => self.ticked().await,
@@ -197,6 +199,7 @@ impl Control {
         let mut opening = std::pin::pin!(client.stream(gateway.as_str()));
         loop {
             tokio::select! {
+                biased;
                 opened = &mut opening => return opened,
                 () = tokio::time::sleep(self.tick()) => {
                     self.look_at_clocks().await;
@@ -241,8 +244,9 @@ impl Control {
         let (cuts, written) = tokio::join!(deciding, writing);
         written.into_iter().for_each(|written| self.wrote(written));
         self.parts.recorder.metrics.cuts.inc_by(cuts.cut);
-        if self.acks.told() != snapshot.versions.stops {
-            self.acks.applied(snapshot.versions.stops, cuts);
+        let (run, stops) = (snapshot.run, snapshot.versions.stops);
+        if !self.acks.have_told(run, stops) {
+            self.acks.applied(run, stops, cuts);
         }
         if self.keeper.applied(Some(&snapshot.versions)) == Use::Now {
             self.leased();
@@ -335,6 +339,7 @@ impl Control {
         self.next_renewal = now.plus(self.lease / 3);
         let request = LeaseRequest {
             gateway: self.parts.gateway.clone(),
+            run: snapshot.run,
             stops: snapshot.versions.stops,
             bundle: snapshot.versions.bundle,
             keys: snapshot.versions.keys,
@@ -371,6 +376,10 @@ impl Control {
             Some((_, Err(why @ ControlError::Refused { .. }))) if is_ahead(&why) => {
                 Err(Ended::Ahead(why))
             }
+            // Its stream tells what it has; whether that has gone back is seen there, by what was durable.
+            Some((_, Err(why @ ControlError::Refused { .. }))) if is_of_another_run(&why) => {
+                Err(Ended::Lost(why))
+            }
             Some((_, Err(why))) => {
                 tracing::warn!(%why, "the lease was not renewed");
                 if is_no(&why) {
@@ -391,6 +400,10 @@ impl Control {
 
 fn is_ahead(why: &ControlError) -> bool {
     matches!(why, ControlError::Refused { name, .. } if name == "ahead")
+}
+
+fn is_of_another_run(why: &ControlError) -> bool {
+    matches!(why, ControlError::Refused { name, .. } if name == "run")
 }
 
 /// Whether it is more than silence: somebody spoke, and not only to say that nobody can be asked now.

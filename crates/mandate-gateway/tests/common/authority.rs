@@ -15,12 +15,12 @@ use hyper_util::rt::TokioIo;
 use mandate_audit::Event;
 use mandate_model::stop::{Subject, Suspension};
 use mandate_model::{
-    BundleVersion, KeysVersion, Principal, StopVersion, StoreEpoch, Thumbprint, Timestamp,
+    BundleVersion, KeysVersion, Principal, RunId, StopVersion, StoreEpoch, Thumbprint, Timestamp,
     TrustDomain,
 };
 use mandate_ports::control::{
-    Acknowledgement, ControlMessage, LeaseGrant, LeaseRequest, PublicKeyRecord, Shipment, Shipped,
-    UpstreamToken, UpstreamTokenRequest, WireStops,
+    Acknowledgement, ControlMessage, LeaseGrant, LeaseRequest, PROTOCOL, PublicKeyRecord, Shipment,
+    Shipped, UpstreamToken, UpstreamTokenRequest, WireStops,
 };
 use mandate_ports::{KeyPurpose, KeyState, Versions};
 use serde::Serialize;
@@ -30,6 +30,7 @@ use super::tokens::{ISSUER, Keys, kid};
 
 pub struct State {
     pub epoch: StoreEpoch,
+    pub run: RunId,
     pub stops: WireStops,
     pub bundle_version: u64,
     pub bundle: String,
@@ -44,6 +45,8 @@ pub struct State {
     pub held_shipments: u64,
     pub lease_ms: u64,
     pub acks: Vec<Acknowledgement>,
+    /// How many were of another run.
+    pub acks_of_others: u64,
     pub leases: Vec<LeaseRequest>,
     pub records: Vec<Event>,
     pub next: u64,
@@ -73,6 +76,7 @@ impl Authority {
         let keys = Keys::new();
         let state = Arc::new(Mutex::new(State {
             epoch: StoreEpoch::from_random([7; 16]),
+            run: RunId::from_random([1; 16]),
             stops: WireStops {
                 resumptions: Vec::new(),
                 version: StopVersion::new(1),
@@ -91,6 +95,7 @@ impl Authority {
             held_shipments: 0,
             lease_ms: options.lease_ms,
             acks: vec![],
+            acks_of_others: 0,
             leases: vec![],
             records: vec![],
             next: 0,
@@ -127,6 +132,22 @@ impl Authority {
             stops.suspensions.push(suspension(subject, stops.version));
             stops.undurable += 1;
         })
+    }
+
+    /// The store can be written again, and has what waited.
+    pub fn store_what_waits(&self) {
+        let mut state = self.state();
+        state.stops.undurable = 0;
+        let message = ControlMessage::Stops(state.stops.clone());
+        state.tell(message);
+    }
+
+    /// It crashed, and is started anew with `stops` as its store has them. Its streams are open still.
+    pub fn start_anew(&self, stops: impl FnOnce(&mut WireStops)) {
+        let mut state = self.state();
+        state.run = RunId::from_random([2; 16]);
+        state.acks.clear();
+        stops(&mut state.stops);
     }
 
     /// The stops that the last lease was asked for with.
@@ -225,8 +246,9 @@ impl State {
         };
         let opening = [
             ControlMessage::Hello {
-                protocol: 1,
+                protocol: PROTOCOL,
                 epoch: self.epoch,
+                run: self.run,
                 issuer: ISSUER.to_owned(),
                 trust_domain: TrustDomain::parse("acme.example").unwrap(),
             },
@@ -281,7 +303,12 @@ async fn answer(
     let mut state = state.lock().unwrap();
     Ok(match path.as_str() {
         "/control/v1/lease" => {
-            state.leases.push(serde_json::from_slice(&body).unwrap());
+            let request: LeaseRequest = serde_json::from_slice(&body).unwrap();
+            let run = request.run;
+            state.leases.push(request);
+            if run != state.run {
+                return Ok(problem(StatusCode::CONFLICT, "run"));
+            }
             if let Some(status) = state.lease_refusal {
                 return Ok(problem(StatusCode::from_u16(status).unwrap(), "refused"));
             }
@@ -297,7 +324,12 @@ async fn answer(
             problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable")
         }
         "/control/v1/ack" => {
-            state.acks.push(serde_json::from_slice(&body).unwrap());
+            let ack: Acknowledgement = serde_json::from_slice(&body).unwrap();
+            if ack.run != state.run {
+                state.acks_of_others += 1;
+                return Ok(problem(StatusCode::CONFLICT, "run"));
+            }
+            state.acks.push(ack);
             let mut empty = Response::new(Full::default().boxed());
             *empty.status_mut() = StatusCode::NO_CONTENT;
             empty

@@ -43,10 +43,17 @@ impl BySubject {
         known
     }
 
+    /// Of two of one subject the earlier one holds, as in the store: it is whose it was, and what was durable
+    /// is not taken for something that may be lost.
     pub(super) fn suspend(&mut self, suspensions: impl IntoIterator<Item = Suspension>) {
         for suspension in suspensions {
-            let known = self.entry(&suspension.subject);
-            known.suspension = Some(suspension);
+            let known = &mut self.entry(&suspension.subject).suspension;
+            if known
+                .as_ref()
+                .is_none_or(|k| suspension.version < k.version)
+            {
+                *known = Some(suspension);
+            }
         }
     }
 

@@ -173,6 +173,8 @@ async fn search_finds_what_matches_and_nothing_else(store: &impl Store) {
 
 async fn finds(store: &impl Store, search: &Search, expected: &[u64]) {
     let found = store.search(search).await.unwrap();
+    assert!(found.damaged.is_empty(), "{search:?}");
+    let found = found.records;
     let indexes: Vec<u64> = found.iter().map(|(index, _)| *index).collect();
     assert_eq!(indexes, expected, "{search:?}");
     for (index, bytes) in found {
@@ -191,7 +193,7 @@ async fn search_pages_backwards(store: &impl Store) {
             limit: 3,
             ..Search::default()
         };
-        let page = store.search(&search).await.unwrap();
+        let page = store.search(&search).await.unwrap().records;
         let Some((last, _)) = page.last() else { break };
         before = Some(*last);
         seen.extend(page.iter().map(|(index, _)| *index));

@@ -15,18 +15,31 @@ pub(crate) struct Record {
     pub(crate) event: Event,
 }
 
-#[derive(Deserialize)]
-struct Found {
-    records: Vec<Record>,
+/// What a search found.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) records: Vec<Record>,
+    /// Where the server met what was not committed like that: records may be missing.
+    #[serde(default)]
+    pub(crate) damaged: Vec<u64>,
+}
+
+impl Found {
+    /// What to tell whoever relies on it, if it may not be all.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let at = self.damaged.iter().max()?;
+        Some(format!(
+            "the log is not as it was committed (at record {at}, for one): what is not is left out here; `mandate audit verify` names all that is wrong"
+        ))
+    }
 }
 
 /// One page of matching records, the latest first.
 pub(crate) async fn search(
     operator: &Operator,
     query: &[(&str, Option<&str>)],
-) -> Result<Vec<Record>, OperatorError> {
-    let found: Found = operator.get("/log/search", query).await?;
-    Ok(found.records)
+) -> Result<Found, OperatorError> {
+    operator.get("/log/search", query).await
 }
 
 /// All matching records, the earliest first; at most `most` of them, the latest ones.
@@ -34,33 +47,32 @@ pub(crate) async fn search_all(
     operator: &Operator,
     query: &[(&str, Option<&str>)],
     most: usize,
-) -> Result<Vec<Record>, OperatorError> {
-    let mut records: Vec<Record> = Vec::new();
-    while records.len() < most {
-        let before = records.last().map(|record| record.index.to_string());
-        let limit = PAGE.min(most - records.len()).to_string();
+) -> Result<Found, OperatorError> {
+    let mut all = Found::default();
+    while all.records.len() < most {
+        let before = all.records.last().map(|record| record.index.to_string());
+        let limit = PAGE.min(most - all.records.len()).to_string();
         let mut query = query.to_vec();
         query.push(("before", before.as_deref()));
         query.push(("limit", Some(&limit)));
         let page = search(operator, &query).await?;
-        if page.is_empty() {
+        all.damaged.extend(page.damaged);
+        if page.records.is_empty() {
             break;
         }
-        records.extend(page);
+        all.records.extend(page.records);
     }
-    records.reverse();
-    Ok(records)
+    all.records.reverse();
+    Ok(all)
 }
 
-/// The record with this index.
-pub(crate) async fn record(
-    operator: &Operator,
-    index: u64,
-) -> Result<Option<Record>, OperatorError> {
+/// The record with this index, and no other one.
+pub(crate) async fn record(operator: &Operator, index: u64) -> Result<Found, OperatorError> {
     let before = index.saturating_add(1).to_string();
     let query = [("before", Some(before.as_str())), ("limit", Some("1"))];
-    let found = search(operator, &query).await?;
-    Ok(found.into_iter().find(|record| record.index == index))
+    let mut found = search(operator, &query).await?;
+    found.records.retain(|record| record.index == index);
+    Ok(found)
 }
 
 /// `kind` of an event, with its other members, as JSON.

@@ -75,12 +75,12 @@ fn a_thousand_histories_of_crashes_keep_every_promise() {
     assert!(found.broken.is_empty(), "{}", found.broken.join("\n\n"));
 }
 
-/// What makes a failing seed worth something. Two threads of the system are at the disk now and then, and
-/// then one is first this time and the other one next time: that is not held against a history.
+/// What makes a failing seed worth something: told again, it does the same. About nine of ten do; in the others
+/// a second more passes while something outside of the runtime (the kernel's sockets, a disk that is full) takes longer this time.
 #[test]
 fn the_same_seed_asks_the_disk_for_the_same_operations() {
     let Some(ground) = Ground::new() else { return };
-    let seeds = number("MANDATE_HISTORIES").unwrap_or(12);
+    let seeds = number("MANDATE_HISTORIES").unwrap_or(24);
     let mut same = 0;
     for seed in 16..16 + seeds {
         let told = [(); 2].map(|()| Story::tell(&ground, seed, Without::default()).unwrap());
@@ -92,7 +92,7 @@ fn the_same_seed_asks_the_disk_for_the_same_operations() {
         }
     }
     println!("{same} of {seeds} histories asked the disk twice for the same");
-    assert!(same * 4 >= seeds, "{same} of {seeds}");
+    assert!(same * 3 >= seeds * 2, "{same} of {seeds}");
 }
 
 /// What was asked of the disk, of which file, where. How much is written at once is not the same each time:

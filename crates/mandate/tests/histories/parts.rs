@@ -1,8 +1,8 @@
 //! What stands in for the machine: evidence and keys; and what tells when nothing is under way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mandate_audit::Draft;
@@ -10,81 +10,120 @@ use mandate_gateway::UpstreamTls;
 use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Secret, SecretName};
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, CredentialError, Credentials, Evidence, KeyPurpose,
+    AttestRefusal, Attested, Attestor, CredentialError, Credentials, Done, Evidence, KeyPurpose,
     KeySource, LocalReceipt, NewKey, Origin, ShownFrom, SignerError, Spool, SpoolError, SpoolHead,
     SpooledRecord,
 };
 use mandate_testkit::keys::TestKeys;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
-/// Counts what threads of their own are asked for and have not answered.
+/// Whatever is asked of other threads, one after the other, in the order in which it was asked for; and nobody
+/// hears an answer before everybody else has gone on as far as they can. How long a thread takes then never
+/// decides who is first.
 #[derive(Clone, Default)]
-pub(crate) struct Busy(Arc<(AtomicUsize, Notify, AtomicUsize)>);
+pub(crate) struct Busy(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    working: AtomicUsize,
+    /// How often something was asked for.
+    asked: AtomicUsize,
+    changed: Notify,
+    /// First come, first served.
+    turn: Mutex<()>,
+}
 
 impl Busy {
-    pub(crate) fn begin(&self) -> Working {
-        self.0.2.fetch_add(1, Ordering::SeqCst);
-        self.0.0.fetch_add(1, Ordering::SeqCst);
+    fn begin(&self) -> Working {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        self.0.working.fetch_add(1, Ordering::SeqCst);
         Working(self.clone())
     }
 
     /// How often something was asked for.
     pub(crate) fn count(&self) -> usize {
-        self.0.2.load(Ordering::SeqCst)
+        self.0.asked.load(Ordering::SeqCst)
     }
 
     /// Until nothing is under way.
     pub(crate) async fn over(&self) {
         loop {
-            let mut changed = std::pin::pin!(self.0.1.notified());
+            let mut changed = std::pin::pin!(self.0.changed.notified());
             changed.as_mut().enable();
-            if self.0.0.load(Ordering::SeqCst) == 0 {
+            if self.0.working.load(Ordering::SeqCst) == 0 {
                 return;
             }
             changed.await;
         }
     }
+
+    /// Does `what`, which is asked of the runtime's one blocking thread.
+    pub(crate) async fn look<T>(&self, what: impl Future<Output = T>) -> T {
+        let _working = self.begin();
+        let _turn = self.0.turn.lock().await;
+        self.settle().await;
+        let done = what.await;
+        self.settle().await;
+        done
+    }
+
+    /// Does `what`, which is asked of a thread of its own, while the blocking thread does nothing: two of them at
+    /// the disk would be another order each time.
+    pub(crate) async fn alone<T>(&self, what: impl Future<Output = T>) -> T {
+        let _working = self.begin();
+        let _turn = self.0.turn.lock().await;
+        self.settle().await;
+        let (over, held) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = tokio::sync::oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            // Nobody waits, if the system is gone.
+            let _ = begin.send(());
+            let _ = held.recv();
+        });
+        drop(begun.await);
+        let done = what.await;
+        drop(over);
+        self.settle().await;
+        done
+    }
+
+    /// Until nobody can go on, and the blocking thread has done what it was asked for by others.
+    async fn settle(&self) {
+        let (mut before, mut same) = (usize::MAX, 0);
+        while same < 2 {
+            drop(tokio::task::spawn_blocking(|| ()).await);
+            hops().await;
+            let now = self.count();
+            same = if now == before { same + 1 } else { 0 };
+            before = now;
+        }
+    }
 }
 
 /// Something that is under way.
-pub(crate) struct Working(Busy);
+struct Working(Busy);
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.0.0.fetch_sub(1, Ordering::SeqCst);
-        self.0.0.1.notify_waiters();
+        let counts = &self.0.0;
+        counts.working.fetch_sub(1, Ordering::SeqCst);
+        counts.changed.notify_waiters();
     }
 }
 
-/// Does `what` while the runtime's one blocking thread does nothing, so that nobody else is at the disk: two
-/// threads there at once would be another order each time.
-/// Whatever else can go on does so first.
-pub(crate) async fn alone<T>(what: impl Future<Output = T>) -> T {
-    for _ in 0..2 {
-        drop(tokio::task::spawn_blocking(|| ()).await);
-        for _ in 0..YIELDS {
-            tokio::task::yield_now().await;
-        }
+/// Lets every task go on for as long as it needs nobody outside.
+pub(crate) async fn hops() {
+    for _ in 0..YIELDS {
+        tokio::task::yield_now().await;
     }
-    let (over, held) = std::sync::mpsc::channel::<()>();
-    let (begin, begun) = tokio::sync::oneshot::channel();
-    tokio::task::spawn_blocking(move || {
-        // Nobody waits, if the system is gone.
-        let _ = begin.send(());
-        let _ = held.recv();
-    });
-    drop(begun.await);
-    let done = what.await;
-    drop(over);
-    done
 }
 
 /// As many hops from task to task as anything here takes before it waits for somebody outside.
-pub(crate) const YIELDS: usize = 25;
+const YIELDS: usize = 50;
 
 /// Says what the history says: which agent type the next evidence is of.
 #[derive(Default)]
-pub(crate) struct SaidSo(Mutex<(String, String)>);
+pub(crate) struct SaidSo(std::sync::Mutex<(String, String)>);
 
 impl SaidSo {
     pub(crate) fn say(&self, agent: &str, instance: &str) {
@@ -114,16 +153,19 @@ impl Attestor for SaidSo {
 
 /// The same keys for the same history, each once.
 #[derive(Default)]
-pub(crate) struct KeyPool(Mutex<BTreeMap<KeyPurpose, usize>>);
+pub(crate) struct KeyPool(std::sync::Mutex<BTreeMap<KeyPurpose, usize>>);
 
-static KEYS: Mutex<BTreeMap<KeyPurpose, Vec<Pair>>> = Mutex::new(BTreeMap::new());
+static KEYS: std::sync::Mutex<BTreeMap<KeyPurpose, Vec<Pair>>> =
+    std::sync::Mutex::new(BTreeMap::new());
 type Pair = (Vec<u8>, Vec<u8>);
 
 impl KeyPool {
     /// The pool of a history that begins with one key of each purpose.
     pub(crate) fn after_the_first() -> Self {
         let first = [KeyPurpose::Svid, KeyPurpose::Oauth, KeyPurpose::Log];
-        Self(Mutex::new(first.map(|purpose| (purpose, 1)).into()))
+        Self(std::sync::Mutex::new(
+            first.map(|purpose| (purpose, 1)).into(),
+        ))
     }
 }
 
@@ -190,8 +232,12 @@ impl Gated {
 #[async_trait]
 impl Spool for Gated {
     async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
-        let _working = self.busy.begin();
-        alone(self.spool.append_draft(draft)).await
+        self.busy.alone(self.spool.append_draft(draft)).await
+    }
+
+    fn append_behind(&self, draft: Arc<Draft>, done: Done) {
+        let spool = self.clone();
+        tokio::spawn(async move { done(spool.append_draft(draft).await) });
     }
 
     fn head(&self) -> SpoolHead {
@@ -202,8 +248,7 @@ impl Spool for Gated {
         let mut gate = self.gate.clone();
         let closed = |_| SpoolError::Unwritable("the history is over".to_owned());
         gate.wait_for(|open| *open).await.map_err(closed)?;
-        let _working = self.busy.begin();
-        self.spool.read(from, limit).await
+        self.busy.look(self.spool.read(from, limit)).await
     }
 
     fn unshipped_from(&self) -> u64 {
@@ -211,8 +256,7 @@ impl Spool for Gated {
     }
 
     async fn shipped(&self, next: u64) -> Result<(), SpoolError> {
-        let _working = self.busy.begin();
-        self.spool.shipped(next).await
+        self.busy.look(self.spool.shipped(next)).await
     }
 
     fn current(&self) -> Arc<dyn Spool> {

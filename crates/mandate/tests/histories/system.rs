@@ -34,7 +34,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::parts::{Busy, Gated, KeyPool, NoSecrets, SaidSo, YIELDS};
+use crate::parts::{Busy, Gated, KeyPool, NoSecrets, SaidSo, hops};
 use crate::upstream::Upstream;
 use crate::watched::Watched;
 
@@ -311,9 +311,7 @@ impl At {
             self.busy.over().await;
             // Whatever was asked of the blocking thread has been done after this.
             drop(tokio::task::spawn_blocking(|| ()).await);
-            for _ in 0..YIELDS {
-                tokio::task::yield_now().await;
-            }
+            hops().await;
             let gateway = self.gateway.as_ref().map(Gateway::status);
             let counts = (
                 self.disk.operations(),

@@ -11,12 +11,12 @@ use mandate_model::task::Task;
 use mandate_model::{BundleVersion, Instance, Principal, TaskId, Thumbprint, Timestamp};
 use mandate_ports::{
     BundleRecord, Change, CheckpointRefusal, CheckpointStore, CommitError, Committed, EntryRange,
-    GatewayRecord, KeyRecord, LogHead, LogReader, Search, StateReader, StoreError, Unit, Versions,
-    Writer,
+    GatewayRecord, KeyRecord, LogHead, LogReader, Matches, Search, StateReader, StoreError, Unit,
+    Versions, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 
-use crate::parts::{Busy, alone};
+use crate::parts::Busy;
 
 /// The store; and what of its promises is taken away to see that it is missed.
 pub(crate) struct Watched {
@@ -29,28 +29,26 @@ pub(crate) struct Watched {
 #[async_trait]
 impl Writer for Watched {
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
-        let _working = self.busy.begin();
         let mut unit = unit;
         if self.forgets.load(Ordering::SeqCst) {
             unit.live_tasks.clear();
             unit.changes
                 .retain(|change| !matches!(change, Change::ReserveAccesses { .. }));
         }
-        alone(async {
+        let work = async {
             let committed = self.store.commit(unit).await;
             // What the store's thread tidies after its answer is done before it says no to this.
             drop(self.store.keep_checkpoint(String::new()).await);
             committed
-        })
-        .await
+        };
+        self.busy.alone(work).await
     }
 }
 
 #[async_trait]
 impl CheckpointStore for Watched {
     async fn keep_checkpoint(&self, note: String) -> Result<(), CheckpointRefusal> {
-        let _working = self.busy.begin();
-        alone(self.store.keep_checkpoint(note)).await
+        self.busy.alone(self.store.keep_checkpoint(note)).await
     }
 }
 
@@ -61,8 +59,7 @@ impl StateReader for Watched {
     }
 
     async fn stops(&self, now: Timestamp) -> Result<StopSet, StoreError> {
-        let _working = self.busy.begin();
-        self.store.stops(now).await
+        self.busy.look(self.store.stops(now)).await
     }
 
     async fn live_key(
@@ -70,41 +67,34 @@ impl StateReader for Watched {
         instance: &Instance,
         now: Timestamp,
     ) -> Result<Option<Thumbprint>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.live_key(instance, now).await
+        self.busy.look(self.store.live_key(instance, now)).await
     }
 
     async fn suspenders(&self, subject: &Subject) -> Result<Vec<Principal>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.suspenders(subject).await
+        self.busy.look(self.store.suspenders(subject)).await
     }
 
     async fn bundle(
         &self,
         version: Option<BundleVersion>,
     ) -> Result<Option<(BundleVersion, BundleRecord)>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.bundle(version).await
+        self.busy.look(self.store.bundle(version)).await
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.task(id).await
+        self.busy.look(self.store.task(id)).await
     }
 
     async fn subtree(&self, id: TaskId) -> Result<Vec<Task>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.subtree(id).await
+        self.busy.look(self.store.subtree(id)).await
     }
 
     async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.keys().await
+        self.busy.look(self.store.keys()).await
     }
 
     async fn gateways(&self) -> Result<Vec<GatewayRecord>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.gateways().await
+        self.busy.look(self.store.gateways()).await
     }
 }
 
@@ -115,27 +105,22 @@ impl LogReader for Watched {
     }
 
     async fn entries(&self, first: u64, limit: usize) -> Result<EntryRange, StoreError> {
-        let _working = self.busy.begin();
-        self.store.entries(first, limit).await
+        self.busy.look(self.store.entries(first, limit)).await
     }
 
     async fn node(&self, level: u8, index: u64) -> Result<Option<[u8; 32]>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.node(level, index).await
+        self.busy.look(self.store.node(level, index)).await
     }
 
     async fn nodes(&self, ids: &[NodeId]) -> Result<HashMap<NodeId, [u8; 32]>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.nodes(ids).await
+        self.busy.look(self.store.nodes(ids)).await
     }
 
     async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.checkpoint().await
+        self.busy.look(self.store.checkpoint()).await
     }
 
-    async fn search(&self, search: &Search) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let _working = self.busy.begin();
-        self.store.search(search).await
+    async fn search(&self, search: &Search) -> Result<Matches, StoreError> {
+        self.busy.look(self.store.search(search)).await
     }
 }

@@ -200,7 +200,9 @@ fn silent_gateway_is_waited_for_until_its_lease_ends() {
         "{proof}"
     );
 
-    let asked = json!({"gateway": "silent", "stops": 0, "bundle": 0, "keys": 0,
+    let status = lab.operators().get("/operator/v1/status", &[]);
+    let run = status.expect(200).json()["run"].clone();
+    let asked = json!({"gateway": "silent", "run": run, "stops": 0, "bundle": 0, "keys": 0,
         "head": {"spool": "0123456789abcdef", "next": 0, "chain": "A".repeat(43)}});
     let granted = lab
         .control()

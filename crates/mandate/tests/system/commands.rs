@@ -86,9 +86,10 @@ fn a_checkpoint_to_keep_comes_with_a_word_on_what_is_withheld() {
         note.status.success().then_some(())
     });
     let versions = lab.operators().get("/operator/v1/status", &[]);
-    let versions = &versions.expect(200).json()["versions"];
+    let status = versions.expect(200).json();
+    let versions = &status["versions"];
     let lease = json!({
-        "gateway": "elsewhere", "stops": versions["stops"], "bundle": versions["bundle"],
+        "gateway": "elsewhere", "run": status["run"], "stops": versions["stops"], "bundle": versions["bundle"],
         "keys": versions["keys"],
         "head": {"spool": "s-1", "next": 3, "chain": SpoolChain::ORIGIN.to_string()},
     });

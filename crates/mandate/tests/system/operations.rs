@@ -106,15 +106,15 @@ fn apply_returns_when_the_gateway_decides_by_the_bundle() {
 #[test]
 fn apply_names_a_gateway_that_does_not_get_the_bundle_and_exits_with_3() {
     let lab = long_leased();
-    let versions = lab
+    let status = lab
         .operators()
         .get("/operator/v1/status", &[])
         .expect(200)
         .json();
-    let versions = &versions["versions"];
+    let versions = &status["versions"];
     // A gateway that holds a lease and is never heard of again.
     let lease = json!({
-        "gateway": "elsewhere", "stops": versions["stops"], "bundle": versions["bundle"],
+        "gateway": "elsewhere", "run": status["run"], "stops": versions["stops"], "bundle": versions["bundle"],
         "keys": versions["keys"],
         "head": {"spool": "s-1", "next": 0, "chain": mandate_audit::SpoolChain::ORIGIN.to_string()},
     });

@@ -329,6 +329,40 @@ async fn a_bundle_whose_keys_are_for_other_uses_vouches_for_nobody() {
     assert!(broken(world.attest(&good).await).contains("no usable key"));
 }
 
+/// SPIFFE Trust Domain and Bundle §4.1.1: `spiffe_sequence` grows with each change of the keys.
+#[tokio::test]
+async fn an_older_bundle_of_a_trust_domain_brings_no_withdrawn_key_back() {
+    let world = spire().await;
+    let bundle = |sequence: Option<u64>| {
+        let mut bundle = world.issuer.bundle(60);
+        let members = bundle.as_object_mut().unwrap();
+        members.remove("spiffe_sequence");
+        members.extend(sequence.map(|n| ("spiffe_sequence".to_owned(), n.into())));
+        Mood::Says(bundle.to_string())
+    };
+    let sign = || {
+        let claims = svid("spiffe://partner.example/ns/agents/r1");
+        world.issuer.sign(&claims)
+    };
+    let (former, withdrawn) = (bundle(Some(7)), sign());
+    world.issuer.set_mood(former.clone());
+    world.attest(&withdrawn).await.unwrap();
+
+    world.issuer.rotate();
+    let good = sign();
+    for older in [Some(6), Some(0), None] {
+        world.issuer.set_mood(bundle(older));
+        broken(world.attest(&good).await);
+        world.attest(&withdrawn).await.unwrap();
+    }
+    world.issuer.set_mood(bundle(Some(8)));
+    world.attest(&good).await.unwrap();
+    // A server that lags behind, or a copy that somebody kept.
+    world.issuer.set_mood(former);
+    broken(world.attest(&withdrawn).await);
+    world.attest(&good).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_bundle_in_a_file_serves_and_what_is_no_file_does_not() {
     let folder = tempfile::tempdir().unwrap();

@@ -87,13 +87,23 @@ pub(super) async fn run(args: Args, context: &Context) -> Outcome {
     ];
     let operator = Operator::of(context)?;
     let found = log::search(&operator, &query);
-    let records = progress::waiting(&context.out, "reading the log", found).await?;
-    if records.is_empty() {
+    let found = progress::waiting(&context.out, "reading the log", found).await?;
+    if found.records.is_empty() && found.damaged.is_empty() {
         check_names(&args, &operator, context).await?;
     }
-    let result = serde_json::json!({ "records": records });
-    context.out.result(&result, |paint| lines(&records, paint));
-    Ok(Exit::Ok)
+    let result = if found.damaged.is_empty() {
+        serde_json::json!({ "records": found.records })
+    } else {
+        serde_json::json!({ "records": found.records, "damaged": found.damaged })
+    };
+    context
+        .out
+        .result(&result, |paint| lines(&found.records, paint));
+    let Some(warning) = found.warning() else {
+        return Ok(Exit::Ok);
+    };
+    context.out.note(&warning);
+    Ok(Exit::Incomplete)
 }
 
 /// That no record matches is no comfort where the name is wrong. What was declared once and is no more

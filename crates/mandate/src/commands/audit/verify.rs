@@ -135,6 +135,7 @@ fn fault(fault: &Fault) -> Value {
         Fault::Missing { first, last }
         | Fault::Subtree { first, last }
         | Fault::Root { first, last } => (Some(*first), Some(*last)),
+        Fault::Row { first, .. } => (Some(*first), None),
         Fault::StoredNode(_)
         | Fault::Head
         | Fault::Beyond { .. }

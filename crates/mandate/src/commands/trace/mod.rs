@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use mandate_model::{TaskId, TokenId};
 
 use super::moment::plural;
-use crate::client::log::{self, Record};
+use crate::client::log::{self, Found, Record};
 use crate::client::operator::{Operator, OperatorError};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
@@ -51,19 +51,33 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let operator = Operator::of(context)?;
     let root = root_of(&operator, &args.what).await?.to_string();
     let found = story(&operator, &root, args.limit);
-    let (records, left_out) = progress::waiting(&context.out, "reading the log", found).await?;
+    let (found, left_out) = progress::waiting(&context.out, "reading the log", found).await?;
+    let records = &found.records;
+    let exit = match found.warning() {
+        Some(warning) => {
+            context.out.note(&warning);
+            Exit::Incomplete
+        }
+        None => Exit::Ok,
+    };
     if args.format == Form::Otlp || args.otlp_endpoint.is_some() {
-        return export(&args, &records, left_out, context).await;
+        export(&args, records, left_out, context).await?;
+        return Ok(exit);
     }
-    let trace = Trace::of(&records, left_out).ok_or_else(|| unknown(&args.what))?;
+    let trace = Trace::of(records, left_out).ok_or_else(|| unknown(&args.what))?;
     context
         .out
         .result(&trace, |paint| text::render(&trace, args.tokens, paint));
-    Ok(Exit::Ok)
+    Ok(exit)
 }
 
 /// The task as an OpenTelemetry trace: posted, or printed.
-async fn export(args: &Args, records: &[Record], left_out: bool, context: &Context) -> Outcome {
+async fn export(
+    args: &Args,
+    records: &[Record],
+    left_out: bool,
+    context: &Context,
+) -> Result<(), Failure> {
     let traces = otlp::trace(records, left_out);
     let (trace, spans) = traces.summary().ok_or_else(|| unknown(&args.what))?;
     if left_out {
@@ -74,7 +88,7 @@ async fn export(args: &Args, records: &[Record], left_out: bool, context: &Conte
         let json = serde_json::to_string_pretty(&traces);
         let failed = |e| Failure::failed(format!("the trace has no JSON form: {e}"), "");
         context.out.raw(&json.map_err(failed)?);
-        return Ok(Exit::Ok);
+        return Ok(());
     };
     collector.take(traces).await?;
     let result = serde_json::json!({ "trace_id": trace, "spans": spans, "left_out": left_out });
@@ -84,7 +98,7 @@ async fn export(args: &Args, records: &[Record], left_out: bool, context: &Conte
             plural(spans, "span")
         )
     });
-    Ok(Exit::Ok)
+    Ok(())
 }
 
 /// The latest records of a root task's tree, the earliest first, and whether earlier ones are left out.
@@ -93,20 +107,22 @@ async fn story(
     operator: &Operator,
     root: &str,
     limit: usize,
-) -> Result<(Vec<Record>, bool), OperatorError> {
+) -> Result<(Found, bool), OperatorError> {
     let of_root = ("root_task", Some(root));
-    let mut records = log::search_all(operator, &[of_root], limit.saturating_add(1)).await?;
-    if records.len() <= limit {
-        return Ok((records, false));
+    let mut found = log::search_all(operator, &[of_root], limit.saturating_add(1)).await?;
+    if found.records.len() <= limit {
+        return Ok((found, false));
     }
-    records.remove(0);
-    let mut story: BTreeMap<u64, Record> = by_index(records).collect();
+    found.records.remove(0);
+    let mut story: BTreeMap<u64, Record> = by_index(found.records).collect();
     for kind in ["task_opened", "task_delegated", "task_ended"] {
         let query = [of_root, ("kind", Some(kind))];
-        let found = log::search_all(operator, &query, usize::MAX).await?;
-        story.extend(by_index(found));
+        let more = log::search_all(operator, &query, usize::MAX).await?;
+        story.extend(by_index(more.records));
+        found.damaged.extend(more.damaged);
     }
-    Ok((story.into_values().collect(), true))
+    found.records = story.into_values().collect();
+    Ok((found, true))
 }
 
 fn by_index(records: Vec<Record>) -> impl Iterator<Item = (u64, Record)> {
@@ -124,12 +140,16 @@ async fn root_of(operator: &Operator, what: &str) -> Result<TaskId, Failure> {
             (Err(_), Err(_)) => return Err(unreadable(what)),
         };
         let query = [(key, Some(what)), ("limit", Some("100"))];
-        let found = log::search(operator, &query).await?;
-        let in_task = found.iter().find(|record| record.event.task.is_some());
-        in_task.or(found.first()).cloned()
+        log::search(operator, &query).await?
     };
-    let record = found.ok_or_else(|| unknown(what))?;
-    root(&record).ok_or_else(|| {
+    let mut records = found.records.iter();
+    let in_task = records.find(|record| record.event.task.is_some());
+    let record = in_task.or(found.records.first());
+    let record = record.ok_or_else(|| match found.warning() {
+        Some(warning) => Failure::failed(warning, "verify the log before anything else"),
+        None => unknown(what),
+    })?;
+    root(record).ok_or_else(|| {
         Failure::failed(
             format!(
                 "record {} ({}) belongs to no task",
