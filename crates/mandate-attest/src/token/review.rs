@@ -104,7 +104,11 @@ impl Clusters {
         let holder = cluster.holder(shown, rules).await;
         let holder = holder.map_err(|why| AttestRefusal::Broken(why.to_string()))?;
         let turn = cluster.turns.take(&holder).await;
-        let _turn = turn.map_err(|why| unavailable(why.to_string()))?;
+        let _turn = turn.map_err(|why| {
+            // Anybody can cause it, and must not fill the log.
+            tracing::debug!(server, holder, %why, "a token was not reviewed");
+            AttestRefusal::Unavailable(format!("`{server}`: {why}"))
+        })?;
         let answer = cluster.access.ask(shown.token, rules.audience).await;
         read(&answer.map_err(unavailable)?, rules.audience, unavailable)
     }
