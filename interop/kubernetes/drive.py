@@ -57,7 +57,7 @@ def check(cluster, server):
     facts = server.attested()[0]["what"]["facts"]
     assert facts["pod"] == "retriever-0" and facts["node"] == "node-a" and facts["reviewed"] == "true", facts
 
-    server.refused(tampered(good), "does not vouch")
+    server.refused(tampered(good), "signature")
     server.refused(token("reviewed", None), "no agent type's attestation rule fits")
     server.refused(token("reviewed", pods[0], seconds=365 * 86400), "longer than")
     server.refused(token("elsewhere", pods[0]), "for another audience")

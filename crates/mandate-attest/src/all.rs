@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use mandate_policy::Bundle;
-use mandate_ports::{AttestRefusal, Attested, Attestor, Evidence};
+use mandate_ports::{AttestRefusal, Attested, Attestor, Evidence, ShownFrom};
 
 use crate::{AwsAttestor, ProcessAttestor, TokenAttestor};
 
@@ -26,11 +26,16 @@ impl Attestors {
 
 #[async_trait]
 impl Attestor for Attestors {
-    async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal> {
+    async fn attest(
+        &self,
+        evidence: Evidence,
+        from: &ShownFrom,
+        bundle: &Bundle,
+    ) -> Result<Attested, AttestRefusal> {
         match evidence {
-            Evidence::Process(_) => self.processes.attest(evidence, bundle).await,
-            Evidence::Token(_) => self.tokens.attest(evidence, bundle).await,
-            Evidence::Aws(_) => self.aws.attest(evidence, bundle).await,
+            Evidence::Process(_) => self.processes.attest(evidence, from, bundle).await,
+            Evidence::Token(_) => self.tokens.attest(evidence, from, bundle).await,
+            Evidence::Aws(_) => self.aws.attest(evidence, from, bundle).await,
         }
     }
 }

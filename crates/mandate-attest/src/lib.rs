@@ -27,6 +27,7 @@ mod peers;
 mod process;
 mod reach;
 mod token;
+mod turns;
 
 pub use all::Attestors;
 pub use aws::{AwsAttestor, AwsChallenges};

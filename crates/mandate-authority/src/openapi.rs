@@ -192,6 +192,28 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_refusal_is_described_wherever_agents_authenticate() {
+        let api: serde_json::Value = serde_json::from_str(&super::openapi().unwrap()).unwrap();
+        for path in [
+            "/token",
+            "/introspect",
+            "/revoke",
+            "/task/show",
+            "/task/close",
+        ] {
+            let responses = &api["paths"][path]["post"]["responses"];
+            for refusal in crate::token::one_refusal_of_each_kind() {
+                let status = refusal.oauth().status.to_string();
+                let schema = &responses[&status]["content"]["application/json"]["schema"];
+                assert_eq!(
+                    schema["$ref"], "#/components/schemas/OauthErrorBody",
+                    "{path} {status}: {refusal:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn the_checked_in_description_is_the_generated_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
         let checked_in = std::fs::read_to_string(path).unwrap_or_default();

@@ -16,6 +16,8 @@ mod limits;
 mod possession;
 #[path = "exchange/via.rs"]
 mod via;
+#[path = "exchange/stops.rs"]
+mod stops;
 
 use std::time::Duration;
 
@@ -25,14 +27,11 @@ use mandate_decide::exchange::{
 };
 use mandate_model::stop::Subject;
 use mandate_model::{InstanceId, ProviderName, SpiffeId, TaskId};
-use mandate_token::{Audience, Expect, Kind, TaskToken};
+use mandate_token::{AccessToken, Audience, Expect, Kind, TaskToken};
 
 const ACME: &str = r#"[{"type":"mandate_access","server":"records","actions":["read"],"constraints":{"customer":{"in":["acme"]}}}]"#;
 const BOTH: &str = r#"[{"type":"mandate_access","server":"records","actions":["read"],"constraints":{"customer":{"in":["acme","globex"]}}}]"#;
 const REFUND: &str = r#"[{"type":"mandate_access","server":"records","actions":["refund"],"constraints":{"customer":{"in":["acme"]}}}]"#;
-
-/// One way to a token.
-type Path = fn(&mut Scene) -> Result<String, Refused>;
 
 /// Forms, as clients send them.
 impl Lab {
@@ -121,6 +120,18 @@ impl Lab {
             audience: &audience,
         };
         TaskToken::verify(token, self.keys(), &expect, self.now)
+            .unwrap()
+            .claims()
+            .clone()
+    }
+
+    fn access_claims(&self, token: &str) -> AccessToken {
+        let audience = Audience::parse("https://records.acme.example").unwrap();
+        let expect = Expect {
+            issuer: &self.issuer,
+            audience: &audience,
+        };
+        AccessToken::verify(token, self.keys(), &expect, self.now)
             .unwrap()
             .claims()
             .clone()
@@ -216,11 +227,34 @@ fn delegated_token_cannot_shed_its_actor() {
         .lab
         .resume(&s.orchestrator, &s.root, TXN, child_task)
         .unwrap();
+    let first = s.lab.claims(&s.child);
     for token in [&s.child, &again, &resumed] {
         let claims = s.lab.claims(token);
         assert_eq!(claims.act.levels().len(), 1);
         assert_eq!(claims.act.levels()[0].sub.path(), "/agent/orchestrator");
         assert_eq!(claims.path.depth(), 2);
+        assert_eq!(claims.mandate, first.mandate, "the ceiling");
+        assert_eq!(claims.chain, first.chain);
+    }
+    // And what an access token has of it, whichever of the three it was got with.
+    for token in [&s.child, &again, &resumed] {
+        let access = s.lab.reach(&s.retriever, token).unwrap();
+        let claims = s.lab.access_claims(&access);
+        let agents = claims.acting.levels().iter().map(|l| l.sub.path());
+        assert!(agents.eq(["/agent/retriever", "/agent/orchestrator"]));
+        assert_eq!(claims.path.leaf(), first.path.leaf());
+        assert!(claims.expires_at <= first.mandate.expires_at);
+        let wider = s.lab.exchange(
+            &s.retriever,
+            &[
+                ("subject_token", token.as_str()),
+                ("subject_token_type", TXN),
+                ("resource", "https://records.acme.example"),
+                ("authorization_details", BOTH),
+            ],
+        );
+        let refused = exchange_error(wider.map(|(token, _)| token));
+        assert!(matches!(refused, ExchangeError::Grant(_)), "{refused}");
     }
     // The delegated token is no subject for opening a task of one's own.
     let refused = s.lab.open(&s.retriever, ACME, MORNING);
@@ -394,8 +428,15 @@ fn assertion_for_the_token_endpoint_is_refused_with_the_mend() {
     );
     assert!(refused.to_string().contains("RFC 10070"), "{refused}");
     assert_eq!(refused.oauth().code, "invalid_client");
-    // And no SVID is minted for the token endpoint's address at all.
+    // One for the token endpoint's address, were there one.
     let endpoint = format!("{}/token", s.lab.issuer);
+    let readdressed = s.lab.readdressed(&s.retriever, &endpoint);
+    let refused = exchange_error(s.lab.reach(&readdressed, &s.child));
+    assert!(
+        matches!(&refused, ExchangeError::Client(ClientError::Audience { issuer }) if issuer == s.lab.issuer.as_str()),
+        "{refused}"
+    );
+    // And no SVID is minted for it at all.
     let refused = mandate_decide::exchange::attest(
         evident,
         Keyed::default(),
@@ -532,76 +573,6 @@ fn a_hosted_agent_is_named_as_such_and_hosts_nobody() {
     let world = s.lab.world();
     let refused = mandate_decide::exchange::authenticate(Some(&hosted), None, &world).map(drop);
     assert!(matches!(refused, Err(ExchangeError::Stopped(_))));
-}
-
-#[test]
-fn suspended_agent_gets_nothing_on_any_path() {
-    let retriever = SpiffeId::parse("spiffe://acme.example/agent/retriever").unwrap();
-    let paths: [Path; 5] = [
-        |s| s.lab.reach(&s.retriever, &s.child),
-        |s| s.lab.renew(&s.retriever, &s.child),
-        |s| s.lab.open(&s.retriever, ACME, MORNING),
-        |s| s.lab.delegate(&s.orchestrator, &s.root, "retriever", ACME),
-        |s| {
-            let task = s.lab.task(&s.child);
-            s.lab.resume(&s.orchestrator, &s.root, TXN, task)
-        },
-    ];
-    for (n, path) in paths.iter().enumerate() {
-        let mut s = scene();
-        s.lab.suspend(Subject::Agent {
-            id: retriever.clone(),
-        });
-        let refused = exchange_error(path(&mut s));
-        assert!(
-            matches!(refused, ExchangeError::Stopped(_)),
-            "path {n}: {refused}"
-        );
-        assert_eq!(refused.oauth().status, 403);
-    }
-    let mut s = scene();
-    s.lab.suspend(Subject::Agent { id: retriever });
-    let evident = mandate_decide::exchange::Evident {
-        agent: mandate_model::AgentTypeName::parse("retriever").unwrap(),
-        provider: ProviderName::parse("process").unwrap(),
-        instance: InstanceId::parse("r-2").unwrap(),
-        kind: mandate_model::AttestationKind::Process,
-        facts: std::collections::BTreeMap::new(),
-        once: None,
-    };
-    let fresh = s.lab.fresh();
-    let refused = mandate_decide::exchange::attest(
-        evident,
-        Keyed::default(),
-        None,
-        None,
-        &s.lab.world(),
-        &fresh,
-    );
-    assert!(matches!(refused.map(drop), Err(ExchangeError::Stopped(_))));
-}
-
-#[test]
-fn suspension_of_one_agent_leaves_others_running() {
-    let mut s = scene();
-    s.lab.suspend(Subject::Agent {
-        id: SpiffeId::parse("spiffe://acme.example/agent/executor").unwrap(),
-    });
-    assert!(s.lab.reach(&s.retriever, &s.child).is_ok());
-    s.lab.suspend(Subject::Task {
-        id: s.lab.task(&s.root),
-    });
-    assert!(
-        s.lab.reach(&s.retriever, &s.child).is_err(),
-        "a subtree ends with its root"
-    );
-    let other = s.lab.open(&s.orchestrator, ACME, MORNING).unwrap();
-    assert!(
-        s.lab
-            .delegate(&s.orchestrator, &other, "retriever", ACME)
-            .is_ok(),
-        "another tree goes on"
-    );
 }
 
 #[test]

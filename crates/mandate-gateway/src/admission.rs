@@ -20,7 +20,7 @@ use mandate_ports::Clock;
 use tokio_util::sync::CancellationToken;
 
 use cut::Counts;
-pub(crate) use cut::{Cut, Cuts};
+pub(crate) use cut::{Cut, Cuts, Side};
 
 use meter::Meter;
 
@@ -76,6 +76,7 @@ pub(crate) struct Admission {
     sockets: Mutex<Vec<(Arc<Socket>, bool)>>,
     forwarded: AtomicBool,
     answered: AtomicBool,
+    ended_by: OnceLock<Side>,
     /// Bytes towards the upstream.
     pub(crate) up: Arc<Egress>,
     /// Bytes towards the agent.
@@ -125,6 +126,16 @@ impl Admission {
         } else {
             LeaseLoss::Stop
         }
+    }
+
+    /// Says that `side` ended its direction of a connection that has switched protocols. The first counts.
+    pub(crate) fn ends_by(&self, side: Side) {
+        let _ = self.ended_by.set(side);
+    }
+
+    /// Who ended it, where one of the two did.
+    pub(crate) fn ended_by(&self) -> Option<Side> {
+        self.ended_by.get().copied()
     }
 
     /// Whether it waits for a lease.
@@ -315,6 +326,7 @@ impl Registry {
             sockets: Mutex::default(),
             forwarded: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            ended_by: OnceLock::new(),
             up: Arc::default(),
             down: Arc::default(),
             meter: Meter::default(),

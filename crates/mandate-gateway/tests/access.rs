@@ -256,6 +256,56 @@ async fn a_token_for_a_write_is_good_for_one() {
 }
 
 #[tokio::test]
+async fn of_many_writes_at_once_with_one_token_one_is_carried_out() {
+    let world = World::new().await;
+    world.pass_start().await;
+    let (target, token) = ("/records/customers/acme/refunds", refund_token(&world));
+    let all = (0..12).map(|_| {
+        let request = post(target, &token, "{\"amount_cents\": 1}");
+        tokio::spawn(send(world.address, request))
+    });
+    let mut carried_out = 0;
+    for one in all.collect::<Vec<_>>() {
+        let answer = one.await.unwrap();
+        if answer.status() == StatusCode::OK {
+            carried_out += 1;
+        } else {
+            let spent = (StatusCode::UNAUTHORIZED, "token.spent".to_owned());
+            assert_eq!(refusal(answer).await, spent);
+        }
+    }
+    assert_eq!(carried_out, 1);
+    assert_eq!(world.upstream.arrived().len(), 1);
+}
+
+/// FAILURES 7: it was good when it was decided, and is not when the first byte could leave.
+#[tokio::test]
+async fn a_token_that_expires_while_its_record_is_written_sends_nothing() {
+    let world = World::new().await;
+    let mut short = claims("retriever", "read", world.clocks.now());
+    short.expires_at = world.clocks.now().plus(Duration::from_secs(2));
+    let (ends, token) = (short.expires_at, world.authority.keys.sign(short));
+    let held = world.spool.slow.write().await;
+    let (address, request) = (world.address, get(READ, &token));
+    let asking = tokio::spawn(async move {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await
+    });
+    world.until(|w| w.gateway.status().open_accesses == 1).await;
+    world.until(|w| w.clocks.now() >= ends).await;
+    drop(held);
+    assert!(asking.await.unwrap().is_err(), "its connection is reset");
+    assert!(world.upstream.arrived().is_empty());
+    let record = world
+        .record(|r| matches!(r.what, What::AccessCompleted { .. }))
+        .await;
+    assert_eq!(record.rule.as_deref(), Some("token.expired"));
+}
+
+#[tokio::test]
 async fn a_write_with_a_token_that_could_have_been_used_before_the_start_is_refused() {
     let world = World::new().await;
     let (body, second) = ("{\"amount_cents\": 1}", std::time::Duration::from_secs(1));

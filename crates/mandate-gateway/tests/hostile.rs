@@ -22,13 +22,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use case::{Answer, Case, Send};
-use common::tokens::claims;
 use common::upstream::Arrived;
-use common::{Options, World};
+use common::{Options, World, vectors};
 use mandate_gateway::Limits;
-use mandate_model::mandate::parse_entries;
-use mandate_ports::Clock;
-use mandate_token::AccessToken;
 
 const FILES: [&str; 7] = [
     "smuggling.txt",
@@ -109,7 +105,7 @@ fn every_case_has_a_name_of_its_own() {
         .collect();
     let names: BTreeSet<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names.len(), cases.len());
-    assert!(cases.len() >= 500, "{}", cases.len());
+    assert!(cases.len() >= 600, "{}", cases.len());
 }
 
 /// Sends each case of `file` after the other, and compares what was answered and what arrived.
@@ -218,42 +214,15 @@ async fn world(limits: Limits, http: &str) -> World {
         ..Options::default()
     })
     .await;
-    let server = include_str!("../../../vectors/http/server.yaml");
-    let server = server.replace("${upstream}", &world.upstream.address.to_string());
-    let bundle = format!("{AGENT}{}", server.replace("${http}", http));
+    let bundle = vectors::bundle(world.upstream.address, http);
     world.apply(bundle).await;
     world
 }
 
 fn token(world: &World) -> String {
-    let now = world.clocks.now();
-    let entries = serde_json::json!([{
-        "type": "mandate_access", "server": "records",
-        "actions": ["read", "search", "refund", "list", "show", "open", "live"],
-        "constraints": {"customer": {"in": ["acme"]}},
-    }]);
-    world.authority.keys.sign(AccessToken {
-        entries: parse_entries(serde_json::from_value(entries).unwrap()).unwrap(),
-        ..claims("retriever", "read", now)
-    })
+    let actions = ["read", "search", "refund", "list", "show", "open", "live"];
+    vectors::token(world, &actions)
 }
-
-const AGENT: &str = r##"apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {name: orchestrator}
-spec:
-  attestation: [{process: {user: orchestrator}}]
-  maySpawn: [retriever]
-  breakGlass: {contact: "#support", impact: Cases queue up.}
----
-apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {name: retriever}
-spec:
-  attestation: [{process: {user: retriever}}]
-  breakGlass: {contact: "#search", impact: Answers degrade.}
----
-"##;
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -9,150 +9,62 @@
 
 mod common;
 
+#[path = "upgrades/ends.rs"]
+mod ends;
+#[path = "upgrades/upstream.rs"]
+mod upstream;
+
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::tokens::{agent, claims};
-use common::{Options, SECRET, World};
+use common::tokens::agent;
+use common::{Options, SECRET, World, vectors};
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use mandate_audit::{Event, Outcome, What};
-use mandate_model::mandate::parse_entries;
 use mandate_model::stop::Subject;
-use mandate_ports::{Clock, Origin};
-use mandate_token::AccessToken;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
-
-/// A WebSocket server that answers `echo …` with itself, sends what a test feeds it, and tells what came.
-#[derive(Clone, Default)]
-struct Upstream {
-    asked: Arc<Mutex<Vec<HeaderMap>>>,
-    feeds: Arc<Mutex<Vec<mpsc::UnboundedSender<Message>>>>,
-    came: Arc<Mutex<Vec<String>>>,
-    ended: Arc<AtomicUsize>,
-}
-
-impl Upstream {
-    async fn start() -> (Self, SocketAddr) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (upstream, address) = (Self::default(), listener.local_addr().unwrap());
-        let shared = upstream.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(shared.clone().serve(stream));
-            }
-        });
-        (upstream, address)
-    }
-
-    async fn serve(self, stream: TcpStream) {
-        let asked = self.asked.clone();
-        #[expect(clippy::result_large_err, reason = "the library's signature")]
-        let note = move |request: &Request, response: Response| {
-            asked.lock().unwrap().push(request.headers().clone());
-            Ok(response)
-        };
-        let mut socket = accept_hdr_async(stream, note).await.unwrap();
-        let (feed, mut fed) = mpsc::unbounded_channel();
-        self.feeds.lock().unwrap().push(feed);
-        loop {
-            let sent = tokio::select! {
-                message = fed.recv() => socket.send(message.unwrap()).await,
-                came = socket.next() => match came {
-                    Some(Ok(Message::Text(text))) => {
-                        self.came.lock().unwrap().push(text.to_string());
-                        if text.starts_with("echo") {
-                            socket.send(Message::Text(text)).await
-                        } else {
-                            Ok(())
-                        }
-                    }
-                    Some(Ok(_other)) => Ok(()),
-                    Some(Err(_)) | None => break,
-                },
-            };
-            if sent.is_err() {
-                break;
-            }
-        }
-        self.ended.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn feed(&self, text: &str) {
-        let feeds = self.feeds.lock().unwrap();
-        feeds
-            .iter()
-            .for_each(|feed| drop(feed.send(Message::text(text))));
-    }
-
-    fn open(&self) -> usize {
-        self.feeds.lock().unwrap().len() - self.ended.load(Ordering::SeqCst)
-    }
-}
+use tokio_tungstenite::{WebSocketStream, client_async};
+use upstream::Upstream;
 
 type Socket = WebSocketStream<TcpStream>;
 
 async fn world(options: Options) -> (World, Upstream) {
     let world = World::with(options).await;
-    let (upstream, address) = Upstream::start().await;
-    lead_to(&world, address).await;
+    let upstream = Upstream::start(None).await;
+    lead_to(&world, upstream.address.unwrap()).await;
     (world, upstream)
 }
 
 /// Leads the server workload of `vectors/http` to `address`.
 async fn lead_to(world: &World, address: SocketAddr) {
-    let pinned = Origin {
-        scheme: "http".to_owned(),
-        host: address.ip().to_string(),
-        port: address.port(),
-    };
-    let pins = &world.secrets.origins;
-    pins.lock()
-        .unwrap()
-        .insert("records-key".to_owned(), pinned);
-    world.apply(bundle(address)).await;
-}
-
-fn bundle(address: SocketAddr) -> String {
-    let server = include_str!("../../../vectors/http/server.yaml");
-    let server = server.replace("${upstream}", &address.to_string());
-    format!("{AGENT}{}", server.replace("${http}", ""))
-}
-
-fn token(world: &World) -> String {
-    let entries = serde_json::json!([{
-        "type": "mandate_access", "server": "records", "actions": ["live"],
-        "constraints": {"customer": {"in": ["acme"]}},
-    }]);
-    world.authority.keys.sign(AccessToken {
-        entries: parse_entries(serde_json::from_value(entries).unwrap()).unwrap(),
-        ..claims("retriever", "live", world.clocks.now())
-    })
+    world.pin("http", address);
+    world.apply(vectors::bundle(address, "")).await;
 }
 
 async fn try_open(world: &World) -> Result<Socket, Error> {
-    let mut request = "ws://gateway/records/live/acme"
-        .into_client_request()
-        .unwrap();
-    let bearer = format!("Bearer {}", token(world));
+    let stream = TcpStream::connect(world.address).await.unwrap();
+    let request = request(world, "ws://gateway/records/live/acme");
+    client_async(request, stream)
+        .await
+        .map(|(socket, _)| socket)
+}
+
+fn request(world: &World, uri: &str) -> http::Request<()> {
+    let mut request = uri.into_client_request().unwrap();
+    let bearer = format!("Bearer {}", vectors::token(world, &["live"]));
     let headers = request.headers_mut();
     headers.insert("authorization", bearer.parse().unwrap());
     headers.insert(
         "sec-websocket-extensions",
         "permessage-deflate".parse().unwrap(),
     );
-    let stream = TcpStream::connect(world.address).await.unwrap();
-    client_async(request, stream)
-        .await
-        .map(|(socket, _)| socket)
+    request
 }
 
 async fn open(world: &World) -> Socket {
@@ -292,8 +204,7 @@ async fn a_websocket_ends_with_its_token() {
 async fn a_bundle_that_declares_no_upgrade_any_more_cuts_what_had_switched() {
     let (world, upstream) = world(Options::default()).await;
     let mut socket = open(&world).await;
-    let address = world.secrets.origins.lock().unwrap()["records-key"].port;
-    let now = bundle(SocketAddr::from(([127, 0, 0, 1], address)));
+    let now = vectors::bundle(upstream.address.unwrap(), "");
     world
         .authority
         .apply_bundle(now.replace(", upgrade: [websocket]", ""));
@@ -342,10 +253,9 @@ async fn a_websocket_that_echoes_the_credential_is_cut_before_it_leaves() {
 #[tokio::test]
 async fn a_silent_websocket_is_given_up() {
     let (world, upstream) = world(Options::default()).await;
-    let address = world.secrets.origins.lock().unwrap()["records-key"].port;
-    let short = bundle(SocketAddr::from(([127, 0, 0, 1], address)));
+    let address = upstream.address.unwrap();
     world
-        .apply(short.replace("http: {}", "http: {idleTimeout: 1s}"))
+        .apply(vectors::bundle(address, "idleTimeout: 1s"))
         .await;
     let mut socket = open(&world).await;
     assert!(!matches!(socket.next().await, Some(Ok(_))));
@@ -382,20 +292,3 @@ async fn an_answer_to_another_upgrade_than_was_asked_for_is_withheld() {
         upstream.await.unwrap();
     }
 }
-
-const AGENT: &str = r##"apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {name: orchestrator}
-spec:
-  attestation: [{process: {user: orchestrator}}]
-  maySpawn: [retriever]
-  breakGlass: {contact: "#support", impact: Cases queue up.}
----
-apiVersion: mandate.dev/v1alpha1
-kind: AgentType
-metadata: {name: retriever}
-spec:
-  attestation: [{process: {user: retriever}}]
-  breakGlass: {contact: "#search", impact: Answers degrade.}
----
-"##;

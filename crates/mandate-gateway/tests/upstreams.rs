@@ -14,7 +14,7 @@ use common::tokens::claims;
 use common::{Options, SECRET, World};
 use http::StatusCode;
 use mandate_audit::{Outcome, What};
-use mandate_ports::Clock;
+use mandate_ports::{Clock, Origin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn read_token(world: &World) -> String {
@@ -29,7 +29,9 @@ const READ: &str = "/records/customers/acme/notes";
 #[tokio::test]
 async fn response_that_echoes_the_credential_is_refused() {
     let world = World::new().await;
-    for path in ["echo-header", "echo-body"] {
+    // In a redirect too: where it leads is chosen by the query here.
+    let redirect = format!("redirect?{SECRET}");
+    for path in ["echo-header", "echo-body", redirect.as_str()] {
         let target = format!("/records/customers/acme/{path}");
         let response = send(world.address, get(&target, &read_token(&world))).await;
         let headers = format!("{:?}", response.headers());
@@ -108,13 +110,36 @@ async fn redirects_are_not_followed() {
 #[tokio::test]
 async fn credential_is_sent_only_to_its_pinned_origin() {
     let world = World::new().await;
-    world.secrets.origins.lock().unwrap().clear();
-    let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
-    assert_eq!(
-        refused,
-        (StatusCode::BAD_GATEWAY, "upstream.credential".to_owned())
-    );
+    let own = world.secrets.origins.lock().unwrap()["records-key"].clone();
+    let others = [
+        Origin {
+            port: own.port ^ 1,
+            ..own.clone()
+        },
+        Origin {
+            host: "localhost".to_owned(),
+            ..own.clone()
+        },
+        Origin {
+            scheme: "https".to_owned(),
+            ..own.clone()
+        },
+    ];
+    let pin = |to: Option<Origin>| {
+        let mut origins = world.secrets.origins.lock().unwrap();
+        origins.clear();
+        origins.extend(to.map(|origin| ("records-key".to_owned(), origin)));
+    };
+    for other in others.into_iter().map(Some).chain([None]) {
+        pin(other.clone());
+        let refused = refusal(send(world.address, get(READ, &read_token(&world))).await).await;
+        let credential = (StatusCode::BAD_GATEWAY, "upstream.credential".to_owned());
+        assert_eq!(refused, credential, "{other:?}");
+    }
     assert!(world.upstream.arrived().is_empty());
+    pin(Some(own));
+    let answer = send(world.address, get(READ, &read_token(&world))).await;
+    assert_eq!(answer.status(), StatusCode::OK);
 }
 
 #[tokio::test]

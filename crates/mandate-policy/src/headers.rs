@@ -35,7 +35,7 @@ pub(crate) fn is_trace(name: &str) -> bool {
 /// is another one than this gateway sees. A cookie is a credential, and credentials for upstreams
 /// are the gateway's: none passes.
 fn is_identity(name: &str) -> bool {
-    const EXACT: [&str; 42] = [
+    const EXACT: [&str; 44] = [
         "api-key",
         "apikey",
         "authorization",
@@ -49,7 +49,9 @@ fn is_identity(name: &str) -> bool {
         "dpop",
         "forwarded",
         "from",
+        "http-method-override",
         "job-token",
+        "method-override",
         "private-token",
         "proxy",
         "sudo",

@@ -46,6 +46,23 @@ pub trait Users: Send + Sync {
     fn name(&self, uid: u32) -> std::io::Result<Option<String>>;
 }
 
+/// From where evidence was shown: a network or a local user, in the words of whoever keeps the door. It
+/// proves nothing; quotas go by it, so that nobody's forgeries use up what is everybody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownFrom(String);
+
+impl ShownFrom {
+    /// What was shown from `source`.
+    pub fn new(source: impl Into<String>) -> Self {
+        Self(source.into())
+    }
+
+    /// The source.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What an attestor found out, matched against the bundle's rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attested {
@@ -123,8 +140,14 @@ pub trait Challenges: Send + Sync {
 /// A name that the caller claims is no argument: the result follows from evidence and rules alone.
 #[async_trait]
 pub trait Attestor: Send + Sync {
-    /// Examines `evidence` against the attestation rules of `bundle`.
-    async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal>;
+    /// Examines `evidence` against the attestation rules of `bundle`. Where somebody else has to be asked,
+    /// no source of evidence may keep others from being asked for.
+    async fn attest(
+        &self,
+        evidence: Evidence,
+        from: &ShownFrom,
+        bundle: &Bundle,
+    ) -> Result<Attested, AttestRefusal>;
 }
 
 /// Why a person's token is not accepted.

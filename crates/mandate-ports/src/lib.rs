@@ -15,7 +15,7 @@ mod upstream;
 
 pub use attest::{
     AttestRefusal, Attested, Attestor, Challenge, Challenges, Evidence, Once, PeerProcess, Peers,
-    PersonRefusal, PersonVerifier, Users,
+    PersonRefusal, PersonVerifier, ShownFrom, Users,
 };
 pub use clock::{Clock, Entropy};
 pub use log::{

@@ -14,6 +14,7 @@ mod body;
 mod bundle;
 mod classify;
 mod context;
+mod method;
 mod tokens;
 mod world;
 
@@ -21,16 +22,18 @@ pub use body::body;
 pub use bundle::bundle;
 pub use classify::classify;
 pub use context::context;
+pub use method::method;
 pub use tokens::tokens;
 
 /// A property, by the name of its fuzz target and of its folder of seeds.
 pub type Property = (&'static str, fn(&[u8]) -> bool);
 
 /// Every property.
-pub const ALL: [Property; 5] = [
+pub const ALL: [Property; 6] = [
     ("tokens", tokens),
     ("bundle", bundle),
     ("classify", classify),
     ("body", body),
     ("context", context),
+    ("method", method),
 ];

@@ -2,7 +2,7 @@
 
 use mandate_model::AgentTypeName;
 use mandate_policy::Bundle;
-use mandate_ports::{AttestRefusal, Attestor, Evidence};
+use mandate_ports::{AttestRefusal, Attestor, Evidence, ShownFrom};
 
 /// Evidence and bundles for one attestor.
 pub struct Cases<E, G> {
@@ -25,23 +25,30 @@ where
     G: Fn() -> Evidence,
 {
     let (bundle, agent) = &cases.one;
-    let first = attestor.attest((cases.evidence)(), bundle).await.unwrap();
+    let from = &ShownFrom::new("192.0.2.0/24");
+    let first = attestor
+        .attest((cases.evidence)(), from, bundle)
+        .await
+        .unwrap();
     assert_eq!(&first.agent, agent);
     assert!(
         bundle.provider(&first.provider).is_some(),
         "a provider of the bundle vouches"
     );
-    let again = attestor.attest((cases.evidence)(), bundle).await.unwrap();
+    let again = attestor
+        .attest((cases.evidence)(), from, bundle)
+        .await
+        .unwrap();
     assert_eq!(first, again, "one instance has one name");
 
-    let refused = attestor.attest((cases.evidence)(), &cases.none).await;
+    let refused = attestor.attest((cases.evidence)(), from, &cases.none).await;
     assert!(
         matches!(refused, Err(AttestRefusal::NoRule { .. })),
         "{refused:?}"
     );
-    let refused = attestor.attest((cases.evidence)(), &cases.two).await;
+    let refused = attestor.attest((cases.evidence)(), from, &cases.two).await;
     assert_eq!(refused, Err(AttestRefusal::Ambiguous));
-    let refused = attestor.attest((cases.gone)(), bundle).await;
+    let refused = attestor.attest((cases.gone)(), from, bundle).await;
     assert!(
         matches!(refused, Err(AttestRefusal::Gone | AttestRefusal::Broken(_))),
         "{refused:?}"

@@ -20,10 +20,10 @@ use http_body_util::Full;
 use mandate_model::{AttestationKind, InstanceId, ProviderName};
 use mandate_policy::Bundle;
 use mandate_policy::decl::{AwsProvider, AwsRule, ProviderKind};
-use mandate_ports::{AttestRefusal, Attested, Attestor, Clock, Evidence, Once};
-use tokio::sync::Semaphore;
+use mandate_ports::{AttestRefusal, Attested, Attestor, Clock, Evidence, Once, ShownFrom};
 
 use crate::http::{HttpClient, Roots, UnusableRoots};
+use crate::turns::{Shares, Turn, Turns, count};
 
 pub use challenge::AwsChallenges;
 
@@ -36,7 +36,7 @@ pub struct AwsAttestor {
     client: HttpClient,
     challenges: Arc<AwsChallenges>,
     clock: Arc<dyn Clock>,
-    turns: Semaphore,
+    turns: Turns,
     dangerous_endpoint: Option<String>,
 }
 
@@ -50,7 +50,7 @@ impl AwsAttestor {
             client: HttpClient::new(&Roots::PublicAnd(b""), TIMEOUT)?,
             challenges,
             clock,
-            turns: Semaphore::new(TURNS),
+            turns: Turns::new(&SHARES),
             dangerous_endpoint: None,
         })
     }
@@ -66,9 +66,14 @@ impl AwsAttestor {
 
 #[async_trait]
 impl Attestor for AwsAttestor {
-    async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal> {
+    async fn attest(
+        &self,
+        evidence: Evidence,
+        from: &ShownFrom,
+        bundle: &Bundle,
+    ) -> Result<Attested, AttestRefusal> {
         match evidence {
-            Evidence::Aws(shown) => self.attest_request(shown.expose(), bundle).await,
+            Evidence::Aws(shown) => self.attest_request(shown.expose(), from, bundle).await,
             Evidence::Process(_) | Evidence::Token(_) => {
                 let why = "it is no request to AWS";
                 Err(AttestRefusal::Broken(why.to_owned()))
@@ -81,6 +86,7 @@ impl AwsAttestor {
     async fn attest_request(
         &self,
         shown: &str,
+        from: &ShownFrom,
         bundle: &Bundle,
     ) -> Result<Attested, AttestRefusal> {
         let broken = |why: &dyn std::fmt::Display| AttestRefusal::Broken(why.to_string());
@@ -96,7 +102,11 @@ impl AwsAttestor {
             let nearest = "no trust provider of kind `aws` has its region".to_owned();
             return Err(AttestRefusal::NoRule { nearest });
         }
-        let answer = self.ask(&endpoint, &signed, bundle.issuer()).await?;
+        let answer = {
+            // Nobody but AWS can tell a forged signature, and a challenge is given to everybody.
+            let _turn = self.turn(from).await?;
+            self.ask(&endpoint, &signed, bundle.issuer()).await?
+        };
         let role = read_identity(&answer, endpoint.partition).map_err(|why| broken(&why))?;
         let mut attested = matched(&role, &signed, bundle)?;
         attested.once = Some(Once {
@@ -105,6 +115,14 @@ impl AwsAttestor {
             until,
         });
         Ok(attested)
+    }
+
+    async fn turn(&self, from: &ShownFrom) -> Result<Turn<'_>, AttestRefusal> {
+        self.turns.take(from.as_str()).await.map_err(|why| {
+            // Anybody can cause it, and must not fill the log.
+            tracing::debug!(from = from.as_str(), %why, "AWS was not asked");
+            AttestRefusal::Unavailable(why.to_string())
+        })
     }
 
     /// AWS's answer to the request. Its body and method are the ones that are signed or nothing holds;
@@ -118,11 +136,6 @@ impl AwsAttestor {
         let unavailable = |why: String| {
             tracing::warn!(host = endpoint.host, why, "AWS could not be asked");
             AttestRefusal::Unavailable(format!("`{}`: {why}", endpoint.host))
-        };
-        let turn = tokio::time::timeout(TIMEOUT, self.turns.acquire()).await;
-        let _turn = match turn {
-            Ok(turn) => turn.map_err(|e| unavailable(e.to_string()))?,
-            Err(_) => return Err(unavailable("too many requests at once".to_owned())),
         };
         let request = self.request(endpoint, signed, issuer);
         let request = request.map_err(|e| unavailable(e.to_string()))?;
@@ -208,7 +221,14 @@ fn matched(
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-const TURNS: usize = 16;
+/// A fleet may stand behind one address. STS takes hundreds a second of each account.
+const SHARES: Shares = Shares {
+    each_per_second: count(20),
+    each_at_once: count(40),
+    all_per_second: count(100),
+    turns_of_each: 4,
+    turns: 16,
+};
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::fixtures::{NOW, bundle};
+use crate::fixtures::{NOW, bundle, somewhere};
 
 const ISSUER: &str = "https://mandate.acme.example";
 const SECRET: &str = "the secret of the temporary credentials";
@@ -222,8 +222,16 @@ impl World {
     }
 
     async fn attest(&self, evidence: &Value) -> Result<Attested, AttestRefusal> {
+        self.attest_from(evidence, &somewhere()).await
+    }
+
+    async fn attest_from(
+        &self,
+        evidence: &Value,
+        from: &ShownFrom,
+    ) -> Result<Attested, AttestRefusal> {
         let evidence = Evidence::Aws(Secret::new(evidence.to_string()));
-        self.attestor.attest(evidence, &self.bundle).await
+        self.attestor.attest(evidence, from, &self.bundle).await
     }
 
     async fn attest_signed(
@@ -440,7 +448,10 @@ async fn long_lived_keys_other_services_and_other_algorithms_are_refused() {
     ] {
         assert!(good.contains(old), "{old}");
         let evidence = Evidence::Aws(Secret::new(good.replacen(old, new, 1)));
-        let refused = world.attestor.attest(evidence, &world.bundle).await;
+        let refused = world
+            .attestor
+            .attest(evidence, &somewhere(), &world.bundle)
+            .await;
         assert!(
             matches!(refused, Err(AttestRefusal::Broken(_))),
             "{new}: {refused:?}"
@@ -464,4 +475,34 @@ async fn an_sts_that_fails_throttles_or_redirects_is_unavailable() {
         );
         assert_eq!(world.asked(), 1, "{status}: asked once");
     }
+}
+
+/// Whoever asks gets a challenge, and only AWS can tell a forged signature.
+#[tokio::test]
+async fn a_flood_of_forged_requests_from_one_source_leaves_turns_to_others() {
+    let world = World::new().await;
+    let forged = |n: usize| {
+        let mut shown = signed(&world.unsigned(), "eu-central-1");
+        let authorization = shown["headers"]["authorization"].as_str().unwrap();
+        let (head, _) = authorization.split_once("Signature=").unwrap();
+        shown["headers"]["authorization"] = format!("{head}Signature={n:064x}").into();
+        shown
+    };
+    let flood = (0..500).map(|n| {
+        let (world, shown) = (&world, forged(n));
+        async move { world.attest(&shown).await }
+    });
+    let others = async {
+        let shown = signed(&world.unsigned(), "eu-central-1");
+        let from = ShownFrom::new("198.51.100.0/24");
+        world.attest_from(&shown, &from).await
+    };
+    let (refused, honest) = tokio::join!(futures_util::future::join_all(flood), others);
+    honest.unwrap();
+    let busy = |r: &&Result<_, _>| matches!(r, Err(AttestRefusal::Unavailable(_)));
+    assert!(
+        refused.iter().filter(busy).count() > 400,
+        "beyond its share"
+    );
+    assert!(world.asked() < 100, "{}", world.asked());
 }

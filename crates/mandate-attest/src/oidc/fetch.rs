@@ -26,6 +26,8 @@ pub(crate) enum FetchError {
     Issuer(String),
     #[error("`{0}` cannot be read as a bundle: {1}")]
     File(String, String),
+    #[error("our own credential: {0}")]
+    Credential(String),
     #[error(transparent)]
     Keys(#[from] JwksError),
     #[error("the bundle's `spiffe_sequence` is {}, and it was {seen} (SPIFFE Trust Domain and Bundle §4.1.1): an older bundle is not taken", told(*.now))]
@@ -42,12 +44,12 @@ fn told(sequence: Option<u64>) -> String {
 
 /// Keys as they were fetched.
 #[derive(Debug)]
-pub(super) struct Fetched {
-    pub(super) keys: IdTokenKeys,
+pub(crate) struct Fetched {
+    pub(crate) keys: IdTokenKeys,
     /// When to look again, where the document says it.
-    pub(super) hint: Option<Duration>,
+    pub(crate) hint: Option<Duration>,
     /// Which of a trust domain's bundles it is, where the document says it.
-    pub(super) sequence: Option<u64>,
+    pub(crate) sequence: Option<u64>,
 }
 
 /// Fetches keys.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
@@ -82,18 +83,36 @@ impl IssuerKeys {
             caches.clear();
         }
         let new = |source: &Source| {
-            let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
-            Arc::new(KeyCache::new(source.clone(), fetcher, clock, &self.options))
+            let of = OfSource(source.clone(), self.fetcher.clone());
+            let (name, clock) = (source.to_string(), self.clock.clone());
+            Arc::new(KeyCache::new(name, Box::new(of), clock, &self.options))
         };
         let cache = caches.entry(source.clone());
         cache.or_insert_with_key(new).clone()
     }
 }
 
+/// How the keys of one source are fetched.
+#[async_trait]
+pub(crate) trait FetchKeys: Send + Sync {
+    async fn fetch(&self) -> Result<Fetched, FetchError>;
+}
+
+struct OfSource(Source, Arc<Fetcher>);
+
+#[async_trait]
+impl FetchKeys for OfSource {
+    async fn fetch(&self) -> Result<Fetched, FetchError> {
+        let Self(source, fetcher) = self;
+        fetcher.keys(source).await
+    }
+}
+
 /// The cached key set of one source.
-struct KeyCache {
-    source: Source,
-    fetcher: Arc<Fetcher>,
+pub(crate) struct KeyCache {
+    /// Of the source, for the log.
+    name: String,
+    fetch: Box<dyn FetchKeys>,
     clock: Arc<dyn Clock>,
     max_age: Duration,
     max_stale: Duration,
@@ -117,16 +136,16 @@ struct Held {
 }
 
 impl KeyCache {
-    fn new(
-        source: Source,
-        fetcher: Arc<Fetcher>,
+    pub(crate) fn new(
+        name: String,
+        fetch: Box<dyn FetchKeys>,
         clock: Arc<dyn Clock>,
         options: &OidcOptions,
     ) -> Self {
         let quota = Quota::per_minute(options.fetches_per_minute);
         Self {
-            source,
-            fetcher,
+            name,
+            fetch,
             limiter: RateLimiter::direct_with_clock(quota, BootClock(clock.clone())),
             clock,
             max_age: options.max_age,
@@ -141,7 +160,7 @@ impl KeyCache {
     /// Keys for a token that names `kid`; `None` if there are none that may be used.
     ///
     /// Keys without that `kid` are keys too: then the token is refused, and not the issuer.
-    async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Option<Arc<IdTokenKeys>> {
+    pub(crate) async fn keys(self: &Arc<Self>, kid: Option<&str>) -> Option<Arc<IdTokenKeys>> {
         let held = self.usable();
         match &held {
             Some(held) if knows(held, kid) => {
@@ -209,11 +228,11 @@ impl KeyCache {
             return;
         }
         if self.limiter.check().is_err() {
-            tracing::warn!(issuer = %self.source, "keys are not fetched again so soon");
+            tracing::warn!(issuer = self.name, "keys are not fetched again so soon");
             return;
         }
         let fetched = self.clock.boot();
-        let keys = self.fetcher.keys(&self.source).await;
+        let keys = self.fetch.fetch().await;
         self.attempts.fetch_add(1, Ordering::Release);
         match keys.and_then(|new| self.not_older(new)) {
             Ok(new) => {
@@ -227,7 +246,7 @@ impl KeyCache {
                 });
             }
             Err(error) => {
-                tracing::warn!(issuer = %self.source, %error, "keys cannot be fetched");
+                tracing::warn!(issuer = self.name, %error, "keys cannot be fetched");
             }
         }
     }

@@ -16,8 +16,9 @@ use mandate_policy::decl::{OidcProvider, ProviderKind};
 use mandate_ports::{PersonRefusal, PersonVerifier};
 use mandate_token::{IdToken, UnverifiedIdToken};
 
+pub(crate) use fetch::{FetchError, Fetched};
 pub use keys::IssuerKeys;
-pub(crate) use keys::Source;
+pub(crate) use keys::{FetchKeys, KeyCache, Source};
 
 /// How keys are fetched and kept.
 #[derive(Debug, Clone)]

@@ -23,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use mandate_model::{AttestationKind, InstanceId};
 use mandate_policy::Bundle;
-use mandate_ports::{AttestRefusal, Attested, Attestor, Evidence, PeerProcess};
+use mandate_ports::{AttestRefusal, Attested, Attestor, Evidence, PeerProcess, ShownFrom};
 use tokio::sync::Semaphore;
 
 pub use users::PasswdUsers;
@@ -81,7 +81,12 @@ impl ProcessAttestor {
 
 #[async_trait]
 impl Attestor for ProcessAttestor {
-    async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal> {
+    async fn attest(
+        &self,
+        evidence: Evidence,
+        _: &ShownFrom,
+        bundle: &Bundle,
+    ) -> Result<Attested, AttestRefusal> {
         let peer = match evidence {
             Evidence::Process(peer) => peer,
             Evidence::Token(_) | Evidence::Aws(_) => {

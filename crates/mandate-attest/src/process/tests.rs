@@ -21,7 +21,7 @@ use super::digest::MAX_SIZE;
 use super::seen::Hashing;
 use super::view::Rule;
 use crate::KernelPeers;
-use crate::fixtures::bundle;
+use crate::fixtures::{bundle, somewhere};
 
 const AGENT: u32 = 4711;
 /// A user that every machine has by name.
@@ -311,12 +311,19 @@ async fn whoever_needs_no_digest_waits_for_nobody_s() {
     let waiting = tokio::spawn({
         let (attestor, peer) = (attestor.clone(), copy(&agent.peer));
         let bundle = bundle(&declared("retriever", &digest));
-        async move { attestor.attest(Evidence::Process(peer), &bundle).await }
+        async move {
+            attestor
+                .attest(Evidence::Process(peer), &somewhere(), &bundle)
+                .await
+        }
     });
     for _ in 0..20 {
         let evidence = Evidence::Process(copy(&agent.peer));
         let bundle = bundle(&declared("retriever", ""));
-        attestor.attest(evidence, &bundle).await.unwrap();
+        attestor
+            .attest(evidence, &somewhere(), &bundle)
+            .await
+            .unwrap();
     }
     assert!(!waiting.is_finished(), "one executable is read at a time");
     drop(busy);

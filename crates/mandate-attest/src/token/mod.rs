@@ -15,7 +15,7 @@ use mandate_policy::Bundle;
 use mandate_policy::decl::{
     SpiffeBundlePlace, TokenIssuer, TokenProvider, TokenRule, TrustProvider,
 };
-use mandate_ports::{AttestRefusal, Attested, Attestor, Clock, Evidence};
+use mandate_ports::{AttestRefusal, Attested, Attestor, Clock, Evidence, ShownFrom};
 use mandate_token::{
     EvidenceRules, EvidenceSource, EvidenceToken, IdTokenError, UnverifiedIdToken,
 };
@@ -43,11 +43,25 @@ impl TokenAttestor {
     }
 }
 
+/// A token that is looked at.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    token: &'a str,
+    kid: Option<&'a str>,
+    from: &'a ShownFrom,
+    now: Timestamp,
+}
+
 #[async_trait]
 impl Attestor for TokenAttestor {
-    async fn attest(&self, evidence: Evidence, bundle: &Bundle) -> Result<Attested, AttestRefusal> {
+    async fn attest(
+        &self,
+        evidence: Evidence,
+        from: &ShownFrom,
+        bundle: &Bundle,
+    ) -> Result<Attested, AttestRefusal> {
         match evidence {
-            Evidence::Token(token) => self.attest_token(token.expose(), bundle).await,
+            Evidence::Token(token) => self.attest_token(token.expose(), from, bundle).await,
             Evidence::Process(_) | Evidence::Aws(_) => {
                 Err(AttestRefusal::Broken("it is no token".to_owned()))
             }
@@ -56,9 +70,19 @@ impl Attestor for TokenAttestor {
 }
 
 impl TokenAttestor {
-    async fn attest_token(&self, token: &str, bundle: &Bundle) -> Result<Attested, AttestRefusal> {
+    async fn attest_token(
+        &self,
+        token: &str,
+        from: &ShownFrom,
+        bundle: &Bundle,
+    ) -> Result<Attested, AttestRefusal> {
         let kid = check_foreign(token, bundle)?;
-        let now = self.clock.now();
+        let shown = Shown {
+            token,
+            kid: kid.as_deref(),
+            from,
+            now: self.clock.now(),
+        };
         let mut found: Vec<Attested> = Vec::new();
         let mut refusal = AttestRefusal::NoRule {
             nearest: "no trust provider has its issuer, or its SPIFFE trust domain".to_owned(),
@@ -67,7 +91,7 @@ impl TokenAttestor {
             let Some(tokens) = provider.tokens() else {
                 continue;
             };
-            match self.verified(token, kid.as_deref(), tokens, now).await {
+            match self.verified(&shown, tokens).await {
                 Ok((verified, kind)) => match matched(&verified, kind, provider, bundle) {
                     Ok(attested) => found.push(attested),
                     Err(why) => refusal = nearer(refusal, why),
@@ -85,25 +109,20 @@ impl TokenAttestor {
     /// The token, of which somebody vouches who may, and how.
     async fn verified(
         &self,
-        token: &str,
-        kid: Option<&str>,
+        shown: &Shown<'_>,
         tokens: &TokenProvider,
-        now: Timestamp,
     ) -> Result<(EvidenceToken, AttestationKind), AttestRefusal> {
-        let rules = rules_of(tokens);
+        let (rules, Shown { token, now, .. }) = (rules_of(tokens), *shown);
         let broken = |why: mandate_token::EvidenceError| AttestRefusal::Broken(why.to_string());
         EvidenceToken::check_unverified(token, &rules, now).map_err(broken)?;
         if let Some(server) = &tokens.api_server {
-            let reviewed = self
-                .clusters
-                .review(server, token, &tokens.audience)
-                .await?;
+            let reviewed = self.clusters.review(server, shown, &rules).await?;
             let verified = EvidenceToken::dangerous_vouched(token, &rules, now).map_err(broken)?;
             reviewed.check_agrees(&verified)?;
             return Ok((verified, AttestationKind::Kubernetes));
         }
         let source = source_of(tokens);
-        let keys = self.keys.of(&source, kid).await.ok_or_else(|| {
+        let keys = self.keys.of(&source, shown.kid).await.ok_or_else(|| {
             AttestRefusal::Unavailable(format!("the keys of `{source}` cannot be fetched now"))
         })?;
         let verified = EvidenceToken::verify(token, &keys, &rules, now).map_err(broken)?;

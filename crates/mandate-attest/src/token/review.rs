@@ -4,23 +4,24 @@
 //! it reviewed for about ten seconds, so a deletion shows with that delay.
 
 use std::collections::HashMap;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 use mandate_policy::decl::ClaimPath;
-use mandate_ports::AttestRefusal;
-use mandate_token::{EvidenceToken, check_json};
+use mandate_ports::{AttestRefusal, Clock};
+use mandate_token::{EvidenceError, EvidenceRules, EvidenceToken, IdTokenKeys, check_json};
 use serde_json::json;
-use tokio::sync::Semaphore;
 
-use crate::http::{HttpClient, Roots, UnusableRoots};
+use super::Shown;
+use crate::http::{CallError, HttpClient, Roots, UnusableRoots};
+use crate::oidc::{FetchError, FetchKeys, Fetched, KeyCache, OidcOptions};
+use crate::turns::{Shares, Turns, count};
 
 /// How the authority reaches an API server: from its own configuration, never from a bundle, since it
 /// says where a credential is sent (C4).
@@ -38,13 +39,19 @@ pub struct ClusterAccess {
 
 /// The API servers that review tokens.
 #[derive(Default)]
-pub struct Clusters(HashMap<String, Arc<Cluster>>);
+pub struct Clusters(HashMap<String, Cluster>);
 
 struct Cluster {
+    access: Arc<Access>,
+    /// Those that it signs with, as it publishes them itself.
+    keys: Arc<KeyCache>,
+    turns: Turns,
+}
+
+struct Access {
+    server: String,
     client: HttpClient,
     token: PathBuf,
-    limiter: DefaultDirectRateLimiter,
-    turns: Semaphore,
 }
 
 /// Of whom an API server says that a token is.
@@ -56,29 +63,36 @@ pub(super) struct Reviewed {
 }
 
 impl Clusters {
-    /// The clusters that can be asked.
-    pub fn new(access: Vec<ClusterAccess>) -> Result<Self, UnusableRoots> {
+    /// The clusters that can be asked. `clock` measures how old their keys are.
+    pub fn new(access: Vec<ClusterAccess>, clock: &Arc<dyn Clock>) -> Result<Self, UnusableRoots> {
         let made = access.into_iter().map(|access| {
             let roots = access.ca.as_deref();
             let roots = roots.map_or(Roots::PublicAnd(b""), Roots::Only);
             let client = HttpClient::new(&roots, TIMEOUT)?;
-            let cluster = Cluster {
+            let (server, token) = (access.server.clone(), access.token);
+            let access = Arc::new(Access {
+                server,
                 client,
-                token: access.token,
-                limiter: RateLimiter::direct(Quota::per_second(PER_SECOND)),
-                turns: Semaphore::new(TURNS),
+                token,
+            });
+            let (fetch, options) = (Box::new(OwnKeys(access.clone())), OidcOptions::default());
+            let keys = KeyCache::new(access.server.clone(), fetch, clock.clone(), &options);
+            let cluster = Cluster {
+                keys: Arc::new(keys),
+                turns: Turns::new(&SHARES),
+                access,
             };
-            Ok((access.server, Arc::new(cluster)))
+            Ok((cluster.access.server.clone(), cluster))
         });
         made.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Asks the API server at `server` about `token`.
+    /// Asks the API server at `server` about a token that is good by `rules` but for what only it knows.
     pub(super) async fn review(
         &self,
         server: &str,
-        token: &str,
-        audience: &str,
+        shown: &Shown<'_>,
+        rules: &EvidenceRules<'_>,
     ) -> Result<Reviewed, AttestRefusal> {
         let unavailable = |why: String| {
             tracing::warn!(server, why, "a token review was not possible");
@@ -87,27 +101,46 @@ impl Clusters {
         let cluster = self.0.get(server).ok_or_else(|| {
             unavailable("the authority's attest.yaml has no credentials for it".to_owned())
         })?;
-        // Anybody can send forged tokens: they must not become a flood at the API server.
-        if cluster.limiter.check().is_err() {
-            return Err(unavailable("too many tokens are shown at once".to_owned()));
-        }
-        let turn = cluster.turns.acquire().await;
-        let _turn = turn.map_err(|e| unavailable(e.to_string()))?;
-        let answer = cluster.ask(server, token, audience).await;
-        read(&answer.map_err(unavailable)?, audience, unavailable)
+        let holder = cluster.holder(shown, rules).await;
+        let holder = holder.map_err(|why| AttestRefusal::Broken(why.to_string()))?;
+        let turn = cluster.turns.take(&holder).await;
+        let _turn = turn.map_err(|why| {
+            // Anybody can cause it, and must not fill the log.
+            tracing::debug!(server, holder, %why, "a token was not reviewed");
+            AttestRefusal::Unavailable(format!("`{server}`: {why}"))
+        })?;
+        let answer = cluster.access.ask(shown.token, rules.audience).await;
+        read(&answer.map_err(unavailable)?, rules.audience, unavailable)
     }
 }
 
 impl Cluster {
-    async fn ask(&self, server: &str, token: &str, audience: &str) -> Result<Bytes, String> {
+    /// On whose behalf it is asked. Anybody can send forged tokens, which must not become a flood at the API
+    /// server, nor take the turns of honest ones: so signatures are checked here first, and who holds a
+    /// signed token has a share of their own. Where the cluster does not give its keys, whoever shows it has.
+    async fn holder(
+        &self,
+        shown: &Shown<'_>,
+        rules: &EvidenceRules<'_>,
+    ) -> Result<String, EvidenceError> {
+        let Some(keys) = self.keys.keys(shown.kid).await else {
+            return Ok(format!("shown from {}", shown.from.as_str()));
+        };
+        let token = EvidenceToken::verify(shown.token, &keys, rules, shown.now)?;
+        let pod = claim(&token, "/kubernetes.io/pod/uid").unwrap_or_default();
+        Ok(format!("{} {pod}", token.subject()))
+    }
+}
+
+impl Access {
+    async fn ask(&self, token: &str, audience: &str) -> Result<Bytes, String> {
         let own = self.own_token().await?;
-        let base = server.strip_suffix('/').unwrap_or(server);
         let review = json!({
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [audience]},
         });
-        let request = Request::post(format!("{base}/apis/authentication.k8s.io/v1/tokenreviews"))
+        let request = Request::post(self.place("/apis/authentication.k8s.io/v1/tokenreviews"))
             .header(AUTHORIZATION, own)
             .header(ACCEPT, "application/json")
             .header(CONTENT_TYPE, "application/json")
@@ -127,6 +160,11 @@ impl Cluster {
         })
     }
 
+    fn place(&self, path: &str) -> String {
+        let base = self.server.strip_suffix('/').unwrap_or(&self.server);
+        format!("{base}{path}")
+    }
+
     async fn own_token(&self) -> Result<HeaderValue, String> {
         let shown = self.token.display();
         let read = tokio::fs::read_to_string(&self.token).await;
@@ -138,22 +176,56 @@ impl Cluster {
     }
 }
 
+/// The keys of a cluster, from its API server: the role `system:service-account-issuer-discovery`, which
+/// service accounts have by default, may read them.
+struct OwnKeys(Arc<Access>);
+
+#[async_trait]
+impl FetchKeys for OwnKeys {
+    async fn fetch(&self) -> Result<Fetched, FetchError> {
+        let Self(access) = self;
+        let place = access.place("/openid/v1/jwks");
+        let uri: Uri = place.parse().map_err(|_| CallError::Address(place))?;
+        let own = access.own_token().await.map_err(FetchError::Credential)?;
+        let request = Request::get(uri.clone())
+            .header(AUTHORIZATION, own)
+            .header(ACCEPT, "application/jwk-set+json, application/json")
+            .body(Full::default());
+        let request = request.map_err(|e| CallError::Transport(uri.clone(), e.to_string()))?;
+        let (status, body) = access.client.call(request).await?;
+        if status != StatusCode::OK {
+            return Err(FetchError::Status(uri, status.as_u16()));
+        }
+        let keys = IdTokenKeys::from_jwks(&body)?;
+        Ok(Fetched {
+            keys,
+            hint: None,
+            sequence: None,
+        })
+    }
+}
+
 /// Reads a review strictly: everything that is not a clear yes is a no (FAILURES 27).
 fn read(
     body: &[u8],
     audience: &str,
     unavailable: impl Fn(String) -> AttestRefusal,
 ) -> Result<Reviewed, AttestRefusal> {
-    check_json(body).map_err(|e| unavailable(e.to_string()))?;
-    let review: Review =
-        serde_json::from_slice(body).map_err(|e| unavailable(format!("its answer: {e}")))?;
+    // What it says in its own words is for its own log: it may quote the token.
+    let no_review = || unavailable("its answer is no review".to_owned());
+    check_json(body).map_err(|_| no_review())?;
+    let review: Review = serde_json::from_slice(body).map_err(|_| no_review())?;
     if review.kind != "TokenReview" {
         return Err(unavailable("it answered with something else".to_owned()));
     }
     let no = |why: &str| AttestRefusal::Broken(why.to_owned());
     let status = review.status;
     if !status.authenticated || !status.error.is_empty() {
-        tracing::debug!(error = status.error, "a token review said no");
+        tracing::debug!(
+            authenticated = status.authenticated,
+            with_error = !status.error.is_empty(),
+            "a token review said no"
+        );
         return Err(no(
             "the cluster does not vouch for this token, or not any more",
         ));
@@ -177,13 +249,7 @@ impl Reviewed {
     /// The claims are what the API server says of the token: it may know other kinds of tokens, whose
     /// claims it has not looked at.
     pub(super) fn check_agrees(&self, token: &EvidenceToken) -> Result<(), AttestRefusal> {
-        let claim = |path: &str| {
-            let found = ClaimPath::parse(path)
-                .ok()?
-                .find(token.claims())?
-                .as_str()?;
-            Some(found.to_owned())
-        };
+        let claim = |path: &str| claim(token, path);
         let extra = |name: &str| {
             let values = self
                 .extra
@@ -206,6 +272,11 @@ impl Reviewed {
             .then_some(())
             .ok_or_else(|| AttestRefusal::Broken(why.to_owned()))
     }
+}
+
+fn claim(token: &EvidenceToken, path: &str) -> Option<String> {
+    let path = ClaimPath::parse(path).ok()?;
+    Some(path.find(token.claims())?.as_str()?.to_owned())
 }
 
 #[derive(serde::Deserialize)]
@@ -238,5 +309,10 @@ struct User {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-const TURNS: usize = 16;
-const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(49);
+const SHARES: Shares = Shares {
+    each_per_second: count(10),
+    each_at_once: count(20),
+    all_per_second: count(50),
+    turns_of_each: 4,
+    turns: 16,
+};

@@ -9,7 +9,7 @@ use mandate_testkit::oidc_issuer::{Mood, OidcIssuer};
 use serde_json::{Value, json};
 
 use super::{Clusters, TokenAttestor};
-use crate::fixtures::{NOW, bundle};
+use crate::fixtures::{NOW, bundle, somewhere};
 use crate::{IssuerKeys, OidcOptions};
 
 mod platforms;
@@ -63,7 +63,8 @@ impl World {
 
     async fn attest(&self, token: &str) -> Result<Attested, AttestRefusal> {
         let evidence = Evidence::Token(Secret::new(token.to_owned()));
-        self.attestor.attest(evidence, &self.bundle).await
+        let from = somewhere();
+        self.attestor.attest(evidence, &from, &self.bundle).await
     }
 
     async fn attest_with(&self, others: &Value) -> Result<Attested, AttestRefusal> {
@@ -287,7 +288,10 @@ async fn a_token_is_held_against_the_provider_that_it_is_for() {
 async fn other_evidence_is_no_token() {
     let world = World::plain().await;
     let aws = Evidence::Aws(Secret::new("x".to_owned()));
-    let refused = world.attestor.attest(aws, &world.bundle).await;
+    let refused = world
+        .attestor
+        .attest(aws, &somewhere(), &world.bundle)
+        .await;
     assert!(matches!(refused, Err(AttestRefusal::Broken(_))));
     assert!(matches!(
         world.attest("not.a.token").await,

@@ -1,6 +1,6 @@
 //! Which kind of token of ours a text is, if it is one that holds.
 
-use mandate_decide::exchange;
+use mandate_decide::exchange::{self, ActorError};
 use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
 use mandate_model::{
@@ -91,13 +91,23 @@ impl Identified {
     }
 
     /// The agent type that it was issued to.
-    pub(super) fn agent(&self) -> &SpiffeId {
+    fn agent(&self) -> &SpiffeId {
         match self {
             Identified::Svid(t) => &t.claims().agent.sub,
             Identified::Task(t) => &t.claims().may_act.sub,
             Identified::Access(t) => &t.claims().acting.actor().sub,
             Identified::Upstream(t) => &t.claims().acting.actor().sub,
         }
+    }
+
+    /// Whether it is `actor`'s, who has proved to hold `holder`; `task` is what the store has for its task.
+    pub(super) fn check_own(
+        &self,
+        task: Option<&Task>,
+        actor: &ActorLevel,
+        holder: Option<Thumbprint>,
+    ) -> Result<(), ActorError> {
+        exchange::check_own((self.agent(), self.holder()), task, actor, holder)
     }
 
     /// Its task, if it has one.

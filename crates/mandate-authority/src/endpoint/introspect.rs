@@ -3,6 +3,7 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use mandate_decide::exchange::{AuthenticatedClient, ExchangeError, FormError};
+use mandate_model::task::Task;
 use serde_json::{Value, json};
 
 use super::Authenticated;
@@ -59,13 +60,16 @@ async fn active(
     let Some(found) = identify(token, &view) else {
         return Ok(None);
     };
-    if *found.agent() != form.client.actor().sub || !found.is_free(&view) {
+    let (actor, holder) = (form.client.actor(), form.client.holder());
+    // The store is read for whoever could be told.
+    if found.check_own(None, actor, holder).is_err() || !found.is_free(&view) {
         return Ok(None);
     }
     if let Some(task) = found.task() {
         let task = at.authority.ports().state.task(task).await;
+        let own = |task: &Task| found.check_own(Some(task), actor, holder).is_ok();
         match task.map_err(|_| Refusal::Unavailable)? {
-            Some(task) if task.is_live(now) && found.is_free_in(&task, &view) => {}
+            Some(task) if own(&task) && task.is_live(now) && found.is_free_in(&task, &view) => {}
             Some(_) | None => return Ok(None),
         }
     }

@@ -4,8 +4,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use mandate_audit::{Decision, Event, What};
-use mandate_decide::exchange::{ActorError, ExchangeError, FormError, LeavingClient};
-use mandate_model::task::TaskState;
+use mandate_decide::exchange::{ExchangeError, FormError, LeavingClient};
+use mandate_model::task::{Task, TaskState};
 use mandate_ports::{Change, CommitError, Conflict, Unit};
 
 use super::Authenticated;
@@ -21,7 +21,7 @@ use crate::token::{Refusal, Refused, exchange_world};
     request_body(content_type = "application/x-www-form-urlencoded", content = crate::openapi::TokenForm),
     responses(
         (status = 200, description = "It is void, or was never known (RFC 7009 §2.2)"),
-        (status = 400, description = "It is another agent's", body = crate::openapi::OauthErrorBody),
+        (status = 400, description = "It is another agent's, or bound to another key, or its task is pinned to another instance", body = crate::openapi::OauthErrorBody),
         (status = 401, description = "The caller did not prove what it is", body = crate::openapi::OauthErrorBody),
         (status = 503, description = "Nothing can be recorded now, or the agent type ends too many", body = crate::openapi::OauthErrorBody),
     ),
@@ -46,9 +46,8 @@ async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {
     let Some(found) = identify(&token, &view) else {
         return Ok(());
     };
-    if *found.agent() != form.client.actor().sub {
-        let not_yours = ExchangeError::Actor(ActorError::MayAct);
-        return Err(form.caller.refused(not_yours.into()));
+    if let Err(why) = own(at, &mut form, &found).await {
+        return Err(form.caller.refused(why));
     }
     if !at.authority.refusals().may_end(&form.client.actor().sub) {
         return Err(form.caller.refused(Refusal::TooOften));
@@ -62,19 +61,38 @@ async fn answer(at: &Connection, request: Request) -> Result<(), Refused> {
     }
 }
 
+/// Checks that the token is the caller's: by its type, by the key that the token is bound to, and by whom its
+/// task is pinned to, as wherever it is used (A5). Who shares a type with another must not end its work.
+async fn own(
+    at: &Connection,
+    form: &mut Authenticated<LeavingClient>,
+    found: &Identified,
+) -> Result<(), Refusal> {
+    let check = |task: Option<&Task>| {
+        let (actor, holder) = (form.client.actor(), form.client.holder());
+        let own = found.check_own(task, actor, holder);
+        own.map_err(|why| Refusal::from(ExchangeError::Actor(why)))
+    };
+    check(None)?;
+    let Some(task) = found.task() else {
+        return Ok(());
+    };
+    let task = at.authority.ports().state.task(task).await;
+    let task = task.map_err(|_| Refusal::Unavailable)?;
+    let checked = check(task.as_ref());
+    if let Some(task) = &task {
+        // The record of it reaches its cause (P5), as every other one of the task.
+        form.caller.in_task(task);
+    }
+    checked
+}
+
 async fn unit(
     at: &Connection,
-    mut form: Authenticated<LeavingClient>,
+    form: Authenticated<LeavingClient>,
     found: &Identified,
 ) -> Result<Unit, Refusal> {
     let (authority, now) = (&at.authority, at.authority.now());
-    if let Some(task) = found.task() {
-        // The record of it reaches its cause (P5), as every other one of the task.
-        let task = authority.ports().state.task(task).await;
-        if let Some(task) = task.map_err(|_| Refusal::Unavailable)? {
-            form.caller.in_task(&task);
-        }
-    }
     let (change, what) = match (found, found.task()) {
         (Identified::Task(_), Some(task)) => {
             let ending = ending(authority, task, TaskState::Cancelled, now).await;

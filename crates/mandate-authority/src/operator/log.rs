@@ -138,7 +138,10 @@ pub(crate) async fn entries(
         ("index" = u64, Query, description = "The record"),
         ("size" = Option<u64>, Query, description = "The log's size; the present one by default"),
     ),
-    responses((status = 200, description = "RFC 6962 §2.1.1, base64", body = Object)),
+    responses(
+        (status = 200, description = "RFC 6962 §2.1.1, base64", body = Object),
+        (status = 404, description = "The log of this size has no such record", body = crate::openapi::ProblemBody),
+    ),
 )]
 pub(crate) async fn inclusion(
     State(at): State<Connection>,
@@ -166,7 +169,10 @@ pub(crate) async fn inclusion(
         ("old" = u64, Query, description = "The earlier size"),
         ("size" = Option<u64>, Query, description = "The later size; the present one by default"),
     ),
-    responses((status = 200, description = "RFC 6962 §2.1.2, base64", body = Object)),
+    responses(
+        (status = 200, description = "RFC 6962 §2.1.2, base64", body = Object),
+        (status = 404, description = "`old` is larger than the log of this size", body = crate::openapi::ProblemBody),
+    ),
 )]
 pub(crate) async fn consistency(
     State(at): State<Connection>,

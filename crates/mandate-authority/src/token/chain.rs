@@ -7,7 +7,7 @@ use mandate_decide::exchange::{
 };
 use mandate_model::task::Task;
 use mandate_model::{Instance, Secret, SpiffeId, TaskId, Thumbprint, Timestamp};
-use mandate_ports::{Evidence, PeerProcess, PersonRefusal};
+use mandate_ports::{Evidence, PeerProcess, PersonRefusal, ShownFrom};
 use mandate_token::dpop::DpopProof;
 
 use super::refusal::{Caller, Refusal, Refused};
@@ -192,8 +192,9 @@ impl Chain<'_> {
     ) -> Result<(Grant, Caller), Refused> {
         let evidence = self.evidence(shown)?;
         let attestor = &self.at.authority.ports().attestor;
+        let from = ShownFrom::new(self.at.origin.prefix());
         let attested = attestor
-            .attest(evidence, &self.live.bundle)
+            .attest(evidence, &from, &self.live.bundle)
             .await
             .map_err(|why| Refused::early(Refusal::Evidence(why)))?;
         // Reading executables takes its time.

@@ -25,6 +25,8 @@ use crate::listen::Connection;
 use crate::possession::{ShownProof, with_nonce};
 pub(crate) use chain::{authenticate, authenticate_leaving, exchange_world, line_of};
 pub(crate) use issue::{Issued, NotIssued, issue};
+#[cfg(test)]
+pub(crate) use refusal::one_refusal_of_each_kind;
 pub(crate) use refusal::{Caller, Refusal, Refused};
 pub(crate) use via::token_for_agent;
 

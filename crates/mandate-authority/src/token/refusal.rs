@@ -186,6 +186,48 @@ impl Refusal {
     }
 }
 
+/// One of each kind: what is said of refusals is held against them. A new kind breaks [`Refusal::oauth`],
+/// next to which this stands.
+#[cfg(test)]
+pub(crate) fn one_refusal_of_each_kind() -> Vec<Refusal> {
+    use mandate_decide::exchange::{ClientError, FormError, GrantError};
+
+    let text = String::new;
+    let exchange = [
+        ExchangeError::Form(FormError::GrantType),
+        ExchangeError::Form(FormError::Missing("token")),
+        ExchangeError::Client(ClientError::NoProof),
+        ExchangeError::Client(ClientError::None),
+        ExchangeError::Actor(ActorError::OtherHolder),
+        ExchangeError::Grant(GrantError::Open(text())),
+        ExchangeError::Stopped(Stopped::KeyReplaced),
+    ];
+    let evidence = [
+        AttestRefusal::NoRule { nearest: text() },
+        AttestRefusal::Ambiguous,
+        AttestRefusal::Gone,
+        AttestRefusal::Unreadable(text()),
+        AttestRefusal::Broken(text()),
+        AttestRefusal::Unavailable(text()),
+    ];
+    let others = [
+        Refusal::NoPeer,
+        Refusal::Person(PersonRefusal::Token(text())),
+        Refusal::Proof(ProofError::Target),
+        Refusal::Nonce,
+        Refusal::Seen(SeenError::Again),
+        Refusal::Seen(SeenError::Full),
+        Refusal::Used,
+        Refusal::Budget(Budget::default()),
+        Refusal::TooOften,
+        Refusal::NoBundle,
+        Refusal::Unavailable,
+    ];
+    let exchange = exchange.into_iter().map(Refusal::from);
+    let evidence = evidence.into_iter().map(Refusal::Evidence);
+    exchange.chain(evidence).chain(others).collect()
+}
+
 /// An authenticated caller and what is known of its request: what the record of a refusal says.
 #[derive(Debug)]
 pub(crate) struct Caller {

@@ -51,6 +51,26 @@ async fn the_record_of_an_attestation_has_kind_instance_and_facts_and_never_the_
     assert_eq!((level.att.as_str(), level.inst.as_str()), ("oidc", "job-1"));
 }
 
+/// Quotas of those who ask others go by it.
+#[tokio::test]
+async fn an_attestor_is_told_from_which_network_or_user_evidence_comes() {
+    let lab = Lab::new().await;
+    lab.say("backlog", "job-1");
+    lab.evidence("good", JWT, &[]).await.expect(200);
+    lab.attest("backlog", "job-2", &[]).await.expect(200);
+    let from: Vec<String> = lab
+        .events()
+        .await
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Attested { facts } => facts.get("from").cloned(),
+            _ => None,
+        })
+        .collect();
+    let uid = rustix::process::geteuid().as_raw();
+    assert_eq!(from, ["127.0.0.0/24".to_owned(), format!("uid {uid}")]);
+}
+
 /// Clients of other token services ask for an access token, and take what they get.
 #[tokio::test]
 async fn a_client_that_asks_for_an_access_token_gets_a_jwt_svid_that_says_what_it_is() {

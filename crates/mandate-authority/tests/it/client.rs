@@ -9,6 +9,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::described;
+
 /// A whole answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
@@ -36,6 +38,11 @@ impl Answer {
             .to_owned()
     }
 
+    /// The OAuth error; empty for none.
+    pub(crate) fn error_if_any(&self) -> String {
+        self.json()["error"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// The OAuth error, of a refusal.
     pub(crate) fn error(&self) -> String {
         assert!(!self.status.is_success(), "{}", self.text);
@@ -46,17 +53,17 @@ impl Answer {
 pub(crate) async fn get(socket: &Path, path: &str) -> Answer {
     let stream = UnixStream::connect(socket).await.unwrap();
     let request = request(Method::GET, path, "", String::new());
-    whole(send(stream, request).await).await
+    answered(stream, request).await
 }
 
 pub(crate) async fn get_tcp(address: std::net::SocketAddr, path: &str) -> Answer {
     let stream = TcpStream::connect(address).await.unwrap();
-    whole(send(stream, request(Method::GET, path, "", String::new())).await).await
+    answered(stream, request(Method::GET, path, "", String::new())).await
 }
 
 pub(crate) async fn post_form(socket: &Path, path: &str, pairs: &[(&str, &str)]) -> Answer {
     let stream = UnixStream::connect(socket).await.unwrap();
-    whole(send(stream, form(path, pairs)).await).await
+    answered(stream, form(path, pairs)).await
 }
 
 /// [`post_form`] with more fields in the head.
@@ -71,7 +78,7 @@ pub(crate) async fn post_form_with(
     for (name, value) in fields {
         request.headers_mut().append(*name, value.parse().unwrap());
     }
-    whole(send(stream, request).await).await
+    answered(stream, request).await
 }
 
 pub(crate) async fn post_form_tcp(
@@ -80,7 +87,7 @@ pub(crate) async fn post_form_tcp(
     pairs: &[(&str, &str)],
 ) -> Answer {
     let stream = TcpStream::connect(address).await.unwrap();
-    whole(send(stream, form(path, pairs)).await).await
+    answered(stream, form(path, pairs)).await
 }
 
 /// A request over the network, with `headers` beside its own.
@@ -97,7 +104,7 @@ pub(crate) async fn over_tcp(
         request.headers_mut().append(*name, value.parse().unwrap());
     }
     let stream = TcpStream::connect(address).await.unwrap();
-    whole(send(stream, request).await).await
+    answered(stream, request).await
 }
 
 pub(crate) async fn post_json(socket: &Path, path: &str, body: &Value) -> Answer {
@@ -106,7 +113,7 @@ pub(crate) async fn post_json(socket: &Path, path: &str, body: &Value) -> Answer
 
 pub(crate) async fn post(socket: &Path, path: &str, kind: &str, body: String) -> Answer {
     let stream = UnixStream::connect(socket).await.unwrap();
-    whole(send(stream, request(Method::POST, path, kind, body)).await).await
+    answered(stream, request(Method::POST, path, kind, body)).await
 }
 
 /// An open stream of lines.
@@ -184,8 +191,14 @@ where
     sender.send_request(request).await.unwrap()
 }
 
-async fn whole(response: Response<Incoming>) -> Answer {
-    let (head, body) = response.into_parts();
+/// The whole answer to `request`, which must be one that the interface's description has.
+async fn answered<S>(stream: S, request: Request<Full<Bytes>>) -> Answer
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let (method, path) = (request.method().clone(), request.uri().to_string());
+    let (head, body) = send(stream, request).await.into_parts();
+    described::hold(&method, &path, head.status, &head.headers);
     let bytes = body.collect().await.unwrap().to_bytes();
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Answer {

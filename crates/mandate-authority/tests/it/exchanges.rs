@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use mandate_model::TaskId;
 use serde_json::json;
 
 use crate::client::get_tcp;
-use crate::lab::{ASSERTION, DOMAIN, ID_TOKEN, ISSUER, JWT, Lab, TXN, agent, reading};
+use crate::lab::{ASSERTION, DOMAIN, GRANT, ID_TOKEN, ISSUER, JWT, Lab, TXN, agent, reading};
 
 #[tokio::test]
 async fn the_chain_from_evidence_to_an_access_token_is_recorded_link_by_link() {
@@ -163,6 +164,95 @@ async fn a_budget_is_spent_token_by_token() {
     lab.access(&backlog, &task).await.expect(200);
     assert_eq!(lab.access(&backlog, &task).await.error(), "access_denied");
     assert_eq!(lab.refused_rules().await, ["budget.spent"]);
+}
+
+#[tokio::test]
+async fn a_budget_is_spent_once_however_many_ask_at_once() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let trigger = json!({"kind": "schedule", "name": "nightly", "item": "1"});
+    let details = json!({"purpose": "nightly", "trigger": trigger, "budget": {"max_accesses": 3}})
+        .to_string();
+    let form = [
+        ("subject_token", backlog.as_str()),
+        ("subject_token_type", JWT),
+        ("requested_token_type", TXN),
+        ("audience", DOMAIN),
+        ("request_details", details.as_str()),
+        ("authorization_details", &reading()),
+    ];
+    let task = lab.exchange(&backlog, &form).await.token();
+    let many = (0..16).map(|_| lab.access(&backlog, &task));
+    let answers = futures_util::future::join_all(many).await;
+    let got = answers.iter().filter(|a| a.status.is_success()).count();
+    assert_eq!(got, 3);
+    assert_eq!(lab.refused_rules().await, ["budget.spent"; 13]);
+}
+
+/// FAILURES 1: whoever holds everything else gets nothing without proving what it is.
+#[tokio::test]
+async fn nothing_is_exchanged_shown_or_ended_without_a_client() {
+    let lab = Lab::new().await;
+    let orchestrator = lab.svid("orchestrator").await;
+    let root = lab.open(&orchestrator, "morning", &[]).await.token();
+    let child = format!("{DOMAIN}/agent/retriever");
+    let helper = format!("{DOMAIN}/agent/helper");
+    let opening = json!({"purpose": "morning", "trigger": {"kind": "schedule", "name": "morning"}});
+    let resuming = json!({"task": TaskId::new(lab.now(), [1; 10])}).to_string();
+    let (opening, entries) = (opening.to_string(), reading());
+    let of_task = [
+        ("subject_token", root.as_str()),
+        ("subject_token_type", TXN),
+        ("requested_token_type", TXN),
+        ("audience", DOMAIN),
+    ];
+    let own = [
+        ("subject_token", orchestrator.as_str()),
+        ("subject_token_type", JWT),
+    ];
+    let txn = [("requested_token_type", TXN), ("audience", DOMAIN)];
+    let records = ("resource", "https://records.acme.example");
+    let delegating = [
+        ("requested_actor", child.as_str()),
+        ("authorization_details", entries.as_str()),
+    ];
+    let forms: [(&str, Vec<(&str, &str)>); 6] = [
+        (
+            "open",
+            [&own[..], &txn, &[("request_details", &opening)]].concat(),
+        ),
+        ("delegate", [&of_task[..], &delegating].concat()),
+        ("renew", of_task.to_vec()),
+        (
+            "resume",
+            [&of_task[..], &[("request_details", &resuming)]].concat(),
+        ),
+        ("access", [&of_task[..2], &[records]].concat()),
+        (
+            "attest-hosted",
+            [&own[..], &[("requested_actor", &helper)]].concat(),
+        ),
+    ];
+    for (step, form) in forms {
+        let grant = [("grant_type", GRANT)];
+        let answer = lab.form("/token", &[&grant[..], &form].concat()).await;
+        assert!(!answer.status.is_success(), "{step}: {}", answer.text);
+        assert!(answer.json().get("access_token").is_none(), "{step}");
+        // The very same with a client gets as far as the rules of that step.
+        let with = lab.exchange(&orchestrator, &form).await;
+        assert_ne!(
+            with.error_if_any(),
+            "invalid_client",
+            "{step}: {}",
+            with.text
+        );
+    }
+    for path in ["/introspect", "/revoke", "/task/show", "/task/close"] {
+        let answer = lab.form(path, &[("token", &root)]).await;
+        let refused = (answer.status.as_u16(), answer.error());
+        assert_eq!(refused, (401, "invalid_client".to_owned()), "{path}");
+    }
+    lab.renew(&orchestrator, &root).await.expect(200);
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use mandate_model::{
 use mandate_policy::Bundle;
 use mandate_ports::{
     AttestRefusal, Attested, Attestor, BundleRecord, Challenge, Challenges, CommitError, Committed,
-    Evidence, GatewayRecord, KeyPurpose, KeyRecord, Once, PeerProcess, Peers, Signed, Signer,
-    SignerError, StateReader, StoreError, Unit, Versions, Writer,
+    Evidence, GatewayRecord, KeyPurpose, KeyRecord, Once, PeerProcess, Peers, ShownFrom, Signed,
+    Signer, SignerError, StateReader, StoreError, Unit, Versions, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 use mandate_testkit::clock::FixedClock;
@@ -36,7 +36,12 @@ impl SaidSo {
 
 #[async_trait]
 impl Attestor for SaidSo {
-    async fn attest(&self, evidence: Evidence, _: &Bundle) -> Result<Attested, AttestRefusal> {
+    async fn attest(
+        &self,
+        evidence: Evidence,
+        from: &ShownFrom,
+        _: &Bundle,
+    ) -> Result<Attested, AttestRefusal> {
         let mut once = None;
         let (kind, fact) = match evidence {
             Evidence::Process(peer) => (AttestationKind::Process, peer.pid.to_string()),
@@ -65,7 +70,11 @@ impl Attestor for SaidSo {
             provider: ProviderName::parse("process").unwrap(),
             instance: InstanceId::parse(&instance).unwrap(),
             kind,
-            facts: [("fact".to_owned(), fact)].into(),
+            facts: [
+                ("fact".to_owned(), fact),
+                ("from".to_owned(), from.as_str().to_owned()),
+            ]
+            .into(),
             once,
         })
     }

@@ -12,6 +12,7 @@ mod attestations;
 mod breakglass;
 mod client;
 mod control;
+mod described;
 mod doors;
 mod endings;
 mod exchanges;

@@ -309,7 +309,9 @@ async fn a_rotated_key_signs_only_after_verifiers_could_fetch_it_and_voids_nothi
     assert!(!signing(&lab.look("/operator/v1/keys").await.json()).contains(&new));
     let mut versions = lab.authority.versions();
     let keys = versions.borrow_and_update().keys;
-    lab.pass(Duration::from_secs(600));
+    lab.pass(Duration::from_secs(590));
+    let late = lab.svid("backlog").await;
+    lab.pass(Duration::from_secs(10));
     versions
         .wait_for(|versions| versions.keys > keys)
         .await
@@ -322,6 +324,12 @@ async fn a_rotated_key_signs_only_after_verifiers_could_fetch_it_and_voids_nothi
         "another `kid`"
     );
     lab.open(&fresh, "nightly", &[]).await.expect(200);
+    assert_eq!(
+        late.split('.').next(),
+        backlog.split('.').next(),
+        "of the former key"
+    );
+    lab.open(&late, "nightly", &[]).await.expect(200);
 }
 
 #[tokio::test]

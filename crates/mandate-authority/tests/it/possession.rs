@@ -68,6 +68,14 @@ fn opening<'a>(svid: &'a str, details: &'a str) -> [(&'a str, &'a str); 5] {
     ]
 }
 
+fn accessing(task: &str) -> [(&str, &str); 3] {
+    [
+        ("subject_token", task),
+        ("subject_token_type", TXN),
+        ("resource", "https://records.acme.example"),
+    ]
+}
+
 fn as_client<'a>(svid: &'a str, form: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut all = vec![
         ("grant_type", GRANT),
@@ -106,11 +114,7 @@ async fn a_proof_at_attestation_binds_everything_that_follows() {
     agent.0.nonce = Some(nonce_of(&first));
     let svid = agent.attest(&lab, "backlog", "b-1").await.token();
     let task = agent.open(&lab, &svid).await.token();
-    let form = [
-        ("subject_token", task.as_str()),
-        ("subject_token_type", TXN),
-        ("resource", "https://records.acme.example"),
-    ];
+    let form = accessing(&task);
     let access = agent.exchange(&lab, &svid, &form).await;
     assert_eq!(access.expect(200)["token_type"], "DPoP");
     let token = access.token();
@@ -156,6 +160,23 @@ async fn proof_is_accepted_once_and_not_after_a_restart_either() {
     let lab = lab.restarted().await;
     let late = send(&lab, "/introspect", &[&unused], &form).await;
     assert_eq!(refused(&late), (400, "use_dpop_nonce".to_owned()));
+}
+
+#[tokio::test]
+async fn of_many_who_show_one_proof_at_once_one_is_issued_to() {
+    let lab = Lab::new().await;
+    let mut agent = Holder::new();
+    let svid = agent.attest(&lab, "backlog", "b-1").await.token();
+    let form = as_client(&svid, &opening(&svid, NIGHTLY));
+    let proof = agent.proof(&lab, "/token");
+    let shown = [proof.as_str()];
+    let many = (0..16).map(|_| send(&lab, "/token", &shown, &form));
+    let answers = futures_util::future::join_all(many).await;
+    let issued = answers.iter().filter(|a| a.status.is_success()).count();
+    assert_eq!(issued, 1);
+    let events = lab.events().await;
+    let opened = events.iter().filter(|e| e.what.kind() == "task_opened");
+    assert_eq!(opened.count(), 1, "nothing of the others is left");
 }
 
 #[tokio::test]
@@ -314,6 +335,79 @@ async fn a_second_instance_of_a_pinned_task_is_refused_and_reported() {
     let told = told.unwrap();
     assert_eq!(told.actors[0].inst.as_str(), "p-2");
     assert!(told.task.is_some());
+}
+
+/// A type is a name that many share; what each of them holds is its own.
+#[tokio::test]
+async fn a_bound_token_is_shown_and_revoked_for_the_holder_of_its_key_alone() {
+    let lab = Lab::new().await;
+    let (mut agent, mut other) = (Holder::new(), Holder::new());
+    let svid = agent.attest(&lab, "backlog", "b-1").await.token();
+    let others = other.attest(&lab, "backlog", "b-2").await.token();
+    let plain = lab.attest("backlog", "b-3", &[]).await.token();
+    let task = agent.open(&lab, &svid).await.token();
+    let access = access_with(&mut agent, &lab, &svid, &task).await;
+    for token in [&access, &svid] {
+        let by_other = as_client(&others, &[("token", token)]);
+        let by_plain = as_client(&plain, &[("token", token)]);
+        let told = [
+            other.post(&lab, "/introspect", &by_other).await,
+            send(&lab, "/introspect", &[], &by_plain).await,
+        ];
+        for told in told {
+            assert_eq!(told.expect(200), json!({"active": false}));
+        }
+        let refusals = [
+            other.post(&lab, "/revoke", &by_other).await,
+            send(&lab, "/revoke", &[], &by_plain).await,
+        ];
+        for answer in refusals {
+            assert_eq!(refused(&answer), (400, "invalid_request".to_owned()));
+            assert!(answer.text.contains("another key"), "{}", answer.text);
+        }
+        let own = as_client(&svid, &[("token", token)]);
+        let about = agent.post(&lab, "/introspect", &own).await;
+        assert_eq!(about.expect(200)["active"], true);
+    }
+    let own = as_client(&svid, &[("token", &access)]);
+    agent.post(&lab, "/revoke", &own).await.expect(200);
+    let about = agent.post(&lab, "/introspect", &own).await;
+    assert_eq!(about.expect(200), json!({"active": false}));
+    let rules = lab.refused_rules().await;
+    assert_eq!(rules, ["actor.other_holder"; 4]);
+}
+
+#[tokio::test]
+async fn a_pinned_task_is_shown_and_ended_for_its_instance_alone() {
+    let lab = Lab::new().await;
+    let orchestrator = lab.svid("orchestrator").await;
+    let root = lab.open(&orchestrator, "morning", &[]).await.token();
+    let entries = crate::lab::reading();
+    let child = lab.delegate(&orchestrator, &root, "pinned", &entries).await;
+    let child = child.token();
+    let first = lab.attest("pinned", "p-1", &[]).await.token();
+    let second = lab.attest("pinned", "p-2", &[]).await.token();
+    let access = lab.access(&first, &child).await.token();
+    let ask = async |path: &str, svid: &str, token: &str| {
+        let form = as_client(svid, &[("token", token)]);
+        send(&lab, path, &[], &form).await
+    };
+    for token in [&access, &child] {
+        let told = ask("/introspect", &second, token).await;
+        assert_eq!(told.expect(200), json!({"active": false}));
+        let answer = ask("/revoke", &second, token).await;
+        assert_eq!(refused(&answer), (400, "invalid_request".to_owned()));
+        let told = ask("/introspect", &first, token).await;
+        assert_eq!(told.expect(200)["active"], true);
+    }
+    assert_eq!(lab.refused_rules().await, ["actor.pinned"; 2]);
+    ask("/revoke", &first, &child).await.expect(200);
+    let told = ask("/introspect", &first, &access).await;
+    assert_eq!(told.expect(200), json!({"active": false}));
+}
+
+async fn access_with(agent: &mut Holder, lab: &Lab, svid: &str, task: &str) -> String {
+    agent.exchange(lab, svid, &accessing(task)).await.token()
 }
 
 #[tokio::test]

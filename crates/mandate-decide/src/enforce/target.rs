@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::parameter::overrides_method;
+use super::parameter::encoded_overrides_method;
 
 /// Why a request target is refused. The request is denied, whatever policy says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +51,14 @@ pub enum Ambiguous {
     Method,
     /// The same in the body, or a body of which nobody can tell.
     #[error(
-        "the body has a member by which some servers replace the method, or is encoded so that nobody can tell"
+        "the body has a member by which some servers replace the method, or is encoded or malformed so that nobody can tell"
     )]
     BodyMethod,
+    /// What the body of a `POST` is can be read in more than one way (RFC 9110 §8.3.1).
+    #[error(
+        "the content type is not one `type/subtype` with `;name=value` after it, each name once; or its charset is not UTF-8, or a multipart type has no plain `boundary`"
+    )]
+    BodyType,
 }
 
 /// A target that has one reading.
@@ -110,8 +115,8 @@ impl<'a> Target<'a> {
 /// Looks at every name that some server could find in the query, well-formed or not.
 fn has_method_override(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
-        let name = pair.split('=').next().unwrap_or_default().replace('+', " ");
-        overrides_method(&percent_decode_str(&name).decode_utf8_lossy())
+        let name = pair.split('=').next().unwrap_or_default();
+        encoded_overrides_method(name.as_bytes())
     })
 }
 
@@ -275,6 +280,10 @@ mod tests {
             ("/a?b c", Character),
             ("/a?x=1&_method=DELETE", Method),
             ("/a?x=%4;%5FMethod=DELETE", Method),
+            ("/a?[_method]=DELETE", Method),
+            ("/a?_method%00x=DELETE", Method),
+            ("/a?%u005Fmethod=DELETE", Method),
+            ("/a?_HttpMethod=PATCH", Method),
         ];
         for (text, why) in cases {
             assert_eq!(Target::parse(text), Err(why), "{text}");

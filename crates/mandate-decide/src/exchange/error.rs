@@ -173,6 +173,9 @@ pub enum ActorError {
         "the task is for the holder of another key: its delegator named one in `requested_cnf`"
     )]
     PinnedKey,
+    /// The token is bound to a key, and the client has proved another one or none.
+    #[error("the token is bound to another key than the client has proved")]
+    OtherHolder,
     /// `actor_token` is not the client assertion.
     #[error("`actor_token`, if given, equals `client_assertion` byte for byte")]
     NotClient,
@@ -301,6 +304,7 @@ impl ExchangeError {
                 ActorError::MayAct => "actor.may_act",
                 ActorError::Pinned => "actor.pinned",
                 ActorError::PinnedKey => "actor.pinned_key",
+                ActorError::OtherHolder => "actor.other_holder",
                 ActorError::NotClient => "actor.not_client",
                 ActorError::NotDelegator => "actor.not_delegator",
                 ActorError::Unused => "actor.unused",

@@ -37,7 +37,7 @@ pub use parse::{
     Step, parse,
 };
 pub use renew::{renew, resume_by_opener, resume_by_parent};
-pub use subject::{KnownTask, TaskSubject, VerifiedSubject, verify_task_token};
+pub use subject::{KnownTask, TaskSubject, VerifiedSubject, check_own, verify_task_token};
 pub use via::{
     ActorProof, AuthenticatedGateway, ViaError, ViaExchange, authenticate_gateway, identify_via,
     parse_via,

@@ -3,7 +3,7 @@
 use mandate_model::mandate::Mandate;
 use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
-use mandate_model::{ActorLevel, KeyId, TaskId, Thumbprint, TokenId};
+use mandate_model::{ActorLevel, KeyId, SpiffeId, TaskId, Thumbprint, TokenId};
 use mandate_token::{Audience, Expect, TaskToken, Verified};
 
 use super::error::{ActorError, ExchangeError, SubjectError};
@@ -181,6 +181,25 @@ impl VerifiedSubject {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Checks that a token that was issued to `agent`, and is bound to `bound_to`, is `actor`'s: of its type, by
+/// the key that it has proved to hold as `holder`, and in `task`, as the store has it, by whom the task is
+/// pinned to (A5). What agents of one type share is their name, and not what they hold.
+pub fn check_own(
+    (agent, bound_to): (&SpiffeId, Option<Thumbprint>),
+    task: Option<&Task>,
+    actor: &ActorLevel,
+    holder: Option<Thumbprint>,
+) -> Result<(), ActorError> {
+    if *agent != actor.sub {
+        return Err(ActorError::MayAct);
+    }
+    // RFC 9449 §6: a bound token is of use to the holder of its key alone.
+    if bound_to.is_some() && bound_to != holder {
+        return Err(ActorError::OtherHolder);
+    }
+    task.map_or(Ok(()), |task| check_pinned(task, actor, holder))
 }
 
 /// Checks that `actor` is the instance, and has the key, that the task is pinned to.

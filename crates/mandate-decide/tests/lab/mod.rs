@@ -32,7 +32,7 @@ use mandate_policy::{Bundle, LoadEnv, SourceFile, load};
 use mandate_token::dpop::{
     DpopProof, HttpTarget, ProofFor, ProofRequest, UnsignedProof, UnverifiedProof,
 };
-use mandate_token::{Issuer, KeySet, KeyUse, VerifyEach};
+use mandate_token::{Audience, Issuer, JwtSvid, KeySet, KeyUse, Kind, VerifyEach};
 
 pub const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -173,6 +173,22 @@ impl Lab {
     /// A JWT-SVID for the issuer, of an attested instance.
     pub fn svid(&mut self, agent: &str, instance: &str) -> String {
         self.attest(agent, instance, None).unwrap().0
+    }
+
+    /// `svid` once more, for another audience than this authority would mint it for.
+    pub fn readdressed(&self, svid: &str, audience: &str) -> String {
+        let (keys, kid) = (&self.keys, KeyId::parse("svid").unwrap());
+        let own = JwtSvid::verify_client_assertion(svid, keys, &self.issuer, self.now).unwrap();
+        let claims = JwtSvid {
+            audience: Audience::parse(audience).unwrap(),
+            ..own.claims().clone()
+        };
+        let unsigned = claims.clone().unsigned(&kid).unwrap();
+        let input = unsigned.signing_input();
+        let signature = self.svid_key.sign(&SystemRandom::new(), input).unwrap();
+        let signed = unsigned.assemble(&signature.as_ref().try_into().unwrap());
+        let checked = signed.check(keys, &claims, self.now).unwrap();
+        checked.expose_text().to_owned()
     }
 
     /// Attests an instance, with `proof` of a key where it brings one. `process` vouches for it, or

@@ -20,6 +20,25 @@ impl Cut {
     }
 }
 
+/// One of the two who speak over a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The agent.
+    Agent,
+    /// The upstream.
+    Upstream,
+}
+
+impl Side {
+    /// That it ended what both had, in the words of the records.
+    pub(crate) fn ended_it(self) -> &'static str {
+        match self {
+            Side::Agent => "the agent ended it",
+            Side::Upstream => "the upstream ended it",
+        }
+    }
+}
+
 /// What a decision taken again led to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Cuts {

@@ -10,7 +10,7 @@ use mandate_ports::SpoolError;
 
 use super::front::Front;
 use super::refusal::Refusal;
-use crate::admission::{Admission, Cut};
+use crate::admission::{Admission, Cut, Side};
 use crate::egress::End;
 use crate::upstream::Lent;
 
@@ -188,7 +188,7 @@ pub(super) fn completed(
     match (admission.cut(), refusal) {
         (Some(cut), _) => followed_by(Some(&*cut.rule), Some(&*cut.detail)),
         (None, Some(refusal)) => followed_by(Some(&*refusal.rule()), Some(&*refusal.to_string())),
-        (None, None) => followed_by(None, None),
+        (None, None) => followed_by(None, admission.ended_by().map(Side::ended_it)),
     }
 }
 

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ use super::headers::strip_response;
 use super::outcome::standstill;
 use super::refusal::Refusal;
 use super::upgrade::Upgrade;
-use crate::admission::{Admission, Cut, Go};
+use crate::admission::{Admission, Cut, Go, Side};
 use crate::body::{Checked, OutBody, full};
 use crate::egress::Egress;
 
@@ -38,6 +39,8 @@ pub(super) struct Switching {
     pub(super) extensions: bool,
     /// How long nothing may pass.
     pub(super) idle: Duration,
+    /// The most that may pass.
+    pub(super) most: u64,
 }
 
 impl Switching {
@@ -51,7 +54,8 @@ impl Switching {
             upgrade: upgrade?,
             agent: agent?,
             extensions: server.credential == Credential::None,
-            idle: server.http.idle_timeout,
+            idle: server.http.upgrade_idle_timeout,
+            most: server.http.max_upgrade_bytes,
         })
     }
 }
@@ -78,7 +82,8 @@ pub(super) async fn switch(
         return Err(Refusal::AgentGone);
     }
     let upstream = hyper::upgrade::on(answered);
-    let carried = carry(admission, switching.agent, upstream, needles);
+    let left = AtomicU64::new(switching.most);
+    let carried = carry(admission, switching.agent, upstream, needles, &left);
     tokio::select! {
         carried = carried => carried,
         () = admission.cancelled() => Ok(()),
@@ -118,6 +123,7 @@ async fn carry(
     agent: OnUpgrade,
     upstream: OnUpgrade,
     needles: Needles,
+    left: &AtomicU64,
 ) -> Result<(), Refusal> {
     let agent = agent.await.map_err(|_| Refusal::AgentGone)?;
     let upstream = upstream.await.map_err(|_| Refusal::UpstreamBroke)?;
@@ -126,36 +132,48 @@ async fn carry(
     let up = Way {
         admission,
         egress: &admission.up,
+        left,
+        ends: (Side::Agent, Side::Upstream),
         sieve: Sieve::new(Needles::default()),
     };
     let down = Way {
         admission,
         egress: &admission.down,
+        left,
+        ends: (Side::Upstream, Side::Agent),
         sieve: Sieve::new(needles),
     };
     let up = std::pin::pin!(up.carry(from_agent, to_upstream));
     let down = std::pin::pin!(down.carry(from_upstream, to_agent));
     match select(up, down).await {
-        Either::Left((ended, other)) => rest(ended, other).await,
-        Either::Right((ended, other)) => rest(ended, other).await,
+        Either::Left((ended, other)) => rest(admission, Side::Agent, ended, other).await,
+        Either::Right((ended, other)) => rest(admission, Side::Upstream, ended, other).await,
     }
     .map_err(Broken::refusal)
 }
 
 /// Whoever has ended one direction waits for the end of the other, and not for long: half open
-/// connections are of no use to what runs over an upgrade.
+/// connections are of no use to what runs over an upgrade. That the other side then breaks off is how
+/// many answer an end; the first one has ended it.
 async fn rest(
+    admission: &Admission,
+    first: Side,
     ended: Result<(), Broken>,
     other: impl Future<Output = Result<(), Broken>>,
 ) -> Result<(), Broken> {
     ended?;
-    tokio::time::timeout(LINGER, other).await.unwrap_or(Ok(()))
+    admission.ends_by(first);
+    match tokio::time::timeout(LINGER, other).await {
+        Ok(Err(Broken::Gone(side))) if side != first => Ok(()),
+        Ok(other) => other,
+        Err(_) => Ok(()),
+    }
 }
 
 /// Why bytes go no further.
 enum Broken {
-    /// Whoever was read from, or written to, is gone.
-    Gone,
+    /// Who was read from, or written to, is gone.
+    Gone(Side),
     /// The access was cut; its own records tell why.
     Cut,
 }
@@ -163,9 +181,8 @@ enum Broken {
 impl Broken {
     fn refusal(self) -> Refusal {
         match self {
-            // Which of the two ended it first cannot be told, and a reset is how many end a tunnel.
-            Broken::Gone => Refusal::AgentGone,
-            Broken::Cut => Refusal::UpstreamBroke,
+            Broken::Gone(Side::Agent) => Refusal::AgentGone,
+            Broken::Gone(Side::Upstream) | Broken::Cut => Refusal::UpstreamBroke,
         }
     }
 }
@@ -174,6 +191,10 @@ impl Broken {
 struct Way<'a> {
     admission: &'a Admission,
     egress: &'a Arc<Egress>,
+    /// How much may still pass, both ways together.
+    left: &'a AtomicU64,
+    /// From whom, and to whom.
+    ends: (Side, Side),
     /// Looks for an echo of the credential.
     sieve: Sieve,
 }
@@ -184,16 +205,19 @@ impl Way<'_> {
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
     ) -> Result<(), Broken> {
+        let (sender, receiver) = self.ends;
         let mut space = vec![0; CHUNK];
         loop {
             // What may not be handed on is not fetched either: whoever sends it shall notice.
             poll_fn(|cx| self.poll_may(cx)).await?;
-            let count = from.read(&mut space).await.map_err(|_| Broken::Gone)?;
+            let read = from.read(&mut space).await;
+            let count = read.map_err(|_| Broken::Gone(sender))?;
             let Some(came) = space.get(..count).filter(|came| !came.is_empty()) else {
                 let rest = self.sieve.rest();
                 self.hand_on(&mut to, rest).await?;
-                return to.shutdown().await.map_err(|_| Broken::Gone);
+                return to.shutdown().await.map_err(|_| Broken::Gone(receiver));
             };
+            self.take(count)?;
             let passing = self.sieve.pass(Bytes::copy_from_slice(came)).map_err(|_| {
                 let why = "the upstream's bytes echo the credential that this gateway holds";
                 self.admission.abort(Cut::new("upstream.echo", why));
@@ -201,6 +225,20 @@ impl Way<'_> {
             })?;
             self.hand_on(&mut to, passing).await?;
         }
+    }
+
+    /// Takes `count` from what may still pass; a chunk that is more does not pass at all.
+    fn take(&self, count: usize) -> Result<(), Broken> {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let less = |left: u64| left.checked_sub(count);
+        let taken = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+        taken.map(drop).map_err(|_| {
+            let why = "more would have passed than the server workload's `maxUpgradeBytes`";
+            self.admission.abort(Cut::new("http.upgrade_bytes", why));
+            Broken::Cut
+        })
     }
 
     async fn hand_on(
@@ -213,7 +251,8 @@ impl Way<'_> {
                 ready!(self.poll_may(cx))?;
                 // B1: nothing is awaited between the check and this.
                 let written = ready!(Pin::new(&mut *to).poll_write(cx, bytes.chunk()));
-                Poll::Ready(written.and_then(not_nothing).map_err(|_| Broken::Gone))
+                let gone = |_| Broken::Gone(self.ends.1);
+                Poll::Ready(written.and_then(not_nothing).map_err(gone))
             })
             .await?;
             let length = u64::try_from(written).unwrap_or(u64::MAX);
@@ -221,7 +260,7 @@ impl Way<'_> {
             self.admission.meter.passed(length);
             bytes.advance(written);
         }
-        to.flush().await.map_err(|_| Broken::Gone)
+        to.flush().await.map_err(|_| Broken::Gone(self.ends.1))
     }
 
     /// Ready while the access stands, has a lease where it needs one, and is in records so far (C1).

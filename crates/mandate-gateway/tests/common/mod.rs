@@ -17,6 +17,7 @@ pub mod authority;
 mod bundle;
 pub mod tokens;
 pub mod upstream;
+pub mod vectors;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -200,6 +201,8 @@ pub struct World {
     pub address: SocketAddr,
     pub tls_address: SocketAddr,
     pub trust: Arc<rustls::ClientConfig>,
+    /// What clients with that trust, and the gateway, take for upstream or gateway.
+    pub server_tls: Arc<rustls::ServerConfig>,
     pub upstream_trust: Arc<Trust>,
     pub folder: tempfile::TempDir,
 }
@@ -262,11 +265,8 @@ impl World {
             full: AtomicBool::new(false),
             slow: tokio::sync::RwLock::new(()),
         });
-        let pinned = Origin {
-            scheme: if options.tls { "https" } else { "http" }.to_owned(),
-            host: upstream.address.ip().to_string(),
-            port: upstream.address.port(),
-        };
+        let scheme = if options.tls { "https" } else { "http" };
+        let pinned = origin(scheme, upstream.address);
         let secrets = Arc::new(Secrets {
             origins: Mutex::new([("records-key".to_owned(), pinned)].into()),
         });
@@ -299,6 +299,7 @@ impl World {
             address,
             tls_address,
             trust: certificates.client,
+            server_tls: certificates.server,
             upstream_trust,
             folder,
         };
@@ -339,15 +340,17 @@ impl World {
 
     /// Leads the server workload to `upstream`, the secret's pin with it.
     pub async fn lead_to(&self, upstream: SocketAddr) {
-        let pinned = Origin {
-            scheme: "http".to_owned(),
-            host: upstream.ip().to_string(),
-            port: upstream.port(),
-        };
-        let pins = &self.secrets.origins;
-        let name = "records-key".to_owned();
-        pins.lock().unwrap().insert(name, pinned);
+        self.pin("http", upstream);
         self.apply(bundle(upstream, "")).await;
+    }
+
+    /// Pins the secret to the origin of `upstream`.
+    pub fn pin(&self, scheme: &str, upstream: SocketAddr) {
+        let pinned = origin(scheme, upstream);
+        let pins = &self.secrets.origins;
+        pins.lock()
+            .unwrap()
+            .insert("records-key".to_owned(), pinned);
     }
 
     /// Waits until the authority has a record that `fits`, and gives it.
@@ -359,6 +362,14 @@ impl World {
             .into_iter()
             .find(|r| fits(r))
             .unwrap()
+    }
+}
+
+fn origin(scheme: &str, address: SocketAddr) -> Origin {
+    Origin {
+        scheme: scheme.to_owned(),
+        host: address.ip().to_string(),
+        port: address.port(),
     }
 }
 

@@ -11,12 +11,16 @@ use crate::source::Node;
 pub(super) fn http(node: &Node, mistakes: &mut Mistakes) -> HttpSettings {
     let default = HttpSettings::default();
     let headers = node.get("stripHeaders").map_or(&[] as &[Node], Node::items);
+    let idle_timeout = duration(node, "idleTimeout").unwrap_or(default.idle_timeout);
     HttpSettings {
         hosts: hosts(node, mistakes),
         connect_timeout: duration(node, "connectTimeout").unwrap_or(default.connect_timeout),
         response_timeout: duration(node, "responseTimeout").unwrap_or(default.response_timeout),
-        idle_timeout: duration(node, "idleTimeout").unwrap_or(default.idle_timeout),
+        idle_timeout,
         max_body_bytes: number(node, "maxBodyBytes", mistakes).unwrap_or(default.max_body_bytes),
+        max_upgrade_bytes: number(node, "maxUpgradeBytes", mistakes)
+            .unwrap_or(default.max_upgrade_bytes),
+        upgrade_idle_timeout: duration(node, "upgradeIdleTimeout").unwrap_or(idle_timeout),
         max_header_bytes: number(node, "maxHeaderBytes", mistakes)
             .unwrap_or(default.max_header_bytes),
         pass_task_id: node

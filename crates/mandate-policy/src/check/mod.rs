@@ -11,6 +11,7 @@ mod moment;
 mod names;
 mod operator;
 mod people;
+mod platform;
 mod provider;
 mod providers;
 mod read;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mandate_model::{AttestationKind, ProviderName};
 
 use super::names::Names;
+use super::platform::{self, Platform};
 use super::rules::spiffe_domain;
 use crate::bundle::Declared;
 use crate::decl::{
@@ -29,6 +30,7 @@ pub(super) fn check(declared: &Declared, names: &Names, mistakes: &mut Mistakes)
         }
     }
     people(declared, names, mistakes);
+    presets(declared, names, mistakes);
     distinct(declared, names, mistakes);
 }
 
@@ -96,16 +98,52 @@ fn token_rule(declared: &Declared, rule: &TokenRule, at: Place, mistakes: &mut M
         AttestationKind::Spiffe => spiffe_rule(tokens, rule, at, mistakes),
         AttestationKind::Google => google_rule(tokens, rule, at, mistakes),
         AttestationKind::AwsToken => aws_token_rule(tokens, rule, at, mistakes),
+        AttestationKind::Oidc => oidc_rule(tokens, rule, at, mistakes),
         AttestationKind::Process
         | AttestationKind::ProcessWeak
         | AttestationKind::Hosted
         | AttestationKind::Kubernetes
         | AttestationKind::KubernetesOffline
-        | AttestationKind::Oidc
         | AttestationKind::Github
         | AttestationKind::Gitlab
         | AttestationKind::Azure
         | AttestationKind::Aws => {}
+    }
+}
+
+/// A platform's tokens are believed by what its preset pins. For people its issuer may be a plain provider.
+fn oidc_rule(tokens: &TokenProvider, rule: &TokenRule, at: Place, mistakes: &mut Mistakes) {
+    let TokenIssuer::Issuer { issuer, .. } = &tokens.issuer else {
+        return;
+    };
+    if let Some(Platform { name, preset, .. }) = platform::of(issuer) {
+        let message = format!(
+            "the issuer of `{}` is {name}'s, and a rule of kind `oidc` pins less of its tokens than has to be pinned: names there can be taken over (FAILURES 29)",
+            rule.provider
+        );
+        let mend =
+            format!("declare a provider of kind `{preset}` for workloads, and a rule for it");
+        mistakes.error(at, message, mend);
+    }
+}
+
+/// What is pinned must fit what the issuer's tokens say.
+fn presets(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
+    for provider in declared.providers.values() {
+        let ProviderKind::Token(tokens) = &provider.kind else {
+            continue;
+        };
+        let TokenIssuer::Issuer { issuer, .. } = &tokens.issuer else {
+            continue;
+        };
+        if let Some(platform) = platform::of(issuer).filter(|p| p.kind != tokens.kind) {
+            let at = names
+                .places
+                .field("TrustProvider", provider.name.as_str(), kind_of(provider));
+            let message = format!("this issuer is {}'s", platform.name);
+            let mend = format!("declare the provider as one of kind `{}`", platform.preset);
+            mistakes.error(at, message, mend);
+        }
     }
 }
 

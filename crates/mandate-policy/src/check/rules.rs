@@ -85,7 +85,43 @@ fn oidc(node: &Node, mistakes: &mut Mistakes) -> Vec<ClaimTest> {
             "add `sub` or `oid`, as text or with `oneOf` or `like`; `azp` and `client_id` name the client that a token came by, which may be many people's",
         );
     }
+    if let Some(lacking) = subject_by_name(&tests) {
+        let message = "the subject is a name of a repository, project or service account, which can be given up and taken over (FAILURES 29)";
+        mistakes.error(super::place_of(node, "claims"), message, lacking);
+    }
     tests
+}
+
+/// What a rule lacks whose subject is a name of a platform's, be its issuer the platform's own or one that
+/// is run elsewhere.
+fn subject_by_name(tests: &[ClaimTest]) -> Option<&'static str> {
+    let subject = |start: &str| {
+        tests
+            .iter()
+            .filter(|test| test.path.as_str() == "sub")
+            .any(|test| match &test.wanted {
+                Wanted::Text(text) => text.starts_with(start),
+                Wanted::Like(pattern) => pattern.to_string().starts_with(start),
+                Wanted::OneOf(texts) => texts.iter().any(|text| text.starts_with(start)),
+                Wanted::Under(_)
+                | Wanted::Has(_)
+                | Wanted::Integer(_)
+                | Wanted::Bool(_)
+                | Wanted::AnyText => false,
+            })
+    };
+    let pins = |claim: &str| tests.iter().any(|test| test.path.as_str() == claim);
+    if subject("system:serviceaccount:") && !pins("/kubernetes.io/serviceaccount/uid") {
+        Some(
+            "declare a provider of kind `kubernetes`, and a rule for it; or pin `/kubernetes.io/serviceaccount/uid` too",
+        )
+    } else if subject("repo:") && !pins("repository_id") {
+        Some("pin `repository_id` too; for GitHub's own issuer declare a provider of kind `github`")
+    } else if subject("project_path:") && !pins("project_id") {
+        Some("pin `project_id` too, or declare a provider of kind `gitlab`")
+    } else {
+        None
+    }
 }
 
 fn kubernetes(node: &Node, mistakes: &mut Mistakes) -> Vec<ClaimTest> {

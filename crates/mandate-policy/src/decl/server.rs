@@ -252,6 +252,10 @@ pub struct HttpSettings {
     pub idle_timeout: Duration,
     /// The longest request body, in bytes.
     pub max_body_bytes: u64,
+    /// The most that passes on a connection that has switched protocols, both ways together, in bytes.
+    pub max_upgrade_bytes: u64,
+    /// How long such a connection may be silent.
+    pub upgrade_idle_timeout: Duration,
     /// The longest request head, in bytes.
     pub max_header_bytes: u32,
     /// The header that carries the task's id to the upstream.
@@ -270,6 +274,8 @@ impl Default for HttpSettings {
             response_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(300),
             max_body_bytes: 10 * 1024 * 1024,
+            max_upgrade_bytes: 256 * 1024 * 1024,
+            upgrade_idle_timeout: Duration::from_secs(300),
             max_header_bytes: 32 * 1024,
             pass_task_id: None,
             traceparent: false,

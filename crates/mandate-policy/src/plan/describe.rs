@@ -272,6 +272,8 @@ fn http(http: &HttpSettings, d: &mut Describe<'_>) {
         response_timeout,
         idle_timeout,
         max_body_bytes,
+        max_upgrade_bytes,
+        upgrade_idle_timeout,
         max_header_bytes,
         pass_task_id,
         traceparent,
@@ -288,6 +290,11 @@ fn http(http: &HttpSettings, d: &mut Describe<'_>) {
     );
     d.say("http.idleTimeout", format!("{} s", idle_timeout.as_secs()));
     d.say("http.maxBodyBytes", max_body_bytes);
+    d.say("http.maxUpgradeBytes", max_upgrade_bytes);
+    d.say(
+        "http.upgradeIdleTimeout",
+        format!("{} s", upgrade_idle_timeout.as_secs()),
+    );
     d.say("http.maxHeaderBytes", max_header_bytes);
     d.say(
         "http.passTaskId",

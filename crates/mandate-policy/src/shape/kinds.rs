@@ -252,6 +252,16 @@ static HTTP: &[Field] = &[
         "The longest request body. Default 10485760.",
     ),
     optional(
+        "maxUpgradeBytes",
+        Integer(0),
+        "The most that passes on a connection that has switched protocols, both ways together. Default 268435456.",
+    ),
+    optional(
+        "upgradeIdleTimeout",
+        Duration,
+        "How long such a connection may be silent. Default: as `idleTimeout`.",
+    ),
+    optional(
         "maxHeaderBytes",
         Integer(1024),
         "The longest request head. Default 32768.",

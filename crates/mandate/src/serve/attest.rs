@@ -90,8 +90,8 @@ impl LocalAttest {
     }
 
     /// The clusters that can be asked.
-    pub(crate) fn clusters(&self) -> Result<Clusters, Failure> {
-        Clusters::new(self.clusters.clone()).map_err(|e| unusable(&e))
+    pub(crate) fn clusters(&self, clock: &Arc<dyn Clock>) -> Result<Clusters, Failure> {
+        Clusters::new(self.clusters.clone(), clock).map_err(|e| unusable(&e))
     }
 
     /// Whether there are credentials for the API server at `server`.
@@ -184,7 +184,8 @@ mod tests {
         let local = read(text, 0o600).unwrap();
         assert!(local.reaches("https://10.0.0.1:6443"));
         assert!(!local.reaches("https://10.0.0.1:6443/"));
-        assert!(local.clusters().is_ok());
+        let clock: Arc<dyn Clock> = Arc::new(crate::serve::machine::SystemClock);
+        assert!(local.clusters(&clock).is_ok());
     }
 
     #[test]

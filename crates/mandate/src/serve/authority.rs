@@ -88,7 +88,11 @@ fn ports(store: SqliteStore, signer: Arc<KeySigner>, data: &DataDir) -> Result<P
         .map_err(|e| failed(&e, "processes cannot be attested without /proc"))?;
     let local = LocalAttest::read(&data.attest_config())?;
     let keys = Arc::new(local.keys(Arc::clone(&clock))?);
-    let tokens = TokenAttestor::new(Arc::clone(&keys), local.clusters()?, Arc::clone(&clock));
+    let tokens = TokenAttestor::new(
+        Arc::clone(&keys),
+        local.clusters(&clock)?,
+        Arc::clone(&clock),
+    );
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let challenges = AwsChallenges::new(Arc::clone(&clock), Arc::clone(&entropy));
     let challenges = Arc::new(challenges);

@@ -11,7 +11,7 @@ use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Se
 use mandate_policy::Bundle;
 use mandate_ports::{
     AttestRefusal, Attested, Attestor, CredentialError, Credentials, Done, Evidence, KeyPurpose,
-    KeySource, LocalReceipt, NewKey, Origin, SignerError, Spool, SpoolError, SpoolHead,
+    KeySource, LocalReceipt, NewKey, Origin, ShownFrom, SignerError, Spool, SpoolError, SpoolHead,
     SpooledRecord,
 };
 use mandate_testkit::keys::TestKeys;
@@ -133,7 +133,12 @@ impl SaidSo {
 
 #[async_trait]
 impl Attestor for SaidSo {
-    async fn attest(&self, _: Evidence, _: &Bundle) -> Result<Attested, AttestRefusal> {
+    async fn attest(
+        &self,
+        _: Evidence,
+        _: &ShownFrom,
+        _: &Bundle,
+    ) -> Result<Attested, AttestRefusal> {
         let (agent, instance) = self.0.lock().unwrap().clone();
         Ok(Attested {
             agent: AgentTypeName::parse(&agent).unwrap(),

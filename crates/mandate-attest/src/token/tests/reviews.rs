@@ -8,6 +8,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use mandate_ports::{Clock, ShownFrom};
+
 use super::*;
 use crate::ClusterAccess;
 
@@ -54,15 +56,18 @@ impl Recorded {
 struct Fake {
     address: String,
     answers: HashMap<String, (u16, String)>,
+    /// Its own keys, if it tells them.
+    keys: Mutex<Option<String>>,
     asked: Mutex<Vec<(String, String)>>,
 }
 
 impl Fake {
-    async fn start(answers: HashMap<String, (u16, String)>) -> Arc<Self> {
+    async fn start(answers: HashMap<String, (u16, String)>, keys: &Value) -> Arc<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Arc::new(Self {
             address: format!("http://{}", listener.local_addr().unwrap()),
             answers,
+            keys: Mutex::new(Some(keys.to_string())),
             asked: Mutex::default(),
         });
         let serving = fake.clone();
@@ -76,10 +81,18 @@ impl Fake {
 
     async fn answer(self: Arc<Self>, mut stream: TcpStream) {
         let (head, body) = request(&mut stream).await;
-        let review: Value = serde_json::from_str(&body).unwrap();
-        let token = review["spec"]["token"].as_str().unwrap().to_owned();
-        self.asked.lock().unwrap().push((head, body));
-        let (status, body) = &self.answers[&token];
+        let (status, body) = &if head.starts_with("GET /openid/v1/jwks HTTP/1.1\r\n") {
+            assert!(head.contains("authorization: Bearer reviewers-own-token\r\n"));
+            let keys = self.keys.lock().unwrap().clone();
+            keys.map_or((403, String::new()), |keys| (200, keys))
+        } else {
+            let review: Value = serde_json::from_str(&body).unwrap();
+            let token = review["spec"]["token"].as_str().unwrap().to_owned();
+            self.asked.lock().unwrap().push((head, body));
+            let no = json!({"kind": "TokenReview", "status": {"authenticated": false}});
+            let forged = || (201, no.to_string());
+            self.answers.get(&token).cloned().unwrap_or_else(forged)
+        };
         let length = body.len();
         let location = if *status == 302 {
             "Location: /elsewhere\r\n"
@@ -106,7 +119,7 @@ async fn request(stream: &mut TcpStream) -> (String, String) {
             continue;
         };
         let length = head.to_lowercase();
-        let length = length.split("content-length: ").nth(1).unwrap();
+        let length = length.split("content-length: ").nth(1).unwrap_or("0");
         let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
         if body.len() == length {
             return (head.to_owned(), body.to_owned());
@@ -131,7 +144,7 @@ impl Cluster {
             let token = e.request["spec"]["token"].as_str().unwrap();
             (token.to_owned(), edit(e))
         });
-        let fake = Fake::start(answers.collect()).await;
+        let fake = Fake::start(answers.collect(), &recorded.jwks).await;
         let folder = tempfile::tempdir().unwrap();
         let token = folder.path().join("token");
         std::fs::write(&token, "reviewers-own-token\n").unwrap();
@@ -140,7 +153,8 @@ impl Cluster {
             ca: None,
             token,
         };
-        let clusters = Clusters::new(vec![access]).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(FixedClock::at(recorded.now()));
+        let clusters = Clusters::new(vec![access], &clock).unwrap();
         let provider = format!(
             "kind: TrustProvider\nmetadata: {{name: prod}}\nspec: {{kubernetes: {{issuer: '{}', audience: mandate, apiServer: '{}'}}}}\n",
             recorded.issuer, fake.address
@@ -164,8 +178,16 @@ impl Cluster {
     }
 
     async fn attest_token(&self, token: &str) -> Result<Attested, AttestRefusal> {
+        self.attest_from(token, &somewhere()).await
+    }
+
+    async fn attest_from(&self, token: &str, from: &ShownFrom) -> Result<Attested, AttestRefusal> {
         let evidence = Evidence::Token(Secret::new(token.to_owned()));
-        self.attestor.attest(evidence, &self.bundle).await
+        self.attestor.attest(evidence, from, &self.bundle).await
+    }
+
+    fn asked(&self) -> usize {
+        self.fake.asked.lock().unwrap().len()
     }
 }
 
@@ -234,10 +256,81 @@ async fn the_api_server_is_asked_as_it_was_when_it_was_recorded() {
 #[tokio::test]
 async fn a_token_whose_pod_or_service_account_is_gone_is_refused() {
     let cluster = Cluster::recorded().await;
-    for case in ["pod deleted", "service account deleted", "tampered"] {
+    for case in ["pod deleted", "service account deleted"] {
         let why = broken(cluster.attest(case).await);
         assert!(why.contains("does not vouch"), "{case}: {why}");
     }
+}
+
+#[tokio::test]
+async fn a_forged_token_is_refused_by_the_clusters_own_keys_before_anybody_is_asked() {
+    let cluster = Cluster::recorded().await;
+    let why = broken(cluster.attest("tampered").await);
+    assert!(why.contains("signature"), "{why}");
+    assert_eq!(cluster.asked(), 0);
+    // Without them the API server says so.
+    let cluster = Cluster::recorded().await;
+    *cluster.fake.keys.lock().unwrap() = None;
+    let why = broken(cluster.attest("tampered").await);
+    assert!(why.contains("does not vouch"), "{why}");
+    assert_eq!(cluster.asked(), 1);
+}
+
+/// `token` with another signature, a different one for each `n`.
+fn forged(token: &str, n: usize) -> String {
+    let (signed, _) = token.rsplit_once('.').unwrap();
+    let digits = format!("{n:04}");
+    format!("{signed}.{}", digits.repeat(64))
+}
+
+#[tokio::test]
+async fn a_flood_of_forged_tokens_keeps_no_honest_one_from_its_review() {
+    let cluster = Cluster::recorded().await;
+    let good = cluster.recorded.token("good");
+    let flood = (0..2000).map(|n| {
+        let (cluster, token) = (&cluster, forged(&good, n));
+        async move { cluster.attest_token(&token).await.is_err() }
+    });
+    let refused = futures_util::future::join_all(flood).await;
+    assert!(refused.iter().all(|refused| *refused));
+    assert_eq!(cluster.asked(), 0);
+    // From the very same source.
+    cluster.attest("good").await.unwrap();
+}
+
+#[tokio::test]
+async fn where_a_cluster_gives_no_keys_a_flood_from_one_source_leaves_turns_to_others() {
+    let cluster = Cluster::recorded().await;
+    *cluster.fake.keys.lock().unwrap() = None;
+    let good = cluster.recorded.token("good");
+    let flood = (0..500).map(|n| {
+        let (cluster, token) = (&cluster, forged(&good, n));
+        async move { cluster.attest_token(&token).await }
+    });
+    let others = async {
+        let from = ShownFrom::new("198.51.100.0/24");
+        cluster.attest_from(&good, &from).await
+    };
+    let (refused, honest) = tokio::join!(futures_util::future::join_all(flood), others);
+    honest.unwrap();
+    let busy = |r: &&Result<_, _>| matches!(r, Err(AttestRefusal::Unavailable(_)));
+    assert!(
+        refused.iter().filter(busy).count() > 400,
+        "beyond its share"
+    );
+    assert!(cluster.asked() < 50, "{}", cluster.asked());
+}
+
+/// Of a holder whose token is good, too.
+#[tokio::test]
+async fn a_flood_of_one_good_token_does_not_take_everybodys_turns() {
+    let cluster = Cluster::recorded().await;
+    for _ in 0..200 {
+        let _ = cluster.attest("good").await;
+    }
+    assert!(cluster.asked() < 50, "{}", cluster.asked());
+    let gone = broken(cluster.attest("pod deleted").await);
+    assert!(gone.contains("does not vouch"), "{gone}");
 }
 
 /// FAILURES 26: a token for the API server itself may live a year, and would pass any review.
@@ -254,13 +347,21 @@ async fn a_one_year_token_and_one_for_another_audience_are_refused_before_anybod
 /// FAILURES 27.
 #[tokio::test]
 async fn authenticated_is_not_believed_without_our_audience_in_the_status() {
-    for audiences in [json!(null), json!([]), json!(["other"])] {
+    for audiences in [json!([]), json!(["other"]), json!(["mandate2"])] {
         let cluster = Cluster::new(RULE, |e| {
             with_status(e, |s| s["audiences"] = audiences.clone())
         });
-        let refused = cluster.await.attest("good").await;
-        assert!(refused.is_err(), "{audiences}: {refused:?}");
+        let why = broken(cluster.await.attest("good").await);
+        assert!(why.contains("is for this audience"), "{audiences}: {why}");
     }
+    let absent = Cluster::new(RULE, |e| {
+        with_status(e, |s| drop(s.as_object_mut().unwrap().remove("audiences")))
+    });
+    let why = broken(absent.await.attest("good").await);
+    assert!(why.contains("is for this audience"), "{why}");
+    let malformed = Cluster::new(RULE, |e| with_status(e, |s| s["audiences"] = json!(null)));
+    let refused = malformed.await.attest("good").await;
+    assert!(matches!(refused, Err(AttestRefusal::Unavailable(_))));
     let both = Cluster::new(RULE, |e| {
         with_status(e, |s| s["audiences"] = json!(["x", "mandate"]))
     });
@@ -293,9 +394,15 @@ async fn what_is_no_clear_yes_is_a_no() {
     ];
     for (what, edit) in edits {
         let cluster = Cluster::new(RULE, |e| with_status(e, edit)).await;
-        let refused = cluster.attest("good").await;
-        assert!(refused.is_err(), "{what}: {refused:?}");
+        match cluster.attest("good").await {
+            Err(AttestRefusal::Broken(_)) => assert_ne!(what, "nobody"),
+            Err(AttestRefusal::Unavailable(why)) => assert!(why.contains("names nobody"), "{what}"),
+            other => panic!("{what}: {other:?}"),
+        }
+        assert_eq!(cluster.asked(), 1, "{what}: it was asked");
     }
+    let unchanged = Cluster::new(RULE, |e| with_status(e, |_| ())).await;
+    unchanged.attest("good").await.unwrap();
 }
 
 #[tokio::test]
@@ -345,7 +452,7 @@ async fn without_credentials_of_its_own_for_the_api_server_nothing_is_attested()
     let cluster = Cluster::recorded().await;
     let nobody = attestor_at(cluster.recorded.now(), Clusters::default());
     let evidence = Evidence::Token(Secret::new(cluster.recorded.token("good")));
-    let refused = nobody.attest(evidence, &cluster.bundle).await;
+    let refused = nobody.attest(evidence, &somewhere(), &cluster.bundle).await;
     assert!(
         matches!(&refused, Err(AttestRefusal::Unavailable(why)) if why.contains("attest.yaml"))
     );
@@ -400,4 +507,26 @@ async fn without_an_api_server_the_signature_is_checked_and_the_difference_is_sa
         assert_eq!(attested.facts["reviewed"], "false", "{case}");
     }
     assert_eq!(recorded.server, recorded.issuer);
+}
+
+/// The whole way, by a token of that shape.
+#[tokio::test]
+async fn a_token_that_nobody_reviewed_is_stamped_as_such() {
+    let provider = "kind: TrustProvider\nmetadata: {name: prod}\nspec: {kubernetes: {issuer: 'ISSUER', audience: mandate}}\n";
+    let world = World::of(&format!("{provider}{}", agent("retriever", RULE))).await;
+    let claims = json!({"jti": "j1", "kubernetes.io": {
+        "namespace": "agents", "pod": {"name": "retriever-0", "uid": "p1"},
+        "serviceaccount": {"name": "retriever", "uid": "s1"}}});
+    let subject = "system:serviceaccount:agents:retriever";
+    let token = world.issuer.id_token(subject, "mandate", NOW, &claims);
+    let attested = world.attest(&token).await.unwrap();
+    assert_eq!(attested.kind, AttestationKind::KubernetesOffline);
+    assert_eq!(attested.facts["reviewed"], "false");
+    assert_eq!(attested.instance.as_str(), "p1");
+    let forged = forged(&token, 1);
+    let refused = world.attest(&forged).await;
+    assert!(
+        matches!(refused, Err(AttestRefusal::Broken(_))),
+        "{refused:?}"
+    );
 }

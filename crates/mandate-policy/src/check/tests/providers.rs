@@ -223,6 +223,92 @@ fn github_is_matched_by_numbers_and_never_by_names() {
     refused("events: [push], ", "", "`github` lacks `events`");
 }
 
+/// FAILURES 29: whoever says `oidc` for it pins less.
+#[test]
+fn a_platforms_issuer_vouches_for_workloads_by_its_preset_alone() {
+    for (issuer, preset) in [
+        ("https://token.actions.githubusercontent.com", "`github`"),
+        (
+            "https://token.actions.githubusercontent.com:443/",
+            "`github`",
+        ),
+        (
+            "https://token.actions.githubusercontent.com./acme",
+            "`github`",
+        ),
+        ("https://gitlab.com", "`gitlab`"),
+        ("https://accounts.google.com", "`google`"),
+        ("https://login.microsoftonline.com/t/v2.0", "`azure`"),
+        ("https://oidc.eks.eu-central-1.amazonaws.com/id/01", "`eks`"),
+        (
+            "https://container.googleapis.com/v1/projects/p",
+            "`kubernetes`",
+        ),
+    ] {
+        let text = platforms().replacen("https://idp.example", issuer, 1);
+        let text = text.replacen(
+            "audience: mandate, tokenType",
+            "audience: own, tokenType",
+            1,
+        );
+        let found = load_text(&text).map(|l| l.warnings).unwrap_err();
+        let errors: Vec<_> = found
+            .iter()
+            .filter(|m| m.severity == crate::Severity::Error)
+            .collect();
+        assert_eq!(errors.len(), 1, "{issuer}: {found:#?}");
+        assert!(errors[0].message.contains("pins less"), "{found:#?}");
+        assert!(
+            errors[0].help.as_deref().unwrap().contains(preset),
+            "{found:#?}"
+        );
+    }
+    let people = platforms().replacen(
+        "https://login.acme.example",
+        "https://accounts.google.com",
+        1,
+    );
+    assert!(load_text(&people).is_ok(), "people may log in there");
+    refused(
+        "{gitlab: {audience: mandate}}",
+        "{gitlab: {audience: mandate, issuer: \"https://token.actions.githubusercontent.com/acme\"}}",
+        "this issuer is GitHub Actions's",
+    );
+    refused(
+        "issuer: \"https://k8s.acme.example\"",
+        "issuer: \"https://accounts.google.com\"",
+        "this issuer is Google's",
+    );
+}
+
+/// FAILURES 29: also where the issuer is one that is run elsewhere.
+#[test]
+fn a_subject_that_is_a_name_of_a_platforms_needs_its_number() {
+    for (subject, number) in [
+        ("repo:acme/agents:ref:refs/heads/main", "repository_id"),
+        (
+            "project_path:acme/agents:ref_type:branch:ref:main",
+            "project_id",
+        ),
+        (
+            "system:serviceaccount:agents:retriever",
+            "/kubernetes.io/serviceaccount/uid",
+        ),
+    ] {
+        let by_name = format!("sub: \"{subject}\", ");
+        refused("sub: agent-7, ", &by_name, "can be given up and taken over");
+        let with_number = format!("{by_name}{number}: \"4711\", ");
+        let text = platforms().replacen("sub: agent-7, ", &with_number, 1);
+        assert!(load_text(&text).is_ok(), "{subject}");
+    }
+    for by_name in [
+        "sub: {like: \"repo:acme/*\"}, ",
+        "sub: {oneOf: [agent-7, \"repo:acme/agents\"]}, ",
+    ] {
+        refused("sub: agent-7, ", by_name, "can be given up and taken over");
+    }
+}
+
 #[test]
 fn a_provider_vouches_for_rules_of_its_own_kind_alone() {
     refused(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mandate_attest::Reach;
 use mandate_policy::Bundle;
+use mandate_ports::Clock;
 
 use super::Finding;
 use crate::client::operator::Operator;
@@ -28,8 +29,9 @@ pub(super) async fn all(operator: &Operator, context: &Context) -> Vec<Finding> 
 
 async fn look(bundle: &Bundle, context: &Context) -> Result<Vec<Finding>, Failure> {
     let local = LocalAttest::read(&context.data.attest_config())?;
-    local.clusters()?;
-    let keys = local.keys(Arc::new(SystemClock))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    local.clusters(&clock)?;
+    let keys = local.keys(clock)?;
     let mut findings: Vec<Finding> = reviewers(bundle, &local);
     let found = mandate_attest::reach(&keys, bundle).await;
     findings.extend(found.into_iter().map(finding));

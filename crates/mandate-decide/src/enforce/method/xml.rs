@@ -1,0 +1,70 @@
+//! Names of elements.
+
+use super::{LONGEST_NAME, is_plain_charset};
+use crate::enforce::parameter::overrides_method;
+
+/// The elements of an XML text, however deep: which of them a framework binds to is its own matter.
+#[derive(Debug, Default)]
+pub(super) struct Elements {
+    begun: bool,
+    /// What stands between `<` and `>`, as far as it matters.
+    tag: Option<Vec<u8>>,
+}
+
+impl Elements {
+    pub(super) fn finds(&mut self, byte: u8) -> bool {
+        // UTF-16 and wider: what stands there cannot be told byte by byte.
+        if byte == 0 {
+            return true;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            match byte {
+                b' ' | b'\t' | b'\r' | b'\n' | 0xef | 0xbb | 0xbf => self.begun = false,
+                b'<' => {}
+                // Another charset, which parsers find out by the first bytes (XML 1.0, appendix F).
+                _other => return true,
+            }
+        }
+        match (&mut self.tag, byte) {
+            (None, b'<') => self.tag = Some(Vec::new()),
+            (Some(_), b'<') => return self.ends() || self.begins_again(),
+            (Some(_), b'>') => return self.ends(),
+            (Some(tag), _) if tag.len() < LONGEST_NAME => tag.push(byte),
+            (Some(_) | None, _) => {}
+        }
+        false
+    }
+
+    fn begins_again(&mut self) -> bool {
+        self.tag = Some(Vec::new());
+        false
+    }
+
+    fn ends(&mut self) -> bool {
+        let tag = self.tag.take().unwrap_or_default();
+        let text = String::from_utf8_lossy(&tag);
+        let name = text.split(|c: char| c.is_whitespace()).next();
+        let name = name.unwrap_or_default();
+        match name.to_ascii_lowercase().as_str() {
+            // An entity can hold elements that are not seen here.
+            name if name.starts_with("!entity") => true,
+            "?xml" => tag.len() >= LONGEST_NAME || !declares_plain(&text),
+            _other => {
+                let name = name.trim_matches('/');
+                overrides_method(name.rsplit(':').next().unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// Whether an XML declaration names no charset in which names are other bytes (XML 1.0 §4.3.3).
+fn declares_plain(declaration: &str) -> bool {
+    let Some((_, said)) = declaration.split_once("encoding") else {
+        return true;
+    };
+    let said = said.trim_start().strip_prefix('=').map(str::trim_start);
+    let mut quoted = said.unwrap_or_default().split(['"', '\'']);
+    quoted.next().is_some_and(str::is_empty)
+        && quoted.next().is_some_and(is_plain_charset)
+        && !declaration.matches("encoding").skip(1).any(|_| true)
+}
