@@ -47,6 +47,7 @@ mod problem;
 mod refusals;
 mod rollout;
 mod run;
+mod seen;
 mod steady;
 mod tasks;
 mod token;

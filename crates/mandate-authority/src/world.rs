@@ -15,6 +15,7 @@ use mandate_ports::{
 use mandate_token::{KeySet, KeyUse};
 
 use crate::bundle::{self, Compiler};
+use crate::seen::Seen;
 use crate::undurable::Undurable;
 
 /// One moment of the authority's state.
@@ -69,12 +70,14 @@ pub(crate) struct PublicKey {
 }
 
 /// The keys that are not retired.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Keys {
     /// All of them.
     pub(crate) all: Vec<PublicKey>,
     /// Those that verify tokens.
     pub(crate) set: KeySet,
+    /// What they have verified.
+    pub(crate) seen: Arc<Seen>,
 }
 
 impl World {
@@ -171,7 +174,8 @@ impl Keys {
             Some((key.id.clone(), r#use, key.public.clone()))
         });
         let set = KeySet::new(usable).map_err(|why| StoreError::Damaged(why.to_string()))?;
-        Ok(Self { all, set })
+        let seen = Arc::new(Seen::new());
+        Ok(Self { all, set, seen })
     }
 }
 

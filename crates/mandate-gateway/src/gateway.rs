@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use mandate_audit::{Decision, Event, What};
@@ -114,17 +115,18 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let marks = Marks::read(&config.marks_path)?;
         let metrics = Arc::new(Metrics::register(metrics));
-        let recorder = Recorder {
+        let recorder = Arc::new(Recorder {
             spool: Arc::clone(&ports.spool),
             gateway: config.id.clone(),
             clock: Arc::clone(&ports.clock),
             appended: Arc::new(Notify::new()),
             shipped: Arc::new(Notify::new()),
+            behind: AtomicU64::new(0),
             waiting: Arc::default(),
             hurry: Arc::default(),
             metrics: Arc::clone(&metrics),
             failed: Arc::default(),
-        };
+        });
         let gate = Gate {
             snapshots: Arc::new(Snapshots::default()),
             lease: Lease::none(Arc::clone(&ports.clock)),
@@ -249,7 +251,7 @@ fn front(
     config: &GatewayConfig,
     ports: &GatewayPorts,
     gate: Gate,
-    recorder: Recorder,
+    recorder: Arc<Recorder>,
     metrics: Arc<Metrics>,
     client: Client,
 ) -> Front {

@@ -365,7 +365,7 @@ async fn finish(
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
-    front.recorder.note_draft(record, "access_completed").await;
+    front.recorder.note_draft(record, "access_completed");
     if let Some(Refusal::Credential(why)) = &refusal {
         tracing::warn!(server = %server.name, %why, "an access lacks its credential");
     }

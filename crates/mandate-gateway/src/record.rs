@@ -1,7 +1,7 @@
 //! Writing records: every one passes here, so that each names this gateway and wakes the shipping.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use mandate_audit::{Decision, Draft, EncodeError, Event, SpoolKey, What};
@@ -12,12 +12,13 @@ use tokio::sync::Notify;
 use crate::metrics::Metrics;
 
 /// The gateway's spool, as the rest of the crate sees it.
-#[derive(Clone)]
 pub(crate) struct Recorder {
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) gateway: GatewayId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) appended: Arc<Notify>,
+    /// How many records were handed over that nobody waits for, and are not durable yet.
+    pub(crate) behind: AtomicU64,
     /// Wakes who waits for the authority to have a record.
     pub(crate) shipped: Arc<Notify>,
     /// How many wait for that, and who is told when the first does.
@@ -48,7 +49,13 @@ impl Recorder {
         let began = self.clock.boot();
         let receipt = self.spool.append_draft(draft).await;
         self.metrics.record_appended(self.clock.boot().since(began));
-        match &receipt {
+        self.learn(&receipt);
+        receipt
+    }
+
+    /// What became of a record shows whether others can be written.
+    fn learn(&self, receipt: &Result<LocalReceipt, SpoolError>) {
+        match receipt {
             Ok(_) => {
                 self.appended.notify_one();
                 if self.may_have_passed() {
@@ -62,7 +69,6 @@ impl Recorder {
                 shipped: self.shipped_so_far(),
             }))),
         }
-        receipt
     }
 
     /// Resolves when the authority has the record named `key`, which is of this process. Whoever calls it
@@ -114,21 +120,33 @@ impl Recorder {
         }
     }
 
-    /// The same of a record that is encoded already, and names this gateway.
-    pub(crate) async fn note_draft(&self, draft: Result<Draft, EncodeError>, kind: &'static str) {
-        let written = match draft {
-            Ok(draft) => self.append_draft(Arc::new(draft)).await.map(drop),
-            Err(why) => Err(why.into()),
+    /// The same of a record that is encoded already, and names this gateway. It is durable with the next
+    /// one that somebody waits for, or moments later.
+    pub(crate) fn note_draft(
+        self: &Arc<Self>,
+        draft: Result<Draft, EncodeError>,
+        kind: &'static str,
+    ) {
+        let draft = match draft {
+            Ok(draft) => Arc::new(draft),
+            Err(why) => return lost(&why.into(), kind),
         };
-        if let Err(why) = written {
-            lost(&why, kind);
-        }
+        let recorder = Arc::clone(self);
+        recorder.behind.fetch_add(1, Ordering::SeqCst);
+        let done = move |receipt| {
+            recorder.learn(&receipt);
+            if let Err(why) = receipt {
+                lost(&why, kind);
+            }
+            recorder.behind.fetch_sub(1, Ordering::SeqCst);
+        };
+        self.spool.append_behind(draft, Box::new(done));
     }
 
     /// Has an operator look at something.
-    pub(crate) fn alarm(&self, message: String) {
+    pub(crate) fn alarm(self: &Arc<Self>, message: String) {
         let event = Event::new(self.clock.now(), What::Alarm { message }, Decision::Noted);
-        let recorder = self.clone();
+        let recorder = Arc::clone(self);
         tokio::spawn(async move { recorder.note(event).await });
     }
 
@@ -143,13 +161,15 @@ impl Recorder {
         self.spool.head()
     }
 
-    /// How many records wait to be shipped, in this spool and in those that were closed.
+    /// How many records wait to be shipped, in this spool and in those that were closed, or to be written.
     pub(crate) fn unshipped(&self) -> u64 {
         let waiting = |spool: &dyn Spool| spool.head().next.saturating_sub(spool.unshipped_from());
         let spools = self.spool.to_ship();
         spools
             .iter()
-            .fold(0, |sum, spool| sum.saturating_add(waiting(&**spool)))
+            .fold(self.behind.load(Ordering::SeqCst), |sum, spool| {
+                sum.saturating_add(waiting(&**spool))
+            })
     }
 }
 

@@ -16,7 +16,8 @@ use std::task::{Context, Poll, ready};
 use futures_util::task::AtomicWaker;
 use mandate_decide::enforce::right_to_admit;
 use mandate_policy::decl::LeaseLoss;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -171,6 +172,22 @@ impl Socket {
         }
     }
 
+    /// Reads what is there. Less than there was room for means that there is no more, which whoever waits for
+    /// the socket is told at once: a second read would find out nothing else.
+    fn read_now(&self, room: &mut [u8]) -> io::Result<usize> {
+        let all = room.len();
+        let mut last = None;
+        let read = self.stream.try_io(Interest::READABLE, || {
+            let (_, read) = rustix::net::recv(&self.stream, room, RecvFlags::empty())?;
+            if 0 < read && read < all {
+                last = Some(read);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(read)
+        });
+        last.map_or(read, Ok)
+    }
+
     fn write_now(&self, write: impl Fn(&TcpStream) -> io::Result<usize>) -> io::Result<usize> {
         let _exclusive = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.killed.load(Ordering::SeqCst) {
@@ -218,7 +235,7 @@ impl AsyncRead for GuardedIo {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
             ready!(socket.stream.poll_read_ready(cx))?;
-            match socket.stream.try_read(buf.initialize_unfilled()) {
+            match socket.read_now(buf.initialize_unfilled()) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(e) => return Poll::Ready(Err(e)),
                 Ok(n) => {

@@ -22,7 +22,7 @@ pub use log::{
     CheckpointRefusal, CheckpointStore, EntryRange, LogHead, LogReader, LogReceipt, Matches, Search,
 };
 pub use sign::{KeyPurpose, KeyRecord, KeySource, KeyState, NewKey, Signed, Signer, SignerError};
-pub use spool::{LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
+pub use spool::{Done, LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 pub use store::{
     BundleRecord, Change, CommitError, Committed, Conflict, GatewayRecord, HeldKey, Ingested,
     ShippedRecord, StateReader, StoreError, Unit, Versions, Writer,

@@ -56,6 +56,9 @@ pub struct Signed {
     pub key: KeyId,
     /// 64 bytes: `r ‖ s` for ES256, RFC 8032 for Ed25519.
     pub signature: [u8; 64],
+    /// Whether the signer holds the key itself and has shown, when it took it over, that what it signs with
+    /// it verifies by the public key. A signature that came from elsewhere is verified before it is used.
+    pub vouched: bool,
 }
 
 /// Signs with the current key of a purpose. Private keys never leave it.

@@ -60,12 +60,20 @@ impl From<EncodeError> for SpoolError {
     }
 }
 
+/// Told what became of a record that nobody waits for.
+pub type Done = Box<dyn FnOnce(Result<LocalReceipt, SpoolError>) + Send>;
+
 /// The spool of one gateway.
 #[async_trait]
 pub trait Spool: Send + Sync {
     /// Writes the record that `draft` is, giving it its [`SpoolKey`]. When this returns a receipt, the
     /// record survives a crash of the machine. Appends are grouped; their order is the order of `seq`.
     async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError>;
+
+    /// Takes over a record that nobody waits for. It is written behind those that were taken before it, and
+    /// is durable with the next one that somebody waits for, or moments later. `done` is told what became of
+    /// it, and must not block.
+    fn append_behind(&self, draft: Arc<Draft>, done: Done);
 
     /// Encodes `event` and writes it.
     async fn append(&self, event: Event) -> Result<LocalReceipt, SpoolError> {
@@ -139,6 +147,9 @@ mod tests {
         async fn append_draft(&self, _: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
             Err(SpoolError::Full)
         }
+        fn append_behind(&self, _: Arc<Draft>, done: Done) {
+            done(Err(SpoolError::Full));
+        }
         async fn read(&self, _: u64, _: usize) -> Result<Vec<SpooledRecord>, SpoolError> {
             Err(SpoolError::Full)
         }
@@ -164,6 +175,9 @@ mod tests {
     impl Spool for Restless {
         async fn append_draft(&self, _: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
             Err(SpoolError::Full)
+        }
+        fn append_behind(&self, _: Arc<Draft>, done: Done) {
+            done(Err(SpoolError::Full));
         }
         async fn read(&self, _: u64, _: usize) -> Result<Vec<SpooledRecord>, SpoolError> {
             Err(SpoolError::Full)

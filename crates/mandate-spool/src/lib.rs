@@ -37,4 +37,6 @@ pub use options::{OnDamage, OpenError, SpoolLimits, SpoolOptions};
 pub use spool::FileSpool;
 
 #[cfg(test)]
+mod behind_tests;
+#[cfg(test)]
 mod tests;

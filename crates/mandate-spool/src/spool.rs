@@ -2,19 +2,19 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, SendError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use mandate_audit::Draft;
-use mandate_ports::{Entropy, LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
+use mandate_ports::{Done, Entropy, LocalReceipt, Spool, SpoolError, SpoolHead, SpooledRecord};
 use tokio::sync::oneshot;
 
 use crate::ledger::Ledger;
 use crate::private;
 use crate::recover::{self, Recovered};
-use crate::writer::{Append, Position, Shelf, SyncFile, Writer, begin};
+use crate::writer::{Append, Position, Reply, Shelf, SyncFile, Writer, begin};
 use crate::{OnDamage, OpenError, SpoolOptions};
 
 /// A spool in a folder.
@@ -85,12 +85,21 @@ impl FileSpool {
 #[async_trait]
 impl Spool for FileSpool {
     async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
-        let gone = || SpoolError::Unwritable("the spool's thread is gone".to_owned());
         let (reply, receipt) = oneshot::channel();
         self.appends
-            .send(Append { draft, reply })
+            .send(Append {
+                draft,
+                reply: Reply::Awaited(reply),
+            })
             .map_err(|_| gone())?;
         receipt.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn append_behind(&self, draft: Arc<Draft>, done: Done) {
+        let reply = Reply::Behind(done);
+        if let Err(SendError(append)) = self.appends.send(Append { draft, reply }) {
+            append.reply.tell(Err(gone()));
+        }
     }
 
     fn head(&self) -> SpoolHead {
@@ -130,8 +139,11 @@ struct OneSpool(Arc<Ledger>);
 #[async_trait]
 impl Spool for OneSpool {
     async fn append_draft(&self, _draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
-        let reason = "records are appended to the folder, which knows the spool that takes them";
-        Err(SpoolError::Unwritable(reason.to_owned()))
+        Err(takes_none())
+    }
+
+    fn append_behind(&self, _draft: Arc<Draft>, done: Done) {
+        done(Err(takes_none()));
     }
 
     fn head(&self) -> SpoolHead {
@@ -153,6 +165,15 @@ impl Spool for OneSpool {
     fn current(&self) -> Arc<dyn Spool> {
         Arc::new(self.clone())
     }
+}
+
+fn gone() -> SpoolError {
+    SpoolError::Unwritable("the spool's thread is gone".to_owned())
+}
+
+fn takes_none() -> SpoolError {
+    let reason = "records are appended to the folder, which knows the spool that takes them";
+    SpoolError::Unwritable(reason.to_owned())
 }
 
 async fn read(

@@ -37,7 +37,7 @@ const SMALL: SpoolLimits = SpoolLimits {
     max_unshipped_age: Duration::MAX,
 };
 
-fn private_folder() -> TempDir {
+pub(crate) fn private_folder() -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let private = std::fs::Permissions::from_mode(0o700);
     tempfile::Builder::new()
@@ -55,7 +55,7 @@ fn options(directory: &Path) -> SpoolOptions {
     }
 }
 
-fn open(directory: &Path) -> Result<FileSpool, OpenError> {
+pub(crate) fn open(directory: &Path) -> Result<FileSpool, OpenError> {
     FileSpool::open(options(directory), Arc::new(Counting::default()))
 }
 
@@ -243,7 +243,7 @@ async fn refuses_when_a_record_waits_too_long() {
 }
 
 /// A spool whose syncs fail while the switch is on.
-fn faulty(directory: &Path) -> (FileSpool, Arc<AtomicBool>) {
+pub(crate) fn faulty(directory: &Path) -> (FileSpool, Arc<AtomicBool>) {
     let broken = Arc::new(AtomicBool::new(false));
     let switch = broken.clone();
     let sync = move |file: &File| {

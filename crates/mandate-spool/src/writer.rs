@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mandate_audit::{Draft, SpoolChain, SpoolKey};
 use mandate_model::GatewayId;
-use mandate_ports::{Entropy, LocalReceipt, SpoolError};
+use mandate_ports::{Done, Entropy, LocalReceipt, SpoolError};
 use tokio::sync::oneshot;
 
 use crate::SpoolLimits;
@@ -19,13 +20,33 @@ use crate::ledger::{GroupPlace, Ledger, Waiting};
 use crate::recover::Recovered;
 use crate::segment::Segment;
 
-/// A record that waits, and who waits for it.
+/// A record that is to be written, and who is told what became of it.
 pub(crate) struct Append {
     pub(crate) draft: Arc<Draft>,
     pub(crate) reply: Reply,
 }
 
-pub(crate) type Reply = oneshot::Sender<Result<LocalReceipt, SpoolError>>;
+/// Who is told what became of a record.
+pub(crate) enum Reply {
+    /// Somebody who does nothing before.
+    Awaited(oneshot::Sender<Result<LocalReceipt, SpoolError>>),
+    /// Nobody waits.
+    Behind(Done),
+}
+
+impl Reply {
+    fn is_awaited(&self) -> bool {
+        matches!(self, Reply::Awaited(_))
+    }
+
+    pub(crate) fn tell(self, result: Result<LocalReceipt, SpoolError>) {
+        match self {
+            // Whoever asked may have gone away; the record is durable all the same.
+            Reply::Awaited(reply) => drop(reply.send(result)),
+            Reply::Behind(done) => done(result),
+        }
+    }
+}
 
 /// The ledgers of a folder. The locks are held for a clone or a push; where both are, `retired` is the outer one.
 #[derive(Debug)]
@@ -137,9 +158,10 @@ impl Writer {
     /// Serves appends until nobody can send any more.
     pub(crate) fn run(mut self, appends: &Receiver<Append>) {
         while let Ok(first) = appends.recv() {
-            let mut batch = vec![first];
-            batch.extend(appends.try_iter().take(MAX_RECORDS - 1));
+            let batch = gather(first, appends);
+            let awaited = batch.iter().filter(|one| one.reply.is_awaited()).count();
             self.serve(batch);
+            pause_after(awaited);
         }
     }
 
@@ -147,7 +169,7 @@ impl Writer {
         let mut waiting = batch.into_iter();
         while waiting.len() > 0 {
             if let Err(error) = self.leave_doubtful_file() {
-                waiting.for_each(|append| answer(append.reply, Err(error.clone())));
+                waiting.for_each(|append| append.reply.tell(Err(error.clone())));
                 return;
             }
             let (group, replies) = self.stage(&mut waiting);
@@ -179,7 +201,7 @@ impl Writer {
                 .and_then(|()| group.add(&draft));
             match staged {
                 Ok(()) => replies.push(reply),
-                Err(error) => answer(reply, Err(error)),
+                Err(error) => reply.tell(Err(error)),
             }
         }
         (group, replies)
@@ -219,7 +241,7 @@ impl Writer {
                 let receipts: Vec<_> = group.receipts().collect();
                 self.publish(group);
                 for (reply, receipt) in replies.into_iter().zip(receipts) {
-                    answer(reply, Ok(receipt));
+                    reply.tell(Ok(receipt));
                 }
             }
             Err(Fault::Harmless(error)) => refuse(replies, &error),
@@ -332,15 +354,43 @@ pub(crate) fn begin(
     })
 }
 
+/// `first` and what came with it. Records that nobody waits for are written together with the next one that
+/// somebody does; if none comes, after [`BEHIND`].
+fn gather(first: Append, appends: &Receiver<Append>) -> Vec<Append> {
+    let mut batch = vec![first];
+    batch.extend(appends.try_iter().take(MAX_RECORDS - 1));
+    // However often another one comes before it, the last look is `BEHIND` after the first at the latest.
+    for _ in 0..LOOKS {
+        if batch.len() >= MAX_RECORDS || batch.iter().any(|one| one.reply.is_awaited()) {
+            break;
+        }
+        match appends.recv_timeout(BEHIND / LOOKS) {
+            Ok(next) => batch.push(next),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    batch.extend(
+        appends
+            .try_iter()
+            .take(MAX_RECORDS.saturating_sub(batch.len())),
+    );
+    batch
+}
+
+/// When many wait for records, more are under way: a sync of its own for each handful of them would take
+/// the processors from who sends them. The pause is in proportion, so that one record never waits.
+fn pause_after(awaited: usize) {
+    if awaited >= MANY {
+        let awaited = u32::try_from(awaited).unwrap_or(u32::MAX);
+        std::thread::park_timeout(EACH.saturating_mul(awaited).min(LONGEST_PAUSE));
+    }
+}
+
 fn refuse(replies: Vec<Reply>, error: &SpoolError) {
     replies
         .into_iter()
-        .for_each(|reply| answer(reply, Err(error.clone())));
-}
-
-fn answer(reply: Reply, result: Result<LocalReceipt, SpoolError>) {
-    // Whoever asked may have gone away; the record is durable all the same.
-    let _ = reply.send(result);
+        .for_each(|reply| reply.tell(Err(error.clone())));
 }
 
 fn spool_error(error: &io::Error) -> SpoolError {
@@ -354,6 +404,13 @@ fn spool_error(error: &io::Error) -> SpoolError {
 
 /// How many times as much as admissions leave may wait of everything else.
 const HEADROOM: u64 = 2;
+/// How long a record that nobody waits for is kept back, and how often it is looked for company meanwhile.
+const BEHIND: Duration = Duration::from_millis(4);
+const LOOKS: u32 = 8;
+/// From so many waiting on, the next group is given the time to grow: so much for each of them.
+const MANY: usize = 8;
+const EACH: Duration = Duration::from_micros(12);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// How far ahead zeros are written.
 const FILL: u64 = 1 << 20;
 

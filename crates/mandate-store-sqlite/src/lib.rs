@@ -29,6 +29,7 @@ mod log;
 mod lot;
 mod lots;
 mod read;
+mod recent;
 mod reserve;
 mod schema;
 mod search;

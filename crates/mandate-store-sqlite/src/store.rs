@@ -23,6 +23,7 @@ use crate::folder::{Folder, OpenError};
 use crate::gateways::Announced;
 use crate::head::Head;
 use crate::read::LogFile;
+use crate::recent::Recent;
 use crate::writer::{Job, Published, Waiting, Writer, connect};
 use crate::{bundles, gateways, holders, keys, schema, stops, tasks};
 
@@ -37,6 +38,7 @@ pub struct SqliteStore {
     log: LogFile,
     /// Connections apart: whoever reads much of the log keeps no decision waiting.
     state: LogFile,
+    recent: Arc<Recent>,
 }
 
 impl SqliteStore {
@@ -53,7 +55,9 @@ impl SqliteStore {
         let published = Published::new(&head);
         let log = LogFile::open_read_only(&folder.database())?;
         let state = LogFile::open_read_only(&folder.database())?;
-        let writer = Writer::new(folder, db, head, Arc::clone(&published));
+        let recent = Arc::<Recent>::default();
+        let told = (Arc::clone(&published), Arc::clone(&recent));
+        let writer = Writer::new(folder, db, head, told);
         let (jobs, receiver) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -64,6 +68,7 @@ impl SqliteStore {
             published,
             log,
             state,
+            recent,
         })
     }
 
@@ -155,7 +160,16 @@ impl StateReader for SqliteStore {
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<Task>, StoreError> {
-        self.state.read(move |db| tasks::task(db, id)).await
+        let since = match self.recent.find(id) {
+            Ok(known) => return Ok(Some(Task::clone(&known))),
+            Err(since) => since,
+        };
+        let read = self.state.read(move |db| tasks::task(db, id)).await?;
+        Ok(read.map(|task| {
+            let task = Arc::new(task);
+            self.recent.keep(&task, since);
+            Arc::unwrap_or_clone(task)
+        }))
     }
 
     async fn live_key(

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::failure::store_error;
 use crate::folder::Folder;
 use crate::head::Head;
+use crate::recent::Recent;
 use crate::reserve::Reserve;
 use crate::{group, log, schema};
 
@@ -66,6 +67,7 @@ pub(crate) struct Writer {
     db: Option<Connection>,
     head: Head,
     published: Arc<Published>,
+    recent: Arc<Recent>,
     reserve: Reserve,
     wipe: Wipe,
 }
@@ -110,7 +112,7 @@ impl Writer {
         folder: Folder,
         db: Connection,
         head: Head,
-        published: Arc<Published>,
+        (published, recent): (Arc<Published>, Arc<Recent>),
     ) -> Self {
         let reserve = Reserve::at(folder.reserve());
         Self {
@@ -118,6 +120,7 @@ impl Writer {
             db: Some(db),
             head,
             published,
+            recent,
             reserve,
             wipe: Wipe::NOW,
         }
@@ -213,11 +216,14 @@ impl Writer {
                 if units.iter().any(|unit| wipes_key(unit)) {
                     self.wipe = Wipe::NOW;
                 }
+                self.recent.take_out(units.iter().copied());
                 self.published.replace(&head);
                 self.head = head;
                 Ok(answers)
             }
             Err(error) => {
+                // A commit that failed may be there all the same.
+                self.recent.forget();
                 tracing::error!(%error, units = units.len(), "nothing was committed");
                 if error != StoreError::Full || !db.is_autocommit() {
                     self.db = None;

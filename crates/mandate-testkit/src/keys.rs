@@ -55,6 +55,7 @@ impl Signer for TestKeys {
         Ok(Signed {
             key: key.clone(),
             signature: signature.try_into().unwrap(),
+            vouched: false,
         })
     }
 }

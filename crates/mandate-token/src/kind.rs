@@ -6,7 +6,9 @@ use std::time::Duration;
 use mandate_model::{KeyId, Timestamp};
 
 use crate::jws::SignedBytes;
-use crate::{Audience, BuildError, Issuer, KeySet, TokenError, UnsignedToken, UnverifiedJws};
+use crate::{
+    Audience, BuildError, Encoded, Issuer, KeySet, TokenError, UnsignedToken, UnverifiedJws,
+};
 
 /// What a verifier expects of a token, byte for byte.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +58,7 @@ pub trait Kind: sealed::Claims {
     /// The token with these claims, to be signed by `key`. Times become whole seconds (RFC 7519
     /// §2) such that the token is never valid for longer than the claims say.
     fn unsigned(self, key: &KeyId) -> Result<UnsignedToken<Self>, BuildError> {
-        UnsignedToken::new(&self.in_whole_seconds(), key)
+        Encoded::new(self).unsigned(key)
     }
 }
 

@@ -45,11 +45,19 @@ impl JwtSvid {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Result<Verified<Self>, TokenError> {
+        Self::verify_assertion_signature(assertion, keys, issuer)?.check_assertion(issuer, now)
+    }
+
+    /// Verifies what never changes about `assertion`: all but the times. This is what a cache may remember,
+    /// together with the version of `keys` (C7).
+    pub fn verify_assertion_signature(
+        assertion: &str,
+        keys: &KeySet,
+        issuer: &Issuer,
+    ) -> Result<SignedClaims<Self>, TokenError> {
         let SignedBytes { key, claims } =
             UnverifiedJws::parse(assertion)?.verify(keys, &Self::KIND)?;
-        let signed = Self::assertion_claims(&claims, key, issuer)?;
-        let audience = &issuer.as_audience();
-        signed.check(&Expect { issuer, audience }, now)
+        Self::assertion_claims(&claims, key, issuer)
     }
 
     fn assertion_claims(
@@ -71,6 +79,18 @@ impl JwtSvid {
 
     fn check(&self) -> Result<(), TokenError> {
         wire::check_level(&self.agent)
+    }
+}
+
+impl SignedClaims<JwtSvid> {
+    /// Checks issuer, audience and times of a client assertion at `now`. To be asked anew at each use.
+    pub fn check_assertion(
+        &self,
+        issuer: &Issuer,
+        now: Timestamp,
+    ) -> Result<Verified<JwtSvid>, TokenError> {
+        let audience = &issuer.as_audience();
+        self.check(&Expect { issuer, audience }, now)
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn exchange_world<'a>(
         bundle_version: live.version,
         stops: &world.stops,
         keys: &world.keys.set,
+        signatures: &*world.keys.seen,
         lifetimes: &config.lifetimes,
     }
 }

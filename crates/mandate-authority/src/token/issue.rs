@@ -1,6 +1,6 @@
 //! From a grant to a token that may leave: sealed, then stored with its records in one unit.
 
-use mandate_decide::exchange::{Effect, Grant, Sealed};
+use mandate_decide::exchange::{Effect, Grant, Sealed, Vouched};
 use mandate_model::{Timestamp, TokenId};
 use mandate_ports::{Change, CommitError, Conflict, HeldKey, KeyPurpose, SignerError, Unit};
 
@@ -95,7 +95,15 @@ fn seal(
     let key = current
         .filter(|key| world.may_sign(key))
         .ok_or(NotIssued::Moved)?;
-    let sign = |input: &[u8]| signer.sign(&key, input).map(|signed| signed.signature);
+    let sign = |input: &[u8]| {
+        let signed = signer.sign(&key, input)?;
+        let vouched = if signed.vouched && !authority.is_sampled() {
+            Vouched::BySigner
+        } else {
+            Vouched::No
+        };
+        Ok((vouched, signed.signature))
+    };
     grant
         .seal::<SignerError>(&key, &world.keys.set, now, sign)
         .map_err(|why| {

@@ -10,7 +10,7 @@ use mandate_policy::decl::{AccessPolicy, Possession, ServerWorkload};
 use mandate_token::{AccessToken, ActingChain, Audience, Confirmation, scope_of};
 
 use super::error::{ExchangeError, GrantError};
-use super::grant::{Claims, check_size};
+use super::grant::{Claims, fitting};
 use super::open::check_declared;
 use super::renew::{pin, template, with_scope};
 use super::subject::VerifiedSubject;
@@ -153,7 +153,7 @@ fn token(
         not_before: mandate.not_before,
         expires_at: world.now.plus(lifetime).min(mandate.expires_at),
     };
-    check_size(&claims)?;
+    let claims = fitting(claims)?;
     let mut effects: Vec<Effect> = pin(client, task, world)?.into_iter().collect();
     if counted {
         effects.push(Effect::ReserveAccesses {
@@ -162,7 +162,7 @@ fn token(
         });
     }
     Ok(Grant {
-        claims: Claims::Access(Box::new(claims)),
+        claims: Claims::Access(claims),
         effects,
         live_tasks: vec![task.record.id],
         held: None,

@@ -10,7 +10,7 @@ use mandate_model::{
 };
 use mandate_policy::decl::AgentType;
 use mandate_token::dpop::DpopProof;
-use mandate_token::{Audience, Confirmation, JwtSvid};
+use mandate_token::{Audience, Confirmation, Encoded, JwtSvid};
 
 use super::client::check_possession;
 use super::error::{ActorError, ClientError, ExchangeError, GrantError, SubjectError};
@@ -235,7 +235,7 @@ fn svid(wanted: Wanted<'_>, world: &World<'_>, fresh: &Fresh) -> Result<Grant, E
     let attested = noted(What::Attested { facts });
     let grant = Grant {
         template: attested.clone(),
-        claims: Claims::Svid(Box::new(claims)),
+        claims: Claims::Svid(Box::new(Encoded::new(claims))),
         effects: Vec::new(),
         live_tasks: Vec::new(),
         held: None,

@@ -4,7 +4,7 @@ use mandate_model::stop::{Lineage, Shown};
 use mandate_model::{ActorLevel, AgentTypeName, KeyId, Thumbprint, Timestamp, TokenId};
 use mandate_policy::decl::{AgentType, Possession};
 use mandate_token::dpop::DpopProof;
-use mandate_token::{Confirmation, JwtSvid, TokenError};
+use mandate_token::{Confirmation, TokenError};
 
 use super::World;
 use super::error::{ClientError, ExchangeError};
@@ -157,7 +157,10 @@ pub fn identify(
     world: &World<'_>,
 ) -> Result<IdentifiedClient, ExchangeError> {
     let assertion = assertion.ok_or(ExchangeError::Client(ClientError::None))?;
-    let verified = JwtSvid::verify_client_assertion(assertion, world.keys, world.issuer, world.now)
+    let verified = world
+        .signatures
+        .assertion(assertion, world.keys, world.issuer)
+        .and_then(|signed| signed.check_assertion(world.issuer, world.now))
         .map_err(|why| ExchangeError::Client(client_error(why)))?;
     let svid = verified.claims();
     check_proof(svid.confirmation, proof).map_err(ExchangeError::Client)?;

@@ -8,8 +8,7 @@ use mandate_model::{
 };
 use mandate_token::dpop::DpopProof;
 use mandate_token::{
-    AccessToken, BuildError, CheckError, CheckedToken, JwtSvid, KeySet, Kind, Limit, TaskToken,
-    TokenError,
+    AccessToken, BuildError, CheckError, CheckedToken, Encoded, JwtSvid, KeySet, Kind, TaskToken,
 };
 
 use super::AuthenticatedClient;
@@ -76,9 +75,9 @@ pub struct Grant {
 /// The claims of one kind of token.
 #[derive(Debug)]
 pub(super) enum Claims {
-    Svid(Box<JwtSvid>),
-    Task(Box<TaskToken>),
-    Access(Box<AccessToken>),
+    Svid(Box<Encoded<JwtSvid>>),
+    Task(Box<Encoded<TaskToken>>),
+    Access(Box<Encoded<AccessToken>>),
 }
 
 /// A grant whose token is signed, was read again and says what was granted. Still not stored: it
@@ -133,21 +132,22 @@ impl Grant {
         matches!(self.claims, Claims::Svid(_))
     }
 
-    /// Signs the token with `key`, then reads what was signed as its audience will, at `now`.
+    /// Signs the token with `key`, then reads what was signed as its audience will, at `now`. Whether the
+    /// signature itself is verified too is for whoever knows the signer: `sign` tells.
     pub fn seal<E: std::error::Error>(
         self,
         key: &KeyId,
         keys: &KeySet,
         now: Timestamp,
-        sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
+        sign: impl FnOnce(&[u8]) -> Result<(Vouched, [u8; 64]), E>,
     ) -> Result<Sealed, SealError<E>> {
         let issued = self.issued(key);
         let expires_at = self.claims.expires_at();
         let details = self.claims.details();
         let text = match self.claims {
-            Claims::Svid(claims) => Text::Svid(seal(*claims, key, keys, now, sign)?),
-            Claims::Task(claims) => Text::Task(seal(*claims, key, keys, now, sign)?),
-            Claims::Access(claims) => Text::Access(seal(*claims, key, keys, now, sign)?),
+            Claims::Svid(claims) => Text::Svid(seal(&claims, key, keys, now, sign)?),
+            Claims::Task(claims) => Text::Task(seal(&claims, key, keys, now, sign)?),
+            Claims::Access(claims) => Text::Access(seal(&claims, key, keys, now, sign)?),
         };
         let mut events = self.events;
         events.push(issued);
@@ -206,18 +206,29 @@ pub(super) fn used_up(proof: &DpopProof) -> Effect {
 }
 
 fn seal<T: Kind, E: std::error::Error>(
-    claims: T,
+    claims: &Encoded<T>,
     key: &KeyId,
     keys: &KeySet,
     now: Timestamp,
-    sign: impl FnOnce(&[u8]) -> Result<[u8; 64], E>,
+    sign: impl FnOnce(&[u8]) -> Result<(Vouched, [u8; 64]), E>,
 ) -> Result<CheckedToken<T>, SealError<E>> {
-    let unsigned = claims.clone().unsigned(key).map_err(SealError::Build)?;
-    let signature = sign(unsigned.signing_input()).map_err(SealError::Sign)?;
-    unsigned
-        .assemble(&signature)
-        .check(keys, &claims, now)
-        .map_err(SealError::Check)
+    let unsigned = claims.unsigned(key).map_err(SealError::Build)?;
+    let (vouched, signature) = sign(unsigned.signing_input()).map_err(SealError::Sign)?;
+    let signed = unsigned.assemble(&signature);
+    let checked = match vouched {
+        Vouched::No => signed.check(keys, claims.claims(), now),
+        Vouched::BySigner => signed.check_vouched(keys, claims, now),
+    };
+    checked.map_err(SealError::Check)
+}
+
+/// Whether a signature is known to verify without being verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vouched {
+    /// It is not.
+    No,
+    /// The signer has shown that it makes signatures which verify by the key that it says it signs with.
+    BySigner,
 }
 
 impl Claims {
@@ -231,25 +242,25 @@ impl Claims {
 
     fn audience(&self) -> String {
         match self {
-            Claims::Svid(c) => c.audience.to_string(),
-            Claims::Task(c) => c.audience.to_string(),
-            Claims::Access(c) => c.audience.to_string(),
+            Claims::Svid(c) => c.claims().audience.to_string(),
+            Claims::Task(c) => c.claims().audience.to_string(),
+            Claims::Access(c) => c.claims().audience.to_string(),
         }
     }
 
     fn id(&self) -> TokenId {
         match self {
-            Claims::Svid(c) => c.id,
-            Claims::Task(c) => c.id,
-            Claims::Access(c) => c.id,
+            Claims::Svid(c) => c.claims().id,
+            Claims::Task(c) => c.claims().id,
+            Claims::Access(c) => c.claims().id,
         }
     }
 
     fn expires_at(&self) -> Timestamp {
         match self {
-            Claims::Svid(c) => c.expires_at,
-            Claims::Task(c) => c.expires_at,
-            Claims::Access(c) => c.expires_at,
+            Claims::Svid(c) => c.claims().expires_at,
+            Claims::Task(c) => c.claims().expires_at,
+            Claims::Access(c) => c.claims().expires_at,
         }
         .floor_to_secs()
     }
@@ -258,8 +269,8 @@ impl Claims {
     fn details(&self) -> Option<serde_json::Value> {
         let entries = match self {
             Claims::Svid(_) => return None,
-            Claims::Task(c) => &c.mandate.entries,
-            Claims::Access(c) => &c.entries,
+            Claims::Task(c) => &c.claims().mandate.entries,
+            Claims::Access(c) => &c.claims().entries,
         };
         serde_json::to_value(entries.to_wire()).ok()
     }
@@ -329,7 +340,7 @@ impl std::fmt::Debug for Sealed {
 
 /// Checks that the claims of a task token make one: what somebody asked for and nobody could use is
 /// their mistake, said and recorded as such.
-pub(super) fn check_grantable(claims: &TaskToken) -> Result<(), ExchangeError> {
+pub(super) fn grantable(claims: TaskToken) -> Result<Box<Encoded<TaskToken>>, ExchangeError> {
     let mandate = &claims.mandate;
     let begins = mandate.not_before.unwrap_or(claims.issued_at);
     if mandate.expires_at <= begins.max(claims.issued_at) {
@@ -338,23 +349,17 @@ pub(super) fn check_grantable(claims: &TaskToken) -> Result<(), ExchangeError> {
     if claims.path.depth() > mandate.max_depth {
         return Err(ExchangeError::Grant(GrantError::Depth(mandate.max_depth)));
     }
-    check_size(claims)
+    fitting(claims)
 }
 
-/// Checks that a token with these claims passes no limit, whatever key signs it (FAILURES 10).
-pub(super) fn check_size<T: Kind>(claims: &T) -> Result<(), ExchangeError> {
+/// Checks that a token with these claims passes no limit, whatever key signs it (FAILURES 10). Anything else
+/// that keeps them from becoming one is no mistake of the caller's; sealing finds it.
+pub(super) fn fitting<T: Kind>(claims: T) -> Result<Box<Encoded<T>>, ExchangeError> {
+    let encoded = Encoded::new(claims);
     let too_large = |limit| ExchangeError::Grant(GrantError::TooLarge(limit));
-    let longest = "k".repeat(LONGEST_KEY_ID);
-    let key = KeyId::parse(&longest).map_err(|_| too_large(Limit::HeaderBytes))?;
-    match claims.clone().unsigned(&key) {
-        Err(BuildError::Refused(TokenError::TooLarge(limit))) => Err(too_large(limit)),
-        // Anything else is no mistake of the caller's; sealing finds it again.
-        Ok(_) | Err(BuildError::Refused(_) | BuildError::Encoding) => Ok(()),
-    }
+    encoded.fits().map_err(too_large)?;
+    Ok(Box::new(encoded))
 }
-
-/// A [`KeyId`] has at most 200 bytes.
-const LONGEST_KEY_ID: usize = 200;
 
 /// A record of `what` at `now`, with the versions that decided.
 pub(super) fn record(

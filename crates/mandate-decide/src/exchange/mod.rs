@@ -19,7 +19,7 @@ mod subject;
 use mandate_model::stop::StopSet;
 use mandate_model::{BundleVersion, TaskId, Timestamp, TokenId, TrustDomain};
 use mandate_policy::Bundle;
-use mandate_token::{Issuer, KeySet};
+use mandate_token::{Issuer, KeySet, Signatures};
 
 pub use access::access;
 pub use attest::{Evident, Keyed, attest, attest_hosted};
@@ -28,7 +28,7 @@ pub use delegate::delegate;
 pub use error::{
     ActorError, ClientError, ExchangeError, FormError, GrantError, OauthError, SubjectError,
 };
-pub use grant::{Effect, Grant, Parts, SealError, Sealed};
+pub use grant::{Effect, Grant, Parts, SealError, Sealed, Vouched};
 pub use open::{Person, open, user_providers};
 pub use operator::{OperatorOpen, open_by_operator};
 pub use parse::{
@@ -57,6 +57,8 @@ pub struct World<'a> {
     pub stops: &'a StopSet,
     /// The keys that tokens are verified with.
     pub keys: &'a KeySet,
+    /// Who verifies signatures with them.
+    pub signatures: &'a dyn Signatures,
     /// How long things live.
     pub lifetimes: &'a Lifetimes,
 }

@@ -10,7 +10,7 @@ use mandate_token::{Audience, Confirmation, MayAct, TaskToken, parse_scope, scop
 
 use super::delegate::check_child;
 use super::error::{ActorError, ExchangeError, GrantError, SubjectError};
-use super::grant::{Claims, check_grantable, record};
+use super::grant::{Claims, grantable, record};
 use super::open::check_declared;
 use super::subject::{VerifiedSubject, check_pinned, check_task_stops};
 use super::{AuthenticatedClient, Effect, Fresh, Grant, World};
@@ -231,9 +231,9 @@ pub(super) fn task_grant(
             .min(mandate.expires_at),
         mandate,
     };
-    check_grantable(&claims)?;
+    let claims = grantable(claims)?;
     Ok(Grant {
-        claims: Claims::Task(Box::new(claims)),
+        claims: Claims::Task(claims),
         effects: Vec::new(),
         live_tasks: vec![task.record.id],
         held: None,

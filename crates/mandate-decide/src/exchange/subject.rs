@@ -4,7 +4,7 @@ use mandate_model::mandate::Mandate;
 use mandate_model::stop::{Lineage, Shown};
 use mandate_model::task::Task;
 use mandate_model::{ActorLevel, KeyId, TaskId, Thumbprint, TokenId};
-use mandate_token::{Audience, Expect, Kind, TaskToken, Verified};
+use mandate_token::{Audience, Expect, TaskToken, Verified};
 
 use super::error::{ActorError, ExchangeError, SubjectError};
 use super::renew::check_still_allowed;
@@ -51,8 +51,11 @@ pub fn verify_task_token(token: &str, world: &World<'_>) -> Result<TaskSubject, 
         issuer: world.issuer,
         audience: &audience,
     };
-    let token =
-        TaskToken::verify(token, world.keys, &expect, world.now).map_err(|why| invalid(&why))?;
+    let token = world
+        .signatures
+        .task(token, world.keys)
+        .and_then(|signed| signed.check(&expect, world.now))
+        .map_err(|why| invalid(&why))?;
     Ok(TaskSubject { token })
 }
 

@@ -18,7 +18,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPai
 use mandate_decide::Lifetimes;
 use mandate_decide::exchange::{
     AuthenticatedClient, Effect, Evident, ExchangeError, Fresh, Grant, Keyed, Step, TaskSubject,
-    World, access, attest, attest_hosted, authenticate, delegate, open, parse, renew,
+    Vouched, World, access, attest, attest_hosted, authenticate, delegate, open, parse, renew,
     resume_by_opener, resume_by_parent, verify_task_token,
 };
 use mandate_model::stop::{StopSet, Subject, Suspension};
@@ -31,7 +31,7 @@ use mandate_policy::{Bundle, LoadEnv, SourceFile, load};
 use mandate_token::dpop::{
     DpopProof, HttpTarget, ProofFor, ProofRequest, UnsignedProof, UnverifiedProof,
 };
-use mandate_token::{Issuer, KeySet, KeyUse};
+use mandate_token::{Issuer, KeySet, KeyUse, VerifyEach};
 
 pub const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 pub const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -127,6 +127,7 @@ impl Lab {
             bundle_version: BundleVersion::new(1),
             stops: &self.stops,
             keys: &self.keys,
+            signatures: &VerifyEach,
             lifetimes: &self.lifetimes,
         }
     }
@@ -345,7 +346,8 @@ impl Lab {
         let id = KeyId::parse(id).unwrap();
         let sign = |message: &[u8]| {
             let signature = pair.sign(&SystemRandom::new(), message).unwrap();
-            Ok::<[u8; 64], std::convert::Infallible>(signature.as_ref().try_into().unwrap())
+            let signature = signature.as_ref().try_into().unwrap();
+            Ok::<(Vouched, [u8; 64]), std::convert::Infallible>((Vouched::No, signature))
         };
         let mut sealed = grant.seal(&id, &self.keys, self.now, sign).unwrap();
         let parts = sealed.take_parts();

@@ -27,7 +27,7 @@ pub(crate) struct ControlParts {
     pub(crate) gateway: GatewayId,
     pub(crate) gate: Gate,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) status: Arc<Status>,
     pub(crate) marks_path: PathBuf,
     pub(crate) marks: Option<Marks>,

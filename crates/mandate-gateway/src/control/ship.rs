@@ -1,6 +1,7 @@
 //! Shipping the spool: at least once on the wire, exactly once by key (C2).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mandate_model::GatewayId;
@@ -14,7 +15,7 @@ use crate::record::Recorder;
 /// Ships whatever the spool holds, for ever. An append wakes it; without that it looks once a second.
 ///
 /// Spools that were closed are shipped first, since they are older; none keeps another back.
-pub(crate) async fn ship(client: Client, gateway: GatewayId, recorder: Recorder) {
+pub(crate) async fn ship(client: Client, gateway: GatewayId, recorder: Arc<Recorder>) {
     let mut broken = HashSet::new();
     loop {
         let woken = recorder.appended.notified();

@@ -36,7 +36,7 @@ pub(crate) struct Front {
     pub(crate) gateway: GatewayId,
     pub(crate) gate: Gate,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) injections: Injections,
     pub(crate) pool: Pool,

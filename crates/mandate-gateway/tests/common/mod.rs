@@ -32,7 +32,7 @@ use mandate_gateway::{
 };
 use mandate_model::{BootTime, GatewayId, Secret, SecretName, Timestamp};
 use mandate_ports::{
-    Clock, CredentialError, Credentials, Entropy, LocalReceipt, Origin, Spool, SpoolError,
+    Clock, CredentialError, Credentials, Done, Entropy, LocalReceipt, Origin, Spool, SpoolError,
     SpoolHead, SpooledRecord,
 };
 use mandate_spool::{FileSpool, OnDamage, SpoolLimits, SpoolOptions};
@@ -91,6 +91,12 @@ impl Spool for TestSpool {
         }
         let _passed = self.slow.read().await;
         self.inner.append_draft(draft).await
+    }
+    fn append_behind(&self, draft: Arc<Draft>, done: Done) {
+        if self.full.load(Ordering::SeqCst) {
+            return done(Err(SpoolError::Full));
+        }
+        self.inner.append_behind(draft, done);
     }
     fn head(&self) -> SpoolHead {
         self.inner.head()

@@ -1,5 +1,6 @@
 //! Tasks: kept whole, live only with their ancestors, ended with all below.
 
+use mandate_model::mandate::Budget;
 use mandate_model::stop::{Lineage, Stopped};
 use mandate_model::task::{Task, TaskState};
 use mandate_model::{Instance, InstanceId, ProviderName, StopVersion, Timestamp};
@@ -17,6 +18,7 @@ pub(super) async fn run<F: StoreFactory>(factory: &F) {
     a_task_is_live_only_with_every_ancestor(&factory.fresh().await).await;
     a_task_ends_with_all_below_and_nothing_beside(&factory.fresh().await).await;
     the_first_instance_stays_the_only_one(&factory.fresh().await).await;
+    a_task_that_was_read_before_is_read_as_it_is_now(&factory.fresh().await).await;
 }
 
 async fn state(store: &impl Store, task: &Task) -> TaskState {
@@ -177,4 +179,49 @@ async fn the_first_instance_stays_the_only_one(store: &impl Store) {
     );
     let pinned = store.task(id).await.unwrap().unwrap().instance;
     assert_eq!(pinned, Some(instance("linux", "first")));
+}
+
+/// Whatever a store remembers of what it has read.
+async fn a_task_that_was_read_before_is_read_as_it_is_now(store: &impl Store) {
+    let budget = Budget {
+        max_accesses: Some(10),
+        max_children: Some(5),
+    };
+    let parent = root(1, budget);
+    let allotted = Budget {
+        max_accesses: Some(4),
+        max_children: Some(0),
+    };
+    let kid = child(&parent, 2, allotted);
+    let now = async |task: &Task| {
+        let read = || async { store.task(task.record.id).await.unwrap().unwrap() };
+        let (first, again) = (read().await, read().await);
+        assert_eq!(first, again);
+        first
+    };
+    commit(store, open(&parent)).await;
+    assert_eq!(now(&parent).await.remaining, budget);
+    commit(store, delegate(&kid)).await;
+    let left = now(&parent).await.remaining;
+    assert_eq!((left.max_accesses, left.max_children), (Some(6), Some(4)));
+    let one = Change::ReserveAccesses {
+        task: kid.record.id,
+        count: 1,
+    };
+    assert_eq!(now(&kid).await.remaining, allotted);
+    commit(store, unit(vec![one])).await;
+    assert_eq!(now(&kid).await.remaining.max_accesses, Some(3));
+    let instance = Instance {
+        provider: ProviderName::parse("host").unwrap(),
+        id: InstanceId::parse("pid:7").unwrap(),
+    };
+    let pin = Change::PinInstance {
+        task: kid.record.id,
+        instance: instance.clone(),
+    };
+    commit(store, unit(vec![pin])).await;
+    assert_eq!(now(&kid).await.instance, Some(instance));
+    commit(store, end(&parent, TaskState::Closed)).await;
+    assert_eq!(now(&parent).await.state, TaskState::Closed);
+    assert_eq!(now(&kid).await.state, TaskState::Cancelled);
 }

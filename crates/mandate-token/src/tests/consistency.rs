@@ -284,3 +284,66 @@ fn no_debug_output_shows_a_token() {
     assert!(!shown.contains("eyJ"), "{shown}");
     assert!(checked.expose_text().starts_with("eyJ"));
 }
+
+#[test]
+fn a_vouched_signature_is_not_verified_and_everything_else_is() {
+    let authority = Authority::new();
+    let (encoded, id) = (Encoded::new(access()), kid("oauth-1"));
+    let spoilt = |claims: &Encoded<AccessToken>, id: &mandate_model::KeyId| {
+        claims.unsigned(id).unwrap().assemble(&[7; 64])
+    };
+    let checked = spoilt(&encoded, &id).check_vouched(&authority.keys, &encoded, now());
+    assert_eq!(*checked.unwrap().claims(), access());
+    let refused = |signed: SignedToken<AccessToken>, intended: &Encoded<AccessToken>, at| {
+        signed
+            .check_vouched(&authority.keys, intended, at)
+            .unwrap_err()
+    };
+    let other = Encoded::new(AccessToken {
+        purpose: "another".to_owned(),
+        ..access()
+    });
+    assert_eq!(
+        refused(spoilt(&other, &id), &encoded, now()),
+        CheckError::Differs
+    );
+    let late = refused(spoilt(&encoded, &id), &encoded, at(120));
+    assert_eq!(late, CheckError::Refused(TokenError::Expired));
+    let unknown = refused(spoilt(&encoded, &kid("oauth-2")), &encoded, now());
+    assert_eq!(unknown, CheckError::Refused(TokenError::UnknownKey));
+    let of_other_use = refused(spoilt(&encoded, &kid("svid-1")), &encoded, now());
+    assert!(matches!(
+        of_other_use,
+        CheckError::Refused(TokenError::KeyUse { .. })
+    ));
+}
+
+#[test]
+fn what_fits_fits_whatever_key_signs_it() {
+    let of = |length: usize| {
+        Encoded::new(AccessToken {
+            purpose: "p".repeat(length),
+            ..access()
+        })
+    };
+    let longest = kid(&"k".repeat(200));
+    let (mut fits, mut too_long) = (0, MAX_TOKEN_BYTES);
+    while too_long - fits > 1 {
+        let between = fits.midpoint(too_long);
+        match of(between).fits() {
+            Ok(()) => fits = between,
+            Err(limit) => {
+                assert_eq!(limit, Limit::TokenBytes);
+                too_long = between;
+            }
+        }
+    }
+    let text = of(fits).unsigned(&longest).unwrap().assemble(&[7; 64]);
+    let text = text.check_vouched(&KeySet::default(), &of(fits), now());
+    assert_eq!(
+        text.unwrap_err(),
+        CheckError::Refused(TokenError::UnknownKey)
+    );
+    // Nearly all of the room is used.
+    assert!(of(fits + 100).unsigned(&longest).is_err());
+}

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+    Ed25519KeyPair, KeyPair, UnparsedPublicKey,
 };
 use mandate_model::{KeyId, Secret};
 use mandate_ports::{
@@ -71,15 +72,30 @@ impl Signer for KeySigner {
         Ok(Signed {
             key: key.clone(),
             signature,
+            vouched: true,
         })
     }
 }
 
 impl Pair {
-    /// The pair of a record whose two halves belong together.
+    /// The pair of a record whose two halves belong together, as a signature shows.
     fn read(record: &KeyRecord) -> Option<Self> {
         let pair = Self::parse(record.purpose, record.pkcs8.expose())?;
-        (pair.public() == record.public).then_some(pair)
+        (pair.public() == record.public && pair.is_good_for(TRIAL)).then_some(pair)
+    }
+
+    /// Whether what it signs verifies. Nobody verifies each of its signatures afterwards.
+    fn is_good_for(&self, message: &[u8]) -> bool {
+        let verified = self.sign(message).map(|signature| match self {
+            Pair::Es256(pair) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key())
+                    .verify(message, &signature)
+            }
+            Pair::Ed25519(pair) => {
+                UnparsedPublicKey::new(&ED25519, pair.public_key()).verify(message, &signature)
+            }
+        });
+        verified.is_some_and(|verified| verified.is_ok())
     }
 
     fn parse(purpose: KeyPurpose, pkcs8: &[u8]) -> Option<Self> {
@@ -130,10 +146,11 @@ impl KeySource for NewKeys {
     }
 }
 
+/// No token begins like this.
+const TRIAL: &[u8] = b"a trial signature of mandate";
+
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, UnparsedPublicKey};
-
     use super::*;
 
     fn key(purpose: KeyPurpose, state: KeyState) -> KeyRecord {

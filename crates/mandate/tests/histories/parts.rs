@@ -12,9 +12,9 @@ use mandate_model::{
 };
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, Clock, CredentialError, Credentials, Evidence, KeyPurpose,
-    KeySource, LocalReceipt, NewKey, Once, Origin, SignerError, Spool, SpoolError, SpoolHead,
-    SpooledRecord,
+    AttestRefusal, Attested, Attestor, Clock, CredentialError, Credentials, Done, Evidence,
+    KeyPurpose, KeySource, LocalReceipt, NewKey, Once, Origin, SignerError, Spool, SpoolError,
+    SpoolHead, SpooledRecord,
 };
 use mandate_testkit::clock::FixedClock;
 use mandate_testkit::keys::TestKeys;
@@ -251,6 +251,11 @@ impl Gated {
 impl Spool for Gated {
     async fn append_draft(&self, draft: Arc<Draft>) -> Result<LocalReceipt, SpoolError> {
         self.busy.alone(self.spool.append_draft(draft)).await
+    }
+
+    fn append_behind(&self, draft: Arc<Draft>, done: Done) {
+        let spool = self.clone();
+        tokio::spawn(async move { done(spool.append_draft(draft).await) });
     }
 
     fn head(&self) -> SpoolHead {
