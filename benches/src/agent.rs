@@ -121,7 +121,7 @@ fn token_of(body: &str) -> String {
     reply["access_token"].as_str().unwrap().to_owned()
 }
 
-fn form(pairs: &[(&str, &str)]) -> String {
+pub fn form(pairs: &[(&str, &str)]) -> String {
     let encode = |text: &str| -> String {
         text.bytes()
             .map(|b| match b {

@@ -16,6 +16,7 @@
 pub mod agent;
 pub mod figures;
 pub mod load;
+pub mod peer;
 pub mod process;
 pub mod proxy;
 pub mod server;

@@ -1,6 +1,8 @@
 //! Load: closed loops for throughput, a fixed rate for latency.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -64,16 +66,39 @@ pub async fn send(sender: &mut SendRequest<Full<Bytes>>, shot: &Shot) -> Bytes {
 
 /// `connections` that each send the next request when the last one is answered.
 pub async fn closed_loop(to: SocketAddr, shot: &Shot, connections: usize, span: Duration) -> Run {
+    in_turn(to, std::slice::from_ref(shot), connections, span).await
+}
+
+/// The same with each of `shots` in turn.
+pub async fn in_turn(to: SocketAddr, shots: &[Shot], connections: usize, span: Duration) -> Run {
+    loops(to, shots, connections, Some(span)).await
+}
+
+/// The same with each of `shots` once.
+pub async fn each_once(to: SocketAddr, shots: &[Shot], connections: usize) -> Run {
+    loops(to, shots, connections, None).await
+}
+
+async fn loops(to: SocketAddr, shots: &[Shot], connections: usize, span: Option<Duration>) -> Run {
+    let (shots, taken) = (Arc::<[Shot]>::from(shots), Arc::new(AtomicUsize::new(0)));
+    let mut senders = Vec::new();
+    for _ in 0..connections {
+        senders.push(connect(to).await);
+    }
     let began = Instant::now();
-    let clients: Vec<_> = (0..connections)
-        .map(|_| {
-            let shot = shot.clone();
+    let clients: Vec<_> = senders
+        .into_iter()
+        .map(|mut sender| {
+            let (shots, taken) = (Arc::clone(&shots), Arc::clone(&taken));
             tokio::spawn(async move {
-                let mut sender = connect(to).await;
                 let mut latencies = Samples::default();
-                while began.elapsed() < span {
+                while span.is_none_or(|span| began.elapsed() < span) {
+                    let nth = taken.fetch_add(1, Ordering::Relaxed);
+                    if span.is_none() && nth >= shots.len() {
+                        break;
+                    }
                     let sent = Instant::now();
-                    send(&mut sender, &shot).await;
+                    send(&mut sender, &shots[nth % shots.len()]).await;
                     latencies.push(sent.elapsed());
                 }
                 latencies

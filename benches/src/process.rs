@@ -1,5 +1,6 @@
 //! Other processes: a program beside the bench, and what it uses up.
 
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -42,4 +43,13 @@ impl Drop for Process {
         self.0.kill().ok();
         self.0.wait().ok();
     }
+}
+
+/// The folder of the release build that this bench is part of.
+pub fn release_folder() -> PathBuf {
+    let mut folder = std::env::current_exe().unwrap();
+    while folder.file_name().is_some_and(|name| name != "release") {
+        folder.pop();
+    }
+    folder
 }

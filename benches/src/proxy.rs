@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
-use crate::process::Process;
+use crate::process::{Process, release_folder};
 
 /// A proxy in front of the upstream.
 #[derive(Debug)]
@@ -125,11 +125,7 @@ fn envoy_binary() -> Option<PathBuf> {
     if let Ok(path) = std::env::var("ENVOY") {
         return Some(PathBuf::from(path));
     }
-    let mut target = std::env::current_exe().unwrap();
-    while target.file_name().is_some_and(|name| name != "release") {
-        target.pop();
-    }
-    let path = target.with_file_name("envoy/bin/envoy");
+    let path = release_folder().with_file_name("envoy/bin/envoy");
     path.exists().then_some(path)
 }
 

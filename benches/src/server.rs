@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::agent::{Agent, post_unix_json};
-use crate::process::Process;
+use crate::process::{Process, release_folder};
 
 /// A server that ends with this value.
 #[derive(Debug)]
@@ -82,11 +82,7 @@ impl Server {
 
 /// The release build beside this bench's own target folder.
 fn binary() -> PathBuf {
-    let mut folder = std::env::current_exe().unwrap();
-    while folder.file_name().is_some_and(|name| name != "release") {
-        folder.pop();
-    }
-    let binary = folder.join("mandate");
+    let binary = release_folder().join("mandate");
     assert!(
         binary.exists(),
         "build it first: cargo build --release -p mandate"

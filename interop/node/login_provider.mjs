@@ -15,6 +15,14 @@ const provider = new Provider(issuer, {
     redirect_uris: ['http://127.0.0.1/callback'],
     grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
     response_types: ['code'],
+  }, {
+    // Its device grant puts no nonce into the ID token: a client of its own, for a trust provider that says so.
+    client_id: 'mandate-device',
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    redirect_uris: [],
+    grant_types: ['urn:ietf:params:oauth:grant-type:device_code'],
+    response_types: [],
   }],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['groups'] },
   // Claims of a scope come in the ID token, as `Operator` documents need them.

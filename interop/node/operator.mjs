@@ -80,7 +80,7 @@ async function status() {
 }
 
 const address = /^(http:\S+code_challenge\S+)$/m
-const amy = await login([], address, async ([url]) => {
+const amy = await login(['--provider', 'staff'], address, async ([url]) => {
   const browser = new Browser()
   const port = new URL(new URL(url).searchParams.get('redirect_uri')).origin
   // Somebody else's answer, and one of another login, end nothing.
@@ -119,11 +119,17 @@ async function confirm(user, [, place, code]) {
   const page = await browser.prove(await browser.submit(asked, {}), user)
   assert.equal(page.status, 200, page.text)
 }
-const mallory = await login(['--device'], device, (found) => confirm('mallory', found))
+// A token that is bound to no server is not shown to one that wants it bound.
+const unbound = await login(['--provider', 'staff', '--device'], device, (found) => confirm('amy', found))
+assert.notEqual(unbound.code, 0)
+assert.match(unbound.said, /without the login's nonce/)
+const devices = ['--provider', 'devices', '--device']
+const mallory = await login(devices, device, (found) => confirm('mallory', found))
 assert.notEqual(mallory.code, 0)
 assert.match(mallory.said, /operator\.none/)
-const bob = await login(['--device'], device, (found) => confirm('bob', found))
+const bob = await login(devices, device, (found) => confirm('bob', found))
 assert.equal(bob.code, 0, bob.said)
+assert.match(bob.said, /may be good at other servers too/)
 assert.equal(bob.result.operator, 'bob')
 assert.equal((await status()).operator, 'bob')
 console.log('operators: code and device flow at oidc-provider, session, logout')

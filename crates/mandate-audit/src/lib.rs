@@ -17,6 +17,7 @@ mod checkpoint;
 mod draft;
 mod event;
 mod note;
+mod pattern;
 mod spool_chain;
 mod tile;
 mod tile_check;
@@ -29,6 +30,7 @@ pub use event::{
     Decision, DecodeError, EncodeError, Event, MAX_EVENT_BYTES, Outcome, SpoolKey, What,
 };
 pub use note::{MalformedNoteKey, NoteError, NoteKey};
+pub use pattern::{Numbers, Pattern};
 pub use spool_chain::{MalformedSpoolChain, SpoolChain, SpoolChains, SpoolFault};
 pub use tile::{
     EntryTooLong, MalformedBundle, MalformedTilePath, TILE_WIDTH, Tile, TileKind, entry_bundle,

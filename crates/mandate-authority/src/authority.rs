@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, RwLock, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::breakglass::{NobodyResumes, check_left};
 use crate::bundle::Compiler;
 use crate::config::{Config, Ports};
 use crate::gateways::{Applied, Gateways};
@@ -208,9 +209,13 @@ impl Authority {
     }
 
     /// Puts `suspension` in force without the store (C3), and publishes it.
-    pub(crate) fn suspend_in_memory(&self, suspension: Suspension) -> Arc<World> {
+    pub(crate) fn suspend_in_memory(
+        &self,
+        suspension: Suspension,
+    ) -> Result<Arc<World>, NobodyResumes> {
         let mut undurable = self.undurable();
         let old = self.world();
+        check_left(&old, [suspension.clone()])?;
         let version = old.stops.version().next();
         let suspension = Suspension {
             version,
@@ -227,7 +232,7 @@ impl Authority {
         self.0.world.store(Arc::clone(&new));
         drop(undurable);
         self.0.changed.send_replace(new.told());
-        new
+        Ok(new)
     }
 
     /// Counts a lease as granted, unless a suspension came to memory that the store does not know

@@ -16,6 +16,7 @@ mod delegator;
 mod ids;
 pub mod mandate;
 mod name;
+mod pin;
 mod secret;
 mod spiffe;
 pub mod stop;
@@ -37,6 +38,7 @@ pub use name::{
     ActionName, AgentTypeName, AttributeName, MalformedName, OperatorName, PolicyName,
     ProviderName, SecretName, ServerName,
 };
+pub use pin::ProviderPin;
 pub use secret::Secret;
 pub use spiffe::{MalformedSpiffeId, SpiffeId, TrustDomain};
 pub use thumbprint::{MalformedThumbprint, Thumbprint};

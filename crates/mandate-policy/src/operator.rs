@@ -2,7 +2,7 @@
 //! OpenID provider vouched for.
 
 use mandate_model::stop::Subject;
-use mandate_model::{OperatorName, ProviderName};
+use mandate_model::{OperatorName, ProviderName, ProviderPin};
 use serde_json::{Map, Value};
 
 use crate::Bundle;
@@ -23,6 +23,8 @@ pub enum OperatorIdentity<'a> {
     Person {
         /// The provider.
         provider: &'a ProviderName,
+        /// Whose word it was when it vouched.
+        pin: &'a ProviderPin,
         /// Claims of their ID token, verified; those that declarations look at are among them.
         claims: &'a Map<String, Value>,
     },

@@ -2,10 +2,10 @@
 
 mod describe;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use mandate_model::PolicyName;
+use mandate_model::{PolicyName, ProviderName};
 
 use crate::Bundle;
 use crate::table::{AccessRow, Way, key};
@@ -14,10 +14,13 @@ use crate::table::{AccessRow, Way, key};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Changed upstreams and credentials, to be shown first: they redirect secrets (C4).
+    /// Changed upstreams and credentials, to be shown first: they redirect secrets (C4). And trust
+    /// providers that were there and are another one's word now: whoever was known by them, agent,
+    /// person or operator, is somebody else, in declarations that stay as they are (FAILURES 8).
     pub upstreams: Vec<Change>,
     /// Server workloads that a gateway would go on with without a lease: a suspension may then not be
-    /// effective at once (B3).
+    /// effective at once (B3). And trust providers whose ID tokens begin operators' sessions without
+    /// being bound to this authority.
     pub weakens: Vec<Change>,
     /// Access that comes to be.
     pub gains: Vec<AccessRow>,
@@ -111,7 +114,16 @@ pub fn plan(old: Option<&Bundle>, new: &Bundle) -> Plan {
         &old.map(describe::all).unwrap_or_default(),
         &describe::all(new),
     );
-    let (upstreams, others) = changes.into_iter().partition(redirects);
+    let stayed: BTreeSet<&ProviderName> = match old {
+        Some(old) => old.providers().map(|provider| &provider.name).collect(),
+        None => BTreeSet::new(),
+    };
+    let stays = |name: &str| {
+        let mut kept = new.providers().map(|provider| &provider.name);
+        kept.any(|kept| kept.as_str() == name && stayed.contains(kept))
+    };
+    let moves = |change: &Change| redirects(change) || repoints(change) && stays(&change.name);
+    let (upstreams, others) = changes.into_iter().partition(moves);
     plan.upstreams = upstreams;
     (plan.weakens, plan.others) = Vec::into_iter(others).partition(weakens);
     plan
@@ -126,8 +138,14 @@ fn redirects(change: &Change) -> bool {
     change.kind == "ServerWorkload" && describe::REDIRECTING.contains(&change.field.as_str())
 }
 
+/// Of a provider that comes or goes every field changes, and nobody is known by it yet, or any more.
+fn repoints(change: &Change) -> bool {
+    change.kind == "TrustProvider" && describe::PINNING.contains(&change.field.as_str())
+}
+
 fn weakens(change: &Change) -> bool {
-    change.kind == "ServerWorkload" && change.field == describe::WEAKENING && change.after.is_some()
+    let says = |kind, field| change.kind == kind && change.field == field && change.after.is_some();
+    says("ServerWorkload", describe::WEAKENING) || says("TrustProvider", describe::UNBOUND)
 }
 
 fn changes(before: &describe::Fields, after: &describe::Fields) -> Vec<Change> {

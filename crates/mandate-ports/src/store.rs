@@ -123,8 +123,8 @@ pub enum Change {
     /// keeps that at least until the last token has expired that it recorded as issued, whatever any
     /// clock says.
     Resume(Subject),
-    /// Everything that was ever issued is void, as if everything had been suspended and resumed; and
-    /// the stop version moves past `beyond`. For a store that went back: what it lost may be of stop
+    /// Everything that was ever issued is void, operators' sessions too, as if everything and every key
+    /// had been suspended and resumed; and the stop version moves past `beyond`. For a store that went back: what it lost may be of stop
     /// versions that it has not reached again.
     VoidAll {
         /// A stop version that the next one must be above.

@@ -9,6 +9,7 @@ use mandate_model::{StopVersion, Timestamp};
 use mandate_ports::{Change, Committed, Conflict, Ingested, Unit};
 use rusqlite::Connection;
 
+use crate::alike::Alike;
 use crate::failure::Outcome;
 use crate::head::Head;
 use crate::{bundles, gateways, holders, ingest, keys, log, stops, tasks};
@@ -23,7 +24,12 @@ struct Effects {
 
 /// Applies `unit` within the transaction that is open on `db`. On an error, both `db` and `head`
 /// are to be put back to where they were.
-pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Committed> {
+pub(crate) fn apply(
+    db: &Connection,
+    head: &mut Head,
+    alike: &mut Alike,
+    unit: &Unit,
+) -> Outcome<Committed> {
     if let Some(now) = told(unit) {
         head.heard.hear(now);
     }
@@ -42,7 +48,7 @@ pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Co
     }
     let mut effects = Effects::default();
     for change in &unit.changes {
-        make(db, head, change, &mut effects)?;
+        make(db, head, alike, change, &mut effects)?;
     }
     for event in &unit.events {
         if let What::Issued { expires_at, .. } = &event.what {
@@ -58,7 +64,13 @@ pub(crate) fn apply(db: &Connection, head: &mut Head, unit: &Unit) -> Outcome<Co
     })
 }
 
-fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects) -> Outcome<()> {
+fn make(
+    db: &Connection,
+    head: &mut Head,
+    alike: &mut Alike,
+    change: &Change,
+    effects: &mut Effects,
+) -> Outcome<()> {
     match change {
         Change::OpenTask(task) => tasks::open(db, task),
         Change::DelegateTask(task) => tasks::delegate(db, task),
@@ -84,7 +96,7 @@ fn make(db: &Connection, head: &mut Head, change: &Change, effects: &mut Effects
         Change::SetKeyState { key, state, since } => keys::set_state(db, head, key, *state, *since),
         Change::RenewGateway(gateway) => gateways::renew(db, head, gateway),
         Change::Ingest(records) => {
-            let new = ingest::ingest(db, head, records)?;
+            let new = ingest::ingest(db, head, alike, records)?;
             effects.ingested.added += new.added;
             effects.ingested.known += new.known;
             effects.ingested.alarms += new.alarms;

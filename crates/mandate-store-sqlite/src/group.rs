@@ -3,6 +3,7 @@
 use mandate_ports::{CommitError, Committed, StoreError, Unit};
 use rusqlite::Connection;
 
+use crate::alike::Alike;
 use crate::apply::apply;
 use crate::failure::{Failure, Outcome, store_error};
 use crate::head::Head;
@@ -16,11 +17,12 @@ pub(crate) type Answers = Vec<Result<Committed, CommitError>>;
 pub(crate) fn commit(
     db: &Connection,
     before: &Head,
+    alike: &mut Alike,
     units: &[&Unit],
     prune: bool,
 ) -> Result<(Head, Answers), StoreError> {
     db.execute_batch("BEGIN IMMEDIATE").map_err(store_error)?;
-    let result = write(db, before, units, prune);
+    let result = write(db, before, alike, units, prune);
     if result.is_err() && !db.is_autocommit() {
         // SQLite has rolled back already for some errors; for the others this does.
         db.execute_batch("ROLLBACK").map_err(store_error)?;
@@ -31,13 +33,14 @@ pub(crate) fn commit(
 fn write(
     db: &Connection,
     before: &Head,
+    alike: &mut Alike,
     units: &[&Unit],
     prune: bool,
 ) -> Result<(Head, Answers), StoreError> {
     let mut head = before.clone();
     let mut answers = Vec::with_capacity(units.len());
     for unit in units {
-        answers.push(alone(db, &mut head, unit)?);
+        answers.push(alone(db, &mut head, alike, unit)?);
     }
     if answers.iter().all(Result::is_err) {
         db.execute_batch("ROLLBACK").map_err(store_error)?;
@@ -63,11 +66,12 @@ fn finish(db: &Connection, before: &Head, head: &Head, prune: bool) -> Outcome<(
 fn alone(
     db: &Connection,
     head: &mut Head,
+    alike: &mut Alike,
     unit: &Unit,
 ) -> Result<Result<Committed, CommitError>, StoreError> {
     db.execute_batch("SAVEPOINT unit").map_err(store_error)?;
     let before = head.clone();
-    match apply(db, head, unit) {
+    match apply(db, head, alike, unit) {
         Ok(committed) => {
             db.execute_batch("RELEASE unit").map_err(store_error)?;
             Ok(Ok(committed))

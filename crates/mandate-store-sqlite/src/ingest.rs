@@ -5,6 +5,7 @@ use mandate_model::GatewayId;
 use mandate_ports::{Ingested, ShippedRecord, StoreError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::alike::Alike;
 use crate::column::{get, int, uint};
 use crate::failure::{Failure, Outcome, damaged};
 use crate::head::Head;
@@ -38,11 +39,12 @@ enum Verdict {
 pub(crate) fn ingest(
     db: &Connection,
     head: &mut Head,
+    alike: &mut Alike,
     records: &[ShippedRecord],
 ) -> Outcome<Ingested> {
     let mut result = Ingested::default();
     for of_one in records.chunk_by(|a, b| a.key.is_of_spool(&b.key)) {
-        ingest_of_one(db, head, of_one, &mut result)?;
+        ingest_of_one(db, head, alike, of_one, &mut result)?;
     }
     Ok(result)
 }
@@ -51,6 +53,7 @@ pub(crate) fn ingest(
 fn ingest_of_one(
     db: &Connection,
     head: &mut Head,
+    alike: &mut Alike,
     records: &[ShippedRecord],
     result: &mut Ingested,
 ) -> Outcome<()> {
@@ -65,9 +68,9 @@ fn ingest_of_one(
         if record.key.seq != spool.next || lot.is_full() {
             add(db, head, &spool, &mut lot)?;
         }
-        match judge(db, head, &mut spool, record)? {
+        match judge(db, head, alike, &mut spool, record)? {
             Verdict::Add(found) => {
-                lot.add(&record.event, found);
+                lot.add(&record.event, &found);
                 result.added += 1;
             }
             Verdict::Known => result.known += 1,
@@ -92,6 +95,7 @@ fn ingest_of_one(
 fn judge(
     db: &Connection,
     head: &Head,
+    alike: &mut Alike,
     spool: &mut Spool,
     record: &ShippedRecord,
 ) -> Outcome<Verdict> {
@@ -110,7 +114,7 @@ fn judge(
     if seq > spool.next {
         return Ok(Verdict::Alarm(GAP));
     }
-    let Some(event) = canonical_event(record) else {
+    let Some(found) = alike.read(record)? else {
         return Ok(Verdict::Alarm(
             "it is not a canonical event that names its own key",
         ));
@@ -128,13 +132,7 @@ fn judge(
     }
     spool.next = seq.saturating_add(1);
     spool.chain.clone_from(&record.chain);
-    Ok(Verdict::Add(Found::of(&event)?))
-}
-
-fn canonical_event(record: &ShippedRecord) -> Option<Event> {
-    let event = Event::parse(&record.event).ok()?;
-    let canonical = event.canonical().ok()?;
-    (canonical == record.event && event.spool.as_ref() == Some(&record.key)).then_some(event)
+    Ok(Verdict::Add(found))
 }
 
 /// Appends `lot`, the last records before the spool's next one, and leaves it empty.

@@ -54,6 +54,19 @@ pub(crate) fn set_state(
     Ok(())
 }
 
+/// Every key that signs or verifies tokens, or has yet to.
+pub(crate) fn ids(db: &Connection) -> Result<Vec<KeyId>, StoreError> {
+    let mut statement = db
+        .prepare_cached("SELECT id FROM signing_key WHERE purpose != 'log' AND state != 'retired'")
+        .map_err(store_error)?;
+    let mut rows = statement.query([]).map_err(store_error)?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        ids.push(word("a key id", get(row, "id")?)?);
+    }
+    Ok(ids)
+}
+
 /// Every key that is not retired, the oldest first.
 pub(crate) fn keys(db: &Connection) -> Result<Vec<KeyRecord>, StoreError> {
     let mut statement = db

@@ -13,6 +13,7 @@
     allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")
 )]
 
+mod alike;
 mod apply;
 mod bundles;
 mod column;

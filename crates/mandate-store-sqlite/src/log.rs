@@ -27,7 +27,7 @@ pub(crate) fn append_all(
     let mut lot = Lot::default();
     for event in events {
         let event = event.borrow();
-        lot.add(&event.canonical()?, Found::of(event)?);
+        lot.add(&event.canonical()?, &Found::of(event)?);
         if lot.is_full() {
             append_lot(db, head, &std::mem::take(&mut lot))?;
         }

@@ -5,8 +5,9 @@
 //! they completed, and one for each different word that any of them is found by. A search finds
 //! lots and then looks at their records; so a lot is kept short.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 
 use mandate_audit::{Hash, NodeId, leaf_hash};
 
@@ -20,18 +21,24 @@ pub(crate) struct Lot {
     pub(crate) entries: Vec<u8>,
     pub(crate) times: Option<(i64, i64)>,
     pub(crate) words: HashSet<Word>,
+    /// Those that the last few different ones among its records were found by.
+    lately: VecDeque<Arc<[Word]>>,
 }
 
 impl Lot {
     /// Adds a record: its bytes, and what it is to be found by.
-    pub(crate) fn add(&mut self, entry: &[u8], found: Found) {
+    pub(crate) fn add(&mut self, entry: &[u8], found: &Found) {
         self.leaves.push(leaf_hash(entry));
         let length = u32::try_from(entry.len()).unwrap_or(u32::MAX);
         self.entries.extend_from_slice(&length.to_le_bytes());
         self.entries.extend_from_slice(entry);
         let (earliest, latest) = self.times.unwrap_or((found.at, found.at));
         self.times = Some((earliest.min(found.at), latest.max(found.at)));
-        self.words.extend(found.words);
+        if !self.lately.iter().any(|one| Arc::ptr_eq(one, &found.words)) {
+            self.words.extend(found.words.iter().cloned());
+            self.lately.truncate(LATELY - 1);
+            self.lately.push_front(Arc::clone(&found.words));
+        }
     }
 
     /// How many records.
@@ -105,6 +112,7 @@ fn completed_before(leaf: u64) -> u64 {
 /// Searches look at all records of a lot.
 const MAX_RECORDS: usize = 128;
 const MAX_BYTES: usize = 512 * 1024;
+const LATELY: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -148,9 +156,9 @@ mod tests {
         for entry in [&b"one"[..], b"", b"three"] {
             lot.add(
                 entry,
-                Found {
+                &Found {
                     at: 1,
-                    words: Vec::new(),
+                    words: Arc::new([]),
                 },
             );
         }

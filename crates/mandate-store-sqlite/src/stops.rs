@@ -52,7 +52,9 @@ pub(crate) fn resume(db: &Connection, head: &mut Head, subject: &Subject) -> Out
     Ok(version)
 }
 
-/// Everything that was ever issued is void, as far as stop versions go up to `beyond`.
+/// Everything that was ever issued is void, as far as stop versions go up to `beyond`: under
+/// everything, and under each key, since "everything" does not void the sessions of those who resume
+/// it. What a key signed that the store does not know is no good anyway.
 pub(crate) fn void_all(
     db: &Connection,
     head: &mut Head,
@@ -60,12 +62,13 @@ pub(crate) fn void_all(
     until: Timestamp,
 ) -> Outcome<()> {
     let version = head.move_suspensions_past(beyond);
-    void(
-        db,
-        &Subject::Everything,
-        version,
-        until.max(head.last_expiry),
-    )
+    let until = until.max(head.last_expiry);
+    let keys = crate::keys::ids(db)?.into_iter();
+    let keys = keys.map(|id| Subject::Key { id });
+    for subject in keys.chain([Subject::Everything]) {
+        void(db, &subject, version, until)?;
+    }
+    Ok(())
 }
 
 fn void(db: &Connection, subject: &Subject, version: StopVersion, until: Timestamp) -> Outcome<()> {

@@ -228,7 +228,7 @@ impl Records {
         }
         let says = Found::of(&event)?;
         let in_time = (lot.times.0..=lot.times.1).contains(&says.at);
-        if self.are_found(db, lot.first, says.words)? && in_time {
+        if self.are_found(db, lot.first, &says.words)? && in_time {
             return Ok(());
         }
         if self.astray.len() < MAX_ASTRAY {
@@ -245,7 +245,7 @@ impl Records {
         &mut self,
         db: &Connection,
         first: u64,
-        words: Vec<Word>,
+        words: &[Word],
     ) -> Result<bool, StoreError> {
         if self.lot.replace(first) != Some(first) {
             self.finding.clear();
@@ -253,18 +253,18 @@ impl Records {
         }
         let mut all = true;
         for word in words {
-            if self.finding.contains(&word) {
+            if self.finding.contains(word) {
                 continue;
             }
-            if self.missing.contains(&word) {
+            if self.missing.contains(word) {
                 all = false;
                 continue;
             }
             self.words += 1;
-            if log::is_found_by(db, first, &word)? {
-                self.finding.insert(word);
+            if log::is_found_by(db, first, word)? {
+                self.finding.insert(word.clone());
             } else {
-                self.missing.insert(word);
+                self.missing.insert(word.clone());
                 all = false;
             }
         }

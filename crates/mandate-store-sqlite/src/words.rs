@@ -1,5 +1,7 @@
 //! What records are found by.
 
+use std::sync::Arc;
+
 use mandate_audit::{Event, What};
 use mandate_model::stop::Subject;
 use mandate_model::{TaskId, TokenId};
@@ -44,7 +46,7 @@ impl Word {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) at: i64,
-    pub(crate) words: Vec<Word>,
+    pub(crate) words: Arc<[Word]>,
 }
 
 impl Found {
@@ -63,7 +65,7 @@ impl Found {
         words.extend(tasks.map(|task| Word::new(Sort::Task, task.as_bytes())));
         Ok(Self {
             at: moment(event.at),
-            words,
+            words: words.into(),
         })
     }
 }

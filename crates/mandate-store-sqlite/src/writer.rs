@@ -14,6 +14,7 @@ use mandate_ports::{
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::alike::Alike;
 use crate::failure::store_error;
 use crate::folder::Folder;
 use crate::head::Head;
@@ -68,6 +69,7 @@ pub(crate) struct Writer {
     head: Head,
     published: Arc<Published>,
     recent: Arc<Recent>,
+    alike: Alike,
     reserve: Reserve,
     wipe: Wipe,
 }
@@ -121,6 +123,7 @@ impl Writer {
             head,
             published,
             recent,
+            alike: Alike::default(),
             reserve,
             wipe: Wipe::NOW,
         }
@@ -211,7 +214,7 @@ impl Writer {
         };
         // What is kept for a suspension is not spent on forgetting.
         let prune = !units.iter().any(|unit| is_urgent(unit));
-        match group::commit(db, &self.head, units, prune) {
+        match group::commit(db, &self.head, &mut self.alike, units, prune) {
             Ok((head, answers)) => {
                 if units.iter().any(|unit| wipes_key(unit)) {
                     self.wipe = Wipe::NOW;

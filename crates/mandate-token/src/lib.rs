@@ -36,6 +36,7 @@ mod id_token;
 mod jws;
 mod keys;
 mod kind;
+mod login;
 mod names;
 mod operator_session;
 mod remember;
@@ -59,6 +60,7 @@ pub use id_token::{
 pub use jws::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedJws};
 pub use keys::{KeySet, KeySetError, KeyUse};
 pub use kind::{Expect, FUTURE_LEEWAY, Kind, SignedClaims, Verified};
+pub use login::LoginSecret;
 pub use names::{Audience, Issuer, MalformedUri};
 pub use operator_session::OperatorSession;
 pub use remember::{Signatures, VerifyEach};

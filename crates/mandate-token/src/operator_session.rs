@@ -3,7 +3,9 @@
 //! A session names no rights. It says who the person is; what they may do the live bundle is asked at
 //! each request, and a bundle that no longer names them ends it.
 
-use mandate_model::{OperatorName, Principal, ProviderName, StopVersion, Timestamp, TokenId};
+use mandate_model::{
+    OperatorName, Principal, ProviderName, ProviderPin, StopVersion, Timestamp, TokenId,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -22,6 +24,8 @@ pub struct OperatorSession {
     pub operator: OperatorName,
     /// The provider that vouched (`prv`).
     pub provider: ProviderName,
+    /// Whose word that was (`pin`): a bundle can give the provider's name to somebody else.
+    pub pin: ProviderPin,
     /// What it vouched for: the claims of the ID token that declarations look at, `sub` among them
     /// (`person`).
     pub person: Map<String, Value>,
@@ -88,6 +92,7 @@ struct Wire {
     sub: Principal,
     aud: WireAudience,
     prv: ProviderName,
+    pin: ProviderPin,
     person: Map<String, Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
@@ -106,6 +111,7 @@ impl Wire {
             sub: Principal::Operator(claims.operator.clone()),
             aud: WireAudience::One(claims.audience.clone()),
             prv: claims.provider.clone(),
+            pin: claims.pin.clone(),
             person: claims.person.clone(),
             cnf: claims.confirmation,
             exp: claims.expires_at,
@@ -124,6 +130,7 @@ impl Wire {
             audience: self.aud.single()?,
             operator,
             provider: self.prv,
+            pin: self.pin,
             person: self.person,
             confirmation: self.cnf,
             id: self.jti,

@@ -3,6 +3,7 @@
 mod going_on;
 mod impact;
 mod known;
+mod resumers;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::Authority;
 use crate::gateways::{Holders, Progress};
 pub(crate) use impact::{Impact, left_void};
 pub(crate) use known::was_ever_declared;
+pub(crate) use resumers::{NobodyResumes, Resumers, check_left, is_suspended};
 
 /// What "effective" means here, in figures.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -72,16 +74,16 @@ pub(crate) struct Order {
 }
 
 /// Suspends, and waits until it is effective. Never refused by the store: with nothing writable it
-/// acts on memory and on the streams (C3).
+/// acts on memory and on the streams (C3). Refused is only what nobody could lift again.
 ///
 /// It goes on when the caller goes away.
-pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
+pub(crate) async fn suspend(authority: &Authority, order: Order) -> Result<Proof, NobodyResumes> {
     let began_at = authority.now();
-    let (version, durable) = match store(authority, &order).await {
+    let (version, durable) = match store(authority, &order).await? {
         Some(version) => (version, true),
         None => {
             let suspension = order.suspension(authority.now());
-            let world = authority.suspend_in_memory(suspension);
+            let world = authority.suspend_in_memory(suspension)?;
             (world.stops.version(), false)
         }
     };
@@ -123,7 +125,7 @@ pub(crate) async fn suspend(authority: &Authority, order: Order) -> Proof {
         record_effect(authority, &order, &proof).await;
     }
     log(&order, &proof);
-    proof
+    Ok(proof)
 }
 
 /// For whoever reads the server's log: never "effective" of what is not.
@@ -157,7 +159,7 @@ async fn record_effect(authority: &Authority, order: &Order, proof: &Proof) {
 }
 
 /// Commits the suspension with the exclusive lock held; `None` if that is not possible in time.
-async fn store(authority: &Authority, order: &Order) -> Option<StopVersion> {
+async fn store(authority: &Authority, order: &Order) -> Result<Option<StopVersion>, NobodyResumes> {
     let stored = tokio::time::timeout(STORE_TIMEOUT, store_exclusively(authority, order)).await;
     match stored {
         Ok(version) => version,
@@ -165,13 +167,23 @@ async fn store(authority: &Authority, order: &Order) -> Option<StopVersion> {
             authority
                 .writable()
                 .failed(authority.now(), "the store does not answer".to_owned());
-            None
+            Ok(None)
         }
     }
 }
 
-async fn store_exclusively(authority: &Authority, order: &Order) -> Option<StopVersion> {
+async fn store_exclusively(
+    authority: &Authority,
+    order: &Order,
+) -> Result<Option<StopVersion>, NobodyResumes> {
     let _alone = authority.gate().write().await;
+    // Alone: of two operators who suspend each other at once, the last one is not suspended.
+    check_left(&authority.world(), [order.suspension(authority.now())])?;
+    Ok(store_held(authority, order).await)
+}
+
+/// The caller holds the exclusive lock.
+async fn store_held(authority: &Authority, order: &Order) -> Option<StopVersion> {
     if !authority.undurable().is_empty() {
         return None;
     }

@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 use super::MAX_BODY;
 use super::caller::Operator;
 use super::query::Query;
-use super::rights;
+use super::rights::{self, Overreach};
 use crate::Authority;
 use crate::body;
+use crate::breakglass::Resumers;
 use crate::bundle;
+use crate::commit::Receipted;
 use crate::listen::Connection;
 use crate::problem::Problem;
 use crate::rollout;
@@ -249,6 +251,7 @@ async fn make_live(
         operator: operator.principal(),
         at: now,
     };
+    let resumers = Resumers::of(&loaded.bundle);
     authority
         .compiler()
         .is_about_to_apply(&record, loaded.bundle);
@@ -263,7 +266,13 @@ async fn make_live(
         events: vec![operator.event(authority, what)],
         ..Unit::default()
     };
-    let committed = authority.commit(unit).await?;
+    let Some(committed) = commit(authority, &operator, &resumers, unit).await? else {
+        // Whoever was suspended meanwhile hears that.
+        Operator::permitted(at, "bundle_apply", Right::Apply, None).await?;
+        let why = Overreach::NobodyResumes;
+        let refused = operator.refused(at, "bundle_apply", why.rule(), why.to_string());
+        return Err(refused.await);
+    };
     let version = committed.versions().bundle;
     tracing::info!(%version, operator = %operator.name(), "a bundle is live");
     Ok(MadeLive {
@@ -272,6 +281,22 @@ async fn make_live(
         warnings: loaded.warnings,
         unchanged: false,
     })
+}
+
+/// Commits a bundle, if neither `operator` nor all of `resumers` are suspended.
+async fn commit(
+    authority: &Authority,
+    operator: &Operator,
+    resumers: &Resumers,
+    unit: Unit,
+) -> Result<Option<Receipted>, Problem> {
+    // Alone: nobody is suspended between the look and the commit.
+    let _alone = authority.gate().write().await;
+    let world = authority.refresh().await?;
+    if operator.is_stopped(&world) || !resumers.is_one_left(&world.stops) {
+        return Ok(None);
+    }
+    Ok(Some(authority.commit_held(unit).await?))
 }
 
 async fn load(

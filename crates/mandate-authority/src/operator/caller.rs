@@ -7,7 +7,9 @@ use mandate_model::{OperatorName, Principal};
 use mandate_policy::decl::Right;
 use mandate_policy::{BOOTSTRAP, OperatorDenial, OperatorIdentity, Target};
 
+use super::session;
 use crate::Authority;
+use crate::breakglass;
 use crate::listen::{Connection, NO_OPERATOR, Origin, SessionHolder};
 use crate::problem::Problem;
 use crate::world::{LiveBundle, World};
@@ -56,6 +58,7 @@ impl Operator {
     ) -> Result<Self, Problem> {
         let world = at.authority.world();
         let identity = Identity::of(at).await?;
+        identity.check_stops(at, &world, operation).await?;
         let mut denial = identity.unknown();
         for right in rights {
             match identity.may(&at.authority, &world, *right, target) {
@@ -75,6 +78,17 @@ impl Operator {
     /// Who it is, for questions about declarations.
     pub(super) fn identity(&self) -> OperatorIdentity<'_> {
         self.identity.view()
+    }
+
+    /// Whether it was stopped by `world`, since it was permitted.
+    pub(super) fn is_stopped(&self, world: &World) -> bool {
+        let Some(live) = world.bundle() else {
+            return false;
+        };
+        match &self.identity {
+            Identity::Person(holder) => session::stopped(world, live, &holder.session).is_some(),
+            Identity::User { .. } => self.identity.suspended(world, live).is_some(),
+        }
     }
 
     /// Whether it is operator `bootstrap`, with every right.
@@ -203,6 +217,7 @@ impl Identity {
                 let session = holder.session.claims();
                 OperatorIdentity::Person {
                     provider: &session.provider,
+                    pin: &session.pin,
                     claims: &session.person,
                 }
             }
@@ -211,6 +226,39 @@ impl Identity {
 
     fn is_user(&self, number: u32) -> bool {
         matches!(self, Identity::User { uid, .. } if *uid == number)
+    }
+
+    /// A suspended operator does nothing, whichever door they come through, and does not lift that
+    /// either. Where no operator is declared there is nobody else: the server's own user goes on.
+    async fn check_stops(
+        &self,
+        at: &Connection,
+        world: &World,
+        operation: &'static str,
+    ) -> Result<(), Problem> {
+        let Some(live) = world.bundle() else {
+            return Ok(());
+        };
+        if let Identity::Person(holder) = self {
+            return session::check(at, world, live, &holder.session);
+        }
+        let Some(name) = self.suspended(world, live) else {
+            return Ok(());
+        };
+        let rule = "operator.suspended";
+        let detail = format!("operator `{name}` is suspended; another operator resumes it");
+        at.authority.metrics().refused(rule);
+        let problem = Problem::forbidden(rule, detail.clone());
+        let refusal = (Principal::Operator(name.clone()), rule, detail);
+        Err(record_refusal(at, world, operation, refusal, problem).await)
+    }
+
+    /// The first of its names that is suspended.
+    fn suspended<'a>(&self, world: &World, live: &'a LiveBundle) -> Option<&'a OperatorName> {
+        let names = live.bundle.operators().filter(|o| o.is(self.view()));
+        names
+            .map(|o| &o.name)
+            .find(|name| breakglass::is_suspended(name, &world.stops))
     }
 
     fn unknown(&self) -> OperatorDenial {

@@ -7,12 +7,13 @@ use mandate_model::stop::{Subject, Suspension};
 use mandate_model::{GatewayId, StopVersion};
 use mandate_policy::Target;
 use mandate_policy::decl::Right;
-use mandate_ports::{Change, Unit};
+use mandate_ports::{Change, Unit, Versions};
 
 use super::MAX_BODY;
 use super::caller::Operator;
 use super::suspend::check_reason;
 use crate::body;
+use crate::breakglass::{self, NobodyResumes};
 use crate::listen::Connection;
 use crate::problem::Problem;
 
@@ -55,6 +56,26 @@ pub(crate) async fn accept_epoch(
     let operator = Operator::permitted(&at, "accept_epoch", Right::Gateways, Some(&target)).await?;
     check(&at, &asked.suspensions).await?;
     check_version(&at, asked.stops).await?;
+    match restore(&at, &operator, asked).await? {
+        Ok((versions, restored)) => Ok(body::answer(&serde_json::json!({
+            "epoch": versions.epoch,
+            "version": versions.stops,
+            "restored": restored,
+        }))),
+        Err(why) => {
+            let rule = "suspend.nobody_resumes";
+            Err(operator
+                .refused(&at, "accept_epoch", rule, why.to_string())
+                .await)
+        }
+    }
+}
+
+async fn restore(
+    at: &Connection,
+    operator: &Operator,
+    asked: Accept,
+) -> Result<Result<(Versions, usize), NobodyResumes>, Problem> {
     let authority = &at.authority;
     let _alone = authority.gate().write().await;
     let world = authority.refresh().await?;
@@ -69,6 +90,9 @@ pub(crate) async fn accept_epoch(
         .into_iter()
         .filter(|s| !in_force(s))
         .collect();
+    if let Err(why) = breakglass::check_left(&world, lost.iter().cloned()) {
+        return Ok(Err(why));
+    }
     let restored = lost.len();
     let mut unit = Unit::default();
     for lost in lost {
@@ -93,11 +117,7 @@ pub(crate) async fn accept_epoch(
     unit.events
         .push(operator.event(authority, What::OperatorActed { operation }));
     let committed = authority.commit_held(unit).await?;
-    Ok(body::answer(&serde_json::json!({
-        "epoch": committed.versions().epoch,
-        "version": committed.versions().stops,
-        "restored": restored,
-    })))
+    Ok(Ok((committed.versions(), restored)))
 }
 
 /// Each is suspended as this operator's act, so it needs what a suspension by hand needs: the right

@@ -10,7 +10,7 @@ use axum::response::Response;
 use axum::routing::{any, get, post};
 use tower::ServiceExt;
 
-use super::session;
+use super::{login, session};
 use crate::listen::{Connection, Origin};
 use crate::problem::Problem;
 
@@ -18,8 +18,8 @@ use crate::problem::Problem;
 /// has one.
 pub(crate) fn router() -> Router<Connection> {
     Router::new()
-        .route("/operator/v1/login", get(session::providers))
-        .route("/operator/v1/session", post(session::begin))
+        .route("/operator/v1/login", get(login::providers))
+        .route("/operator/v1/session", post(login::begin))
         .route("/operator/v1/session/end", post(session::end))
         .route("/operator/v1/{*path}", any(admit))
         .route("/log/checkpoint", any(admit))

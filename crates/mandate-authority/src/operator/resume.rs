@@ -51,17 +51,20 @@ pub(crate) async fn resume(
     let asked = SubjectAndReason::read(request).await?;
     let target = Target::from(&asked.subject);
     let operator = Operator::permitted(&at, "resume", Right::Resume, Some(&target)).await?;
-    let lifted = lift(&at, &operator, asked).await;
+    let lifted = lift(&at, &target, asked).await;
     operator.outcome(&at, "resume", lifted).await
 }
 
 async fn lift(
     at: &Connection,
-    operator: &Operator,
+    target: &Target,
     asked: SubjectAndReason,
 ) -> Result<Response, Problem> {
     let authority = &at.authority;
     let world = authority.refresh().await?;
+    // Once more, of a state that the commit expects: whoever was suspended meanwhile lifts nothing, and
+    // least of all that.
+    let operator = &Operator::permitted(at, "resume", Right::Resume, Some(target)).await?;
     let what = What::Resumed {
         subject: asked.subject.clone(),
         version: world.stops.version().next(),

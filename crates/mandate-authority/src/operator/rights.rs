@@ -22,6 +22,11 @@ pub(super) enum Overreach {
         "under the bundle nobody could apply bundles who can now; let the successor be able to beside you, and apply what takes it from you as the successor"
     )]
     NobodyApplies,
+    /// Of those who could lift suspensions under the bundle, all are suspended.
+    #[error(
+        "under the bundle nobody could resume: every operator by `uid` or `unixUser` who has the right `resume` without `when` is suspended; resume one, or give the right to another one"
+    )]
+    NobodyResumes,
 }
 
 impl Overreach {
@@ -30,14 +35,17 @@ impl Overreach {
         match self {
             Overreach::Gives { .. } => "operator.gives",
             Overreach::NobodyApplies => "operator.nobody_applies",
+            Overreach::NobodyResumes => "operator.nobody_resumes",
         }
     }
 }
 
 /// Whether the operator `who` of `old` may make `new` live, as far as operators' rights go (C4).
 ///
-/// A right is given where a declaration of `new` has it, and none of `old` for the same user has it
-/// without a condition or under the same one.
+/// A right is given where a declaration of `new` has it, and none of `old` for the same user or person
+/// has it without a condition or under the same one. A person is the same where the trust provider is
+/// the same one by all that it is pinned by: whoever could give its name to another issuer or other
+/// keys could be everybody whom it vouches for (FAILURES 8).
 pub(super) fn check(
     who: OperatorIdentity<'_>,
     old: &Bundle,
@@ -52,9 +60,10 @@ pub(super) fn check(
                     .operators()
                     .any(|was| was.user == declared.user && has(was));
             let by_oidc = declared.oidc.is_none()
-                || old
-                    .operators()
-                    .any(|was| was.oidc == declared.oidc && has(was));
+                || !loosens_logins(declared, old, new)
+                    && old
+                        .operators()
+                        .any(|was| was.oidc == declared.oidc && has(was));
             let held = old.operators().any(|was| was.is(who) && has(was));
             if !(held || by_user && by_oidc) {
                 let (to, right) = (declared.name.clone(), *right);
@@ -72,6 +81,16 @@ pub(super) fn check(
     } else {
         Err(Overreach::NobodyApplies)
     }
+}
+
+/// Whether somebody's ID token would be good here whoever it was shown to, and is not yet.
+fn loosens_logins(declared: &Operator, old: &Bundle, new: &Bundle) -> bool {
+    let unbound = |bundle: &Bundle| {
+        let rule = declared.oidc.as_ref();
+        let provider = rule.and_then(|rule| bundle.provider(&rule.provider)?.oidc());
+        provider.is_some_and(|oidc| oidc.dangerous_unbound_logins)
+    };
+    unbound(new) && !unbound(old)
 }
 
 /// Whether two declarations have a way in common.
@@ -93,12 +112,21 @@ mod tests {
     const APPLIER: OperatorIdentity<'static> = OperatorIdentity::User { uid: 1, user: None };
 
     fn bundle(operators: &[(&str, &str)]) -> Bundle {
+        bundle_at(
+            "issuer: \"https://login.example\", audience: ops",
+            operators,
+        )
+    }
+
+    fn bundle_at(login: &str, operators: &[(&str, &str)]) -> Bundle {
         let one = |(name, spec): &(&str, &str)| {
             format!(
                 "apiVersion: mandate.dev/v1alpha1\nkind: Operator\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
             )
         };
-        let login = "apiVersion: mandate.dev/v1alpha1\nkind: TrustProvider\nmetadata: {name: login}\nspec: {oidc: {issuer: \"https://login.example\", audience: ops}}\n---\n";
+        let login = format!(
+            "apiVersion: mandate.dev/v1alpha1\nkind: TrustProvider\nmetadata: {{name: login}}\nspec: {{oidc: {{{login}}}}}\n---\n"
+        );
         let text = operators.iter().map(one).collect::<Vec<_>>().join("---\n");
         let file = SourceFile {
             name: "a.yaml".to_owned(),
@@ -166,11 +194,80 @@ mod tests {
         assert_eq!(check(APPLIER, &new, &new), Ok(()));
         let claims = serde_json::from_value(serde_json::json!({"sub": "r"})).unwrap();
         let provider = mandate_model::ProviderName::parse("login").unwrap();
+        let pin = pin_of(&new);
         let as_person = OperatorIdentity::Person {
             provider: &provider,
+            pin: &pin,
             claims: &claims,
         };
         assert_eq!(check(as_person, &new, &new), Ok(()));
+    }
+
+    fn pin_of(bundle: &Bundle) -> mandate_model::ProviderPin {
+        let mut pins = bundle.providers().filter_map(|p| Some(p.oidc()?.pin()));
+        pins.next().unwrap()
+    }
+
+    /// Whoever may apply and nothing else would be root, at an issuer or with keys of their own.
+    #[test]
+    fn whose_word_a_provider_is_changes_only_whoever_holds_all_that_people_hold_by_it() {
+        let me = ("me", "uid: 1, rights: [apply]");
+        let rights = "rights: [suspend, resume, apply, upstreams]";
+        let root = format!("uid: 2, oidc: {{provider: login, claims: {{sub: r}}}}, {rights}");
+        let at = |login: &str| bundle_at(login, &[me, ("root", &root)]);
+        let usual = "issuer: \"https://login.example\", audience: ops";
+        let old = at(usual);
+        assert_eq!(
+            check(APPLIER, &old, &at(&format!("{usual}, maxAge: 5m"))),
+            Ok(())
+        );
+        let root_itself = OperatorIdentity::User { uid: 2, user: None };
+        for other in [
+            "issuer: \"https://evil.example\", audience: ops",
+            "issuer: \"https://login.example\", audience: other",
+            "issuer: \"https://login.example\", audience: ops, jwksUri: \"https://evil.example/k\"",
+            "issuer: \"https://login.example\", audience: ops, tokenType: at+jwt",
+        ] {
+            let refused = check(APPLIER, &old, &at(other)).unwrap_err();
+            assert_eq!(refused.rule(), "operator.gives", "{other}");
+            assert_eq!(check(root_itself, &old, &at(other)), Ok(()), "{other}");
+        }
+        // Nor does their login become anybody's who was shown it; the way back is no gift.
+        let unbound = at(&format!("{usual}, nonce: optional"));
+        assert!(check(APPLIER, &old, &unbound).is_err());
+        assert_eq!(check(APPLIER, &unbound, &old), Ok(()));
+        assert_eq!(check(APPLIER, &unbound, &unbound), Ok(()));
+    }
+
+    /// A typo in an issuer would lock out everybody who comes by it, whoever applies it.
+    #[test]
+    fn whoever_comes_by_a_provider_does_not_count_as_able_to_apply_by_another_one() {
+        let person = "oidc: {provider: login, claims: {sub: r}}, rights: [suspend, resume, apply]";
+        let door = ("door", "uid: 2, rights: [suspend, resume, apply]");
+        let at = |issuer: &str, operators: &[(&str, &str)]| {
+            bundle_at(&format!("issuer: \"{issuer}\", audience: ops"), operators)
+        };
+        let right = "https://login.example";
+        let old = at(right, &[("root", person), door]);
+        let (provider, pin) = (
+            mandate_model::ProviderName::parse("login").unwrap(),
+            pin_of(&old),
+        );
+        let claims = serde_json::from_value(serde_json::json!({"sub": "r"})).unwrap();
+        let who = OperatorIdentity::Person {
+            provider: &provider,
+            pin: &pin,
+            claims: &claims,
+        };
+        let other = ("other", "uid: 3, rights: [suspend, resume, apply]");
+        assert_eq!(
+            check(who, &old, &at(right, &[("root", person), other])),
+            Ok(())
+        );
+        let typo = at("https://logn.example", &[("root", person), other]);
+        assert_eq!(check(who, &old, &typo), Err(Overreach::NobodyApplies));
+        let typo = at("https://logn.example", &[("root", person), door]);
+        assert_eq!(check(who, &old, &typo), Ok(()), "`door` can mend it");
     }
 
     #[test]

@@ -2,239 +2,23 @@
 //!
 //! A session is signed and kept nowhere, so that it outlives a restart and a provider that is down.
 //! It ends at its expiry, by `session/end`, by a suspension of the operator, of the provider or of the
-//! key that signed it, and with the bundle that no longer names the person.
+//! key that signed it, and with the bundle that no longer names the person, or names their provider for
+//! another one. How it begins: `login.rs`.
 
 use axum::extract::{Request, State};
-use axum::response::Response;
 use http::{HeaderMap, header};
 use mandate_audit::{Decision, Event, What};
 use mandate_model::stop::{Lineage, Shown};
-use mandate_model::{OperatorName, Principal, ProviderName, Timestamp, TokenId};
+use mandate_model::{Principal, ProviderName};
 use mandate_policy::OperatorIdentity;
-use mandate_policy::decl::ProviderKind;
-use mandate_ports::{Change, CommitError, Conflict, KeyPurpose, PersonRefusal, Unit};
-use mandate_token::{Audience, Expect, IdToken, Kind, OperatorSession};
-use serde_json::json;
+use mandate_policy::decl::OidcProvider;
+use mandate_ports::{Change, Unit};
+use mandate_token::{Audience, Expect, Kind, OperatorSession, Verified};
 
-use super::person;
 use crate::Authority;
-use crate::body;
-use crate::listen::{Connection, NO_OPERATOR, SessionHolder};
+use crate::listen::{Connection, SessionHolder};
 use crate::problem::Problem;
-use crate::token::pause_after;
 use crate::world::{LiveBundle, World};
-
-/// Where operators can prove who they are.
-#[utoipa::path(
-    get, path = "/operator/v1/login", tag = "operators",
-    responses((status = 200, description = "The OpenID providers at which operators are declared: name, issuer and the client id to use", body = Object)),
-)]
-pub(crate) async fn providers(State(at): State<Connection>) -> Response {
-    let world = at.authority.world();
-    let config = at.authority.config();
-    let found = world.bundle().map_or_else(Vec::new, declared);
-    body::answer(&json!({
-        "issuer": config.issuer.as_str(), "trust_domain": config.trust_domain, "providers": found,
-    }))
-}
-
-/// The providers at which operators of a bundle are declared.
-fn declared(live: &LiveBundle) -> Vec<serde_json::Value> {
-    let mut found = Vec::new();
-    for provider in live.bundle.providers() {
-        let mut rules = person::rules(&live.bundle, &provider.name);
-        if let (Some(_), ProviderKind::Oidc(oidc)) = (rules.next(), &provider.kind) {
-            found.push(json!({
-                "provider": provider.name, "issuer": oidc.issuer, "client_id": oidc.audience,
-            }));
-        }
-    }
-    found
-}
-
-/// What begins a session.
-#[derive(serde::Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Begin {
-    /// The trust provider that issued the ID token.
-    #[schema(value_type = String)]
-    provider: ProviderName,
-    /// The ID token: fresh, and good for one session.
-    id_token: String,
-}
-
-/// A session.
-#[derive(serde::Serialize, utoipa::ToSchema)]
-pub(crate) struct Begun {
-    /// To be sent as `Authorization: Bearer`.
-    session: String,
-    /// Its id, as records name it.
-    #[schema(value_type = String)]
-    id: TokenId,
-    /// When it ends.
-    #[schema(value_type = u64)]
-    expires_at: Timestamp,
-    /// Whom records name.
-    #[schema(value_type = String)]
-    operator: OperatorName,
-}
-
-/// Takes an ID token for a session.
-#[utoipa::path(
-    post, path = "/operator/v1/session", tag = "operators",
-    request_body = Begin,
-    responses(
-        (status = 200, description = "A session", body = Begun),
-        (status = 401, description = "The ID token is not accepted", body = crate::openapi::ProblemBody),
-        (status = 403, description = "No operator, or a suspended one", body = crate::openapi::ProblemBody),
-        (status = 409, description = "The ID token was used before", body = crate::openapi::ProblemBody),
-        (status = 503, description = "Nothing can be recorded, or the provider's keys cannot be had", body = crate::openapi::ProblemBody),
-    ),
-)]
-pub(crate) async fn begin(
-    State(at): State<Connection>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let asked: Begin = body::json(request, MAX_BEGIN).await?;
-    for tried in 0..ROUNDS {
-        if let Some(begun) = round(&at, &asked).await? {
-            at.authority.metrics().issued("operator-session");
-            return Ok(body::answer(&begun));
-        }
-        pause_after(tried).await;
-        at.authority.refresh().await?;
-    }
-    Err(Problem::unavailable())
-}
-
-/// One try at one world; `None` if it moved.
-async fn round(at: &Connection, asked: &Begin) -> Result<Option<Begun>, Problem> {
-    let (authority, world) = (&at.authority, at.authority.world());
-    let nobody = || refuse(at, NO_OPERATOR, Problem::forbidden(NO_OPERATOR, NOBODY));
-    let live = world.bundle().ok_or_else(nobody)?;
-    // A stranger has nobody's keys fetched, and learns of no provider that operators do not use.
-    if person::rules(&live.bundle, &asked.provider)
-        .next()
-        .is_none()
-    {
-        return Err(nobody());
-    }
-    let token = verified(at, live, asked).await?;
-    let person = person::kept(
-        &live.bundle,
-        &asked.provider,
-        token.subject(),
-        token.claims(),
-    );
-    let identity = OperatorIdentity::Person {
-        provider: &asked.provider,
-        claims: &person,
-    };
-    let operator = live.bundle.operators().find(|o| o.is(identity));
-    let operator = operator.ok_or_else(nobody)?.name.clone();
-    let now = authority.now();
-    let session = OperatorSession {
-        issuer: authority.config().issuer.clone(),
-        audience: audience(authority)?,
-        operator,
-        provider: asked.provider.clone(),
-        person,
-        confirmation: None,
-        id: TokenId::new(now, authority.random()),
-        stops: world.stops.version(),
-        issued_at: now,
-        expires_at: now.plus(authority.config().lifetimes.operator_session),
-    };
-    check_stops(&world, live, &session, None).map_err(|why| refuse(at, "stopped", why))?;
-    issue(authority, &world, session, &token).await
-}
-
-/// Signature, issuer, audience and times; and as fresh as where a person opens a task (A2).
-async fn verified(at: &Connection, live: &LiveBundle, asked: &Begin) -> Result<IdToken, Problem> {
-    let (authority, now) = (&at.authority, at.authority.now());
-    let people = &authority.ports().people;
-    let verified = people.verify(&asked.provider, &asked.id_token, &live.bundle, now);
-    let token = match verified.await {
-        Ok(token) => token,
-        Err(PersonRefusal::Token(why)) => {
-            let problem = Problem::session("session.id_token", why);
-            return Err(refuse(at, "session.id_token", problem));
-        }
-        Err(why @ PersonRefusal::Unavailable(_)) => {
-            tracing::warn!(%why, "an operator could not log in");
-            return Err(Problem::elsewhere(why.to_string()));
-        }
-    };
-    // Fetching keys takes its time.
-    let age = authority.now().since(token.issued_at());
-    if age > authority.config().lifetimes.id_token_age {
-        let detail = "the ID token is older than 5 minutes; log in again";
-        let problem = Problem::session("session.id_token_age", detail);
-        return Err(refuse(at, "session.id_token_age", problem));
-    }
-    Ok(token)
-}
-
-async fn issue(
-    authority: &Authority,
-    world: &World,
-    session: OperatorSession,
-    token: &IdToken,
-) -> Result<Option<Begun>, Problem> {
-    let signer = &authority.ports().signer;
-    let current = signer.current(KeyPurpose::Oauth).ok();
-    let Some(key) = current.filter(|key| world.may_sign(key)) else {
-        return Ok(None);
-    };
-    let ours = |why: &dyn std::fmt::Display| {
-        tracing::error!(%why, "a session could not be made");
-        Problem::unavailable()
-    };
-    let unsigned = session.clone().unsigned(&key).map_err(|why| ours(&why))?;
-    let signed = signer.sign(&key, unsigned.signing_input());
-    let signature = signed.map_err(|why| ours(&why))?.signature;
-    let checked = unsigned.assemble(&signature);
-    let checked = checked
-        .check(&world.keys.set, &session, authority.now())
-        .map_err(|why| ours(&why))?;
-    let event = |what| Event {
-        principal: Some(Principal::Operator(session.operator.clone())),
-        bundle: Some(world.live.version()),
-        stops: Some(world.stops.version()),
-        token: Some(session.id),
-        ..Event::new(session.issued_at, what, Decision::Allowed)
-    };
-    let expires_at = session.expires_at.floor_to_secs();
-    let issued = What::Issued {
-        token_kind: "operator-session".to_owned(),
-        audience: session.audience.to_string(),
-        expires_at,
-        key,
-        scope: None,
-    };
-    let operation = format!("operator-session at {}", session.provider);
-    let unit = Unit {
-        expect: Some(world.versions),
-        changes: vec![Change::UseOnce {
-            scope: "operator-session".to_owned(),
-            id: format!("{}/{}", session.provider, token.replay_id()),
-            // Verifiers allow for other people's clocks; so does our memory.
-            until: token.expires_at().plus(ID_TOKEN_SLACK),
-        }],
-        events: vec![event(What::OperatorActed { operation }), event(issued)],
-        ..Unit::default()
-    };
-    match authority.commit(unit).await {
-        Ok(_receipt) => Ok(Some(Begun {
-            session: checked.expose_text().to_owned(),
-            id: session.id,
-            expires_at,
-            operator: session.operator,
-        })),
-        Err(CommitError::Conflict(Conflict::Versions(_))) => Ok(None),
-        Err(why) => Err(why.into()),
-    }
-}
 
 /// Ends the session that it comes with.
 #[utoipa::path(
@@ -293,15 +77,43 @@ pub(super) fn holder(at: &Connection, headers: &HeaderMap) -> Result<SessionHold
         ));
     }
     let live = world.bundle().ok_or_else(|| none("no bundle is live"))?;
-    let key = Some(session.signed_by());
-    check_stops(&world, live, session.claims(), key)
-        .map_err(|why| refuse(at, "session.stopped", why))?;
+    check(at, &world, live, &session)?;
     let prefix = at.origin.prefix();
     Ok(SessionHolder { session, prefix })
 }
 
+/// That a session still holds: by the live bundle its provider is the one that vouched, and nothing has
+/// stopped it.
+pub(super) fn check(
+    at: &Connection,
+    world: &World,
+    live: &LiveBundle,
+    session: &Verified<OperatorSession>,
+) -> Result<(), Problem> {
+    match stopped(world, live, session) {
+        None => Ok(()),
+        Some((rule, problem)) => Err(refuse(at, rule, problem)),
+    }
+}
+
+/// By which rule a session holds no more, if there is one.
+pub(super) fn stopped(
+    world: &World,
+    live: &LiveBundle,
+    session: &Verified<OperatorSession>,
+) -> Option<(&'static str, Problem)> {
+    let claims = session.claims();
+    if provider(live, &claims.provider).is_none_or(|now| now.pin() != claims.pin) {
+        let rule = "session.provider";
+        return Some((rule, Problem::session(rule, OTHER_PROVIDER)));
+    }
+    let key = Some(session.signed_by());
+    let stopped = check_stops(world, live, claims, key).err();
+    stopped.map(|why| ("session.stopped", why))
+}
+
 /// The operator under whichever name, the provider, the key and the session itself.
-fn check_stops(
+pub(super) fn check_stops(
     world: &World,
     live: &LiveBundle,
     session: &OperatorSession,
@@ -309,6 +121,7 @@ fn check_stops(
 ) -> Result<(), Problem> {
     let identity = OperatorIdentity::Person {
         provider: &session.provider,
+        pin: &session.pin,
         claims: &session.person,
     };
     let named = live.bundle.operators().filter(|o| o.is(identity));
@@ -334,6 +147,11 @@ fn check_stops(
     Ok(())
 }
 
+/// A provider for people of a bundle.
+pub(super) fn provider<'a>(live: &'a LiveBundle, name: &ProviderName) -> Option<&'a OidcProvider> {
+    live.bundle.provider(name)?.oidc()
+}
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let one = all.next().filter(|_| all.next().is_none())?;
@@ -344,13 +162,13 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The operators' interface, as the audience of sessions (A4): no token of another kind is for it.
-fn audience(authority: &Authority) -> Result<Audience, Problem> {
+pub(super) fn audience(authority: &Authority) -> Result<Audience, Problem> {
     let issuer = authority.config().issuer.as_str();
     Audience::parse(&format!("{issuer}/operator/v1")).map_err(|_| Problem::unavailable())
 }
 
 /// Counts a refusal of somebody who has not proved who they are (C3).
-fn refuse(at: &Connection, rule: &'static str, problem: Problem) -> Problem {
+pub(super) fn refuse(at: &Connection, rule: &'static str, problem: Problem) -> Problem {
     let (authority, door) = (&at.authority, at.door.as_str());
     authority.metrics().refused(rule);
     let now = authority.now();
@@ -360,10 +178,6 @@ fn refuse(at: &Connection, rule: &'static str, problem: Problem) -> Problem {
     problem
 }
 
-const NOBODY: &str =
-    "this person is no operator: the live bundle has no `Operator` whose `oidc` fits";
 const NO_SESSION: &str = "`Authorization: Bearer` with an operator's session is needed, once; `mandate login` begins one";
+const OTHER_PROVIDER: &str = "the live bundle says of the trust provider by which this session began that it is another one; `mandate login` begins another session";
 const LOG_IN: &str = "`mandate login` begins another one";
-const ID_TOKEN_SLACK: std::time::Duration = std::time::Duration::from_secs(120);
-const MAX_BEGIN: usize = 64 * 1024;
-const ROUNDS: usize = 12;

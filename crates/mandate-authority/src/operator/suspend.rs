@@ -49,7 +49,7 @@ pub(super) fn check_reason(reason: &str) -> Result<(), Problem> {
     request_body = SubjectAndReason,
     responses(
         (status = 200, description = "It acts; whether it is effective, and the proof", body = Proof),
-        (status = 403, description = "Not permitted", body = crate::openapi::ProblemBody),
+        (status = 403, description = "Not permitted, or nobody would be left who can resume", body = crate::openapi::ProblemBody),
     ),
 )]
 pub(crate) async fn suspend(
@@ -59,17 +59,23 @@ pub(crate) async fn suspend(
     let asked = SubjectAndReason::read(request).await?;
     let target = Target::from(&asked.subject);
     let operator = Operator::permitted(&at, "suspend", Right::Suspend, Some(&target)).await?;
-    let operator = operator.name().clone();
     let order = Order {
         subject: asked.subject,
         reason: asked.reason,
-        operator,
+        operator: operator.name().clone(),
     };
     // It goes on when the operator's terminal goes away.
     let authority = at.authority.clone();
     let task = tokio::spawn(async move { breakglass::suspend(&authority, order).await });
-    let proof = task.await.map_err(|_| Problem::unavailable())?;
-    Ok(body::answer(&proof))
+    match task.await.map_err(|_| Problem::unavailable())? {
+        Ok(proof) => Ok(body::answer(&proof)),
+        Err(why) => {
+            let rule = "suspend.nobody_resumes";
+            Err(operator
+                .refused(&at, "suspend", rule, why.to_string())
+                .await)
+        }
+    }
 }
 
 /// The suspensions in force, and what lifted ones left void.

@@ -238,6 +238,7 @@ pub(crate) struct Reads {
     store: Arc<SqliteStore>,
     stops: AtomicUsize,
     versions: watch::Sender<usize>,
+    ahead: Mutex<Option<(usize, Unit)>>,
 }
 
 impl Reads {
@@ -246,6 +247,7 @@ impl Reads {
             store,
             stops: AtomicUsize::new(0),
             versions: watch::Sender::new(0),
+            ahead: Mutex::new(None),
         }
     }
 
@@ -257,6 +259,21 @@ impl Reads {
     /// How often the versions were.
     pub(crate) fn versions(&self) -> usize {
         *self.versions.borrow()
+    }
+
+    /// Commits `unit` right before the versions are read for the `count`th time from now.
+    pub(crate) fn get_ahead(&self, count: usize, unit: Unit) {
+        *self.ahead.lock().unwrap() = Some((count, unit));
+    }
+
+    fn due(&self) -> Option<Unit> {
+        let mut ahead = self.ahead.lock().unwrap();
+        let (count, _) = ahead.as_mut()?;
+        *count -= 1;
+        if *count > 0 {
+            return None;
+        }
+        ahead.take().map(|(_, unit)| unit)
     }
 
     /// Until the authority has looked so often again whether anything moved: once a second, before
@@ -272,6 +289,9 @@ impl Reads {
 impl StateReader for Reads {
     async fn versions(&self) -> Result<Versions, StoreError> {
         self.versions.send_modify(|seen| *seen += 1);
+        if let Some(unit) = self.due() {
+            self.store.commit(unit).await.unwrap();
+        }
         self.store.versions().await
     }
 

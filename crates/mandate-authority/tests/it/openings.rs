@@ -155,13 +155,23 @@ async fn each_rule_refuses_and_is_recorded_under_the_operators_name() {
 #[tokio::test]
 async fn what_is_suspended_opens_nothing_on_an_operators_word_either() {
     let principal = json!({"kind": "principal", "id": "operator:root"});
-    for subject in [agent("backlog"), principal, json!({"kind": "everything"})] {
+    for (subject, rule) in [
+        (agent("backlog"), "stopped"),
+        (principal, "operator.suspended"),
+        (json!({"kind": "everything"}), "stopped"),
+    ] {
         let lab = lab().await;
+        // Somebody else could resume `root`.
+        let kim = operator("kim", "7171", "rights: [resume]");
+        let live = lab.look("/operator/v1/bundle").await.expect(200);
+        let text = format!("{}{kim}", live["files"][0][1].as_str().unwrap());
+        let base = live["version"].as_u64().unwrap();
+        lab.apply(&text, base).await.expect(200);
         lab.open_as_operator(&repair()).await.expect(200);
         lab.suspend(subject.clone()).await;
         let refused = lab.open_as_operator(&repair()).await;
-        assert_eq!(refused.expect(403)["rule"], "stopped", "{subject}");
-        assert_eq!(lab.refused_rules().await, ["stopped"]);
+        assert_eq!(refused.expect(403)["rule"], rule, "{subject}");
+        assert_eq!(lab.refused_rules().await, [rule]);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mandate_audit::What;
+use mandate_ports::{Change, Unit};
 use serde_json::json;
 
 use crate::client::Lines;
@@ -415,4 +416,127 @@ async fn a_search_for_what_no_record_can_be_is_refused() {
         let found = lab.look(&format!("/operator/v1/log/search?{query}")).await;
         assert_eq!(found.status, status, "{query}");
     }
+}
+
+const AMY: Option<u32> = Some(5151);
+const KIM: Option<u32> = Some(7171);
+
+fn amy_suspended() -> serde_json::Value {
+    json!({"subject": {"kind": "principal", "id": "operator:amy"}, "reason": "INC-1"})
+}
+
+#[tokio::test]
+async fn a_suspended_operator_does_nothing_at_the_socket_and_does_not_lift_it_either() {
+    let lab = Lab::new().await;
+    let amy = operator("amy", "5151", ALL_RIGHTS);
+    lab.apply(&format!("{}{amy}", lab.bundle()), 1)
+        .await
+        .expect(200);
+    lab.suspend(amy_suspended()["subject"].clone()).await;
+    lab.crowd.come_as(AMY);
+    let (suspend, resume) = ("/operator/v1/suspend", "/operator/v1/resume");
+    let status = lab.look("/operator/v1/status").await;
+    let other = json!({"subject": agent("backlog"), "reason": "x"});
+    for refused in [
+        status,
+        lab.operator(resume, &amy_suspended()).await,
+        lab.operator(suspend, &other).await,
+        lab.apply(&lab.bundle(), 2).await,
+    ] {
+        assert_eq!(refused.expect(403)["rule"], "operator.suspended");
+    }
+    assert_eq!(lab.refused_rules().await, ["operator.suspended"; 4]);
+    lab.crowd.come_as(None);
+    lab.operator(resume, &amy_suspended()).await.expect(200);
+    lab.crowd.come_as(AMY);
+    lab.look("/operator/v1/status").await.expect(200);
+    // "Everything" stops what agents do, and nobody who could end that.
+    let everything = json!({"subject": {"kind": "everything"}, "reason": "INC-2"});
+    lab.operator(suspend, &everything).await.expect(200);
+    lab.operator(resume, &everything).await.expect(200);
+}
+
+/// What a user is declared as twice, by number and by name, is one user.
+#[tokio::test]
+async fn a_user_who_is_suspended_under_one_name_is_under_each() {
+    let lab = Lab::new().await;
+    let nobody = 65_534;
+    let by_name = operator("by-name", "X", ALL_RIGHTS).replace("uid: X", "unixUser: nobody");
+    let by_number = operator("by-number", &nobody.to_string(), ALL_RIGHTS);
+    let text = format!("{}{by_name}{by_number}", lab.bundle());
+    lab.apply(&text, 1).await.expect(200);
+    lab.suspend(json!({"kind": "principal", "id": "operator:by-name"}))
+        .await;
+    lab.crowd.come_as(Some(nobody));
+    let refused = lab.look("/operator/v1/status").await.expect(403);
+    assert_eq!(refused["rule"], "operator.suspended");
+}
+
+#[tokio::test]
+async fn somebody_of_the_machine_is_always_left_who_can_resume() {
+    let lab = Lab::new().await;
+    let text = format!(
+        "{}{}{}",
+        lab.bundle(),
+        operator("amy", "5151", "rights: [suspend, apply]"),
+        operator("kim", "7171", "rights: [suspend, resume]"),
+    );
+    lab.apply(&text, 1).await.expect(200);
+    let of = |name: &str| {
+        let id = format!("operator:{name}");
+        json!({"subject": {"kind": "principal", "id": id}, "reason": "INC-1"})
+    };
+    let (suspend, resume) = ("/operator/v1/suspend", "/operator/v1/resume");
+    lab.crowd.come_as(AMY);
+    lab.operator(suspend, &of("root")).await.expect(200);
+    let refused = lab.operator(suspend, &of("kim")).await.expect(403);
+    assert_eq!(refused["rule"], "suspend.nobody_resumes");
+    // Nor by a bundle that takes the right from the last one.
+    let without = text.replace("rights: [suspend, resume]}", "rights: [suspend]}");
+    let refused = lab.apply(&without, 2).await.expect(403);
+    assert_eq!(refused["rule"], "operator.nobody_resumes");
+    // Nor by what a gateway is said to hold.
+    lab.crowd.come_as(KIM);
+    lab.operator(resume, &of("root")).await.expect(200);
+    lab.crowd.come_as(None);
+    let lost = |name: &str| {
+        let mut lost = of(name);
+        lost["operator"] = "operator:amy".into();
+        (lost["version"], lost["at"]) = (json!(7), json!(1));
+        lost
+    };
+    let body = json!({"gateway": "g-1", "suspensions": [lost("root"), lost("kim")], "stops": 0});
+    let refused = lab
+        .operator("/operator/v1/gateways/accept-epoch", &body)
+        .await;
+    assert_eq!(refused.expect(403)["rule"], "suspend.nobody_resumes");
+    // Whoever has no such right is suspended as before.
+    lab.operator(suspend, &of("amy")).await.expect(200);
+}
+
+/// It is read anew once nobody can be suspended in between, and that is the third look here: a bundle is
+/// read in two.
+#[tokio::test]
+async fn whoever_is_suspended_while_their_bundle_is_looked_at_applies_nothing() {
+    let lab = Lab::new().await;
+    let amy = operator("amy", "5151", ALL_RIGHTS);
+    let text = format!("{}{amy}", lab.bundle());
+    lab.apply(&text, 1).await.expect(200);
+    let mut suspension = amy_suspended();
+    suspension["operator"] = "operator:root".into();
+    (suspension["version"], suspension["at"]) = (json!(0), json!(0));
+    let suspend = Unit {
+        changes: vec![Change::Suspend(serde_json::from_value(suspension).unwrap())],
+        ..Unit::default()
+    };
+    lab.reads.get_ahead(3, suspend);
+    lab.crowd.come_as(AMY);
+    let refused = lab
+        .apply(&format!("{text}# A remark.\n"), 2)
+        .await
+        .expect(403);
+    assert_eq!(refused["rule"], "operator.suspended");
+    lab.crowd.come_as(None);
+    let live = lab.look("/operator/v1/bundle").await.expect(200);
+    assert_eq!(live["version"], 2);
 }

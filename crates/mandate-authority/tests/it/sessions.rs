@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::Method;
-use mandate_testkit::oidc_issuer::Mood;
+use mandate_testkit::oidc_issuer::{Mood, OidcIssuer};
+use mandate_token::{Issuer, LoginSecret};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, over_tcp};
-use crate::lab::{Lab, agent};
+use crate::lab::{ISSUER, Lab, agent};
+use crate::operators::operator;
 
 /// Amy comes through both doors, Bob over the network alone, and Eve is of their group.
 const OPERATORS: &str = "
@@ -60,17 +62,35 @@ fn bob() -> Value {
     json!({"email": "bob@acme.example", "email_verified": true})
 }
 
+fn secret() -> LoginSecret {
+    LoginSecret::new([7; 32])
+}
+
+/// `claims`, for a login at the authority `at`.
+fn bound(claims: &Value, at: &str) -> Value {
+    let mut claims = claims.clone();
+    claims["nonce"] = secret().nonce(&Issuer::parse(at).unwrap()).into();
+    claims
+}
+
 /// Another one each time, as a provider makes them.
 fn id_token(lab: &Lab, subject: &str, claims: &Value) -> String {
     static MADE: AtomicU64 = AtomicU64::new(0);
-    let mut claims = claims.clone();
+    let mut claims = bound(claims, ISSUER);
     claims["jti"] = MADE.fetch_add(1, Ordering::Relaxed).to_string().into();
     let (people, claims) = (&lab.ground.people, &claims);
     people.id_token(subject, "mandate-cli", lab.now(), claims)
 }
 
 async fn begin_with(lab: &Lab, provider: &str, token: &str) -> Answer {
-    let body = json!({"provider": provider, "id_token": token});
+    show(lab, provider, token, Some(&secret().expose_text())).await
+}
+
+async fn show(lab: &Lab, provider: &str, token: &str, secret: Option<&str>) -> Answer {
+    let mut body = json!({"provider": provider, "id_token": token});
+    if let Some(secret) = secret {
+        body["login_secret"] = secret.into();
+    }
     over_tcp(lab.public, (Method::POST, BEGIN), &[], Some(&body)).await
 }
 
@@ -104,7 +124,7 @@ async fn a_person_whom_the_bundle_names_operates_over_the_network_with_the_right
     let lab = lab().await;
     let login = over_tcp(lab.public, (Method::GET, "/operator/v1/login"), &[], None).await;
     let login = login.expect(200);
-    let declared = json!([{"provider": "staff", "issuer": lab.ground.people.issuer(), "client_id": "mandate-cli"}]);
+    let declared = json!([{"provider": "staff", "issuer": lab.ground.people.issuer(), "client_id": "mandate-cli", "nonce": "required"}]);
     assert_eq!(login["providers"], declared, "`login` is of users alone");
     let begun = begin(&lab, "amy-1", &amy()).await.expect(200);
     assert_eq!(begun["operator"], "amy");
@@ -365,4 +385,136 @@ async fn a_declaration_is_one_person_whichever_door_they_come_through() {
     post(&lab, resume, &bob, &order("backlog"))
         .await
         .expect(200);
+}
+
+/// Whoever holds `apply` could point the provider at an issuer of their own, and be everybody (FAILURES 8).
+#[tokio::test]
+async fn whoever_may_only_apply_becomes_no_other_operator_by_an_issuer_of_their_own() {
+    let lab = Lab::new().await;
+    let mel = operator("mel", "6161", "rights: [apply, upstreams]");
+    let text = format!("{}{mel}", bundle(&lab, OPERATORS));
+    lab.apply(&text, 1).await.expect(200);
+    let before = session(&lab, "bob", &bob()).await;
+    let evil = OidcIssuer::start().await;
+    let repointed = OPERATORS.replace("PEOPLE", evil.issuer());
+    let repointed = format!("{}{mel}", bundle(&lab, &repointed));
+    lab.crowd.come_as(Some(6161));
+    let refused = lab.apply(&repointed, 2).await.expect(403);
+    assert_eq!(refused["rule"], "operator.gives");
+    get(&lab, STATUS, &before).await.expect(200);
+
+    // Whoever holds all that these people hold decides it, and nobody's session goes over to it.
+    lab.crowd.come_as(None);
+    lab.apply(&repointed, 2).await.expect(200);
+    let stopped = get(&lab, STATUS, &before).await.expect(401);
+    assert_eq!(stopped["rule"], "session.provider");
+    let theirs = evil.id_token("bob", "mandate-cli", lab.now(), &bound(&bob(), ISSUER));
+    let theirs = begin_with(&lab, "staff", &theirs).await.expect(200);
+    let theirs = theirs["session"].as_str().unwrap();
+    get(&lab, STATUS, theirs).await.expect(200);
+    lab.apply(&text, 3).await.expect(200);
+    let stopped = get(&lab, STATUS, theirs).await.expect(401);
+    assert_eq!(stopped["rule"], "session.provider");
+    get(&lab, STATUS, &before).await.expect(200);
+}
+
+#[tokio::test]
+async fn another_issuer_for_a_provider_takes_the_right_upstreams_too() {
+    let lab = Lab::new().await;
+    let rights = "rights: [apply, suspend, resume, inspect]";
+    let text = format!(
+        "{}{}",
+        bundle(&lab, OPERATORS),
+        operator("mel", "6161", rights)
+    );
+    lab.apply(&text, 1).await.expect(200);
+    let other = text.replace("audience: mandate-cli", "audience: other-cli");
+    lab.crowd.come_as(Some(6161));
+    let refused = lab.apply(&other, 2).await.expect(403);
+    assert_eq!(refused["rule"], "operator.no_right");
+    lab.crowd.come_as(None);
+    lab.apply(&other, 2).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_id_token_that_begins_tasks_begins_no_session() {
+    let lab = lab().await;
+    let shared = OPERATORS.replace(
+        "provider: staff, claims: {sub",
+        "provider: login, claims: {sub",
+    );
+    let refused = lab.apply(&bundle(&lab, &shared), 2).await.expect(422);
+    let said = refused["mistakes"].to_string();
+    assert!(said.contains("has handed to agents"), "{said}");
+    // What an agent was handed is of another audience, and of no provider at which somebody operates.
+    let people = &lab.ground.people;
+    let handed = people.id_token("amy-1", "support-app", lab.now(), &amy());
+    begin_with(&lab, "staff", &handed).await.expect(401);
+    begin_with(&lab, "login", &handed).await.expect(403);
+}
+
+/// An authority that an operator logged in at, and that is not to be trusted, has the ID token and all
+/// that was shown with it.
+#[tokio::test]
+async fn an_id_token_that_another_authority_was_shown_begins_no_session_here() {
+    let lab = lab().await;
+    let people = &lab.ground.people;
+    let token = |claims: &Value| people.id_token("amy-1", "mandate-cli", lab.now(), claims);
+    let theirs = token(&bound(&amy(), "https://other.example"));
+    let (ours, none) = (token(&bound(&amy(), ISSUER)), token(&amy()));
+    let (secret, other) = (
+        secret().expose_text(),
+        LoginSecret::new([8; 32]).expose_text(),
+    );
+    for (token, secret) in [
+        (&theirs, Some(secret.as_str())),
+        (&theirs, None),
+        (&ours, Some(other.as_str())),
+        (&ours, Some("short")),
+        (&ours, None),
+        (&none, Some(secret.as_str())),
+        (&none, None),
+    ] {
+        let refused = show(&lab, "staff", token, secret).await.expect(401);
+        assert_eq!(refused["rule"], "session.nonce", "{secret:?}");
+    }
+    show(&lab, "staff", &ours, Some(&secret)).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_unbound_id_token_is_good_only_where_the_bundle_says_so_and_for_no_other_login() {
+    let lab = lab().await;
+    let unbound = OPERATORS.replace(
+        "audience: mandate-cli",
+        "audience: mandate-cli, nonce: optional",
+    );
+    let applied = lab.apply(&bundle(&lab, &unbound), 2).await.expect(200);
+    assert!(applied["warnings"].to_string().contains("without a nonce"));
+    let people = &lab.ground.people;
+    let token = |claims: &Value| people.id_token("amy-1", "mandate-cli", lab.now(), claims);
+    show(&lab, "staff", &token(&amy()), None).await.expect(200);
+    let theirs = token(&bound(&amy(), "https://other.example"));
+    for secret in [None, Some(secret().expose_text())] {
+        let refused = show(&lab, "staff", &theirs, secret.as_deref())
+            .await
+            .expect(401);
+        assert_eq!(refused["rule"], "session.nonce");
+    }
+}
+
+/// Whether it had been ended, the store that was put back does not know.
+#[tokio::test]
+async fn what_a_store_that_went_back_may_have_ended_is_no_session_any_more() {
+    let lab = lab().await;
+    let before = session(&lab, "amy-1", &amy()).await;
+    get(&lab, STATUS, &before).await.expect(200);
+    let body = json!({"gateway": "g-1", "suspensions": [], "stops": 40});
+    let path = "/operator/v1/gateways/accept-epoch";
+    lab.operator(path, &body).await.expect(200);
+    let stopped = get(&lab, STATUS, &before).await.expect(401);
+    assert_eq!(stopped["rule"], "session.stopped");
+    let lab = lab.restarted().await;
+    get(&lab, STATUS, &before).await.expect(401);
+    let fresh = session(&lab, "amy-1", &amy()).await;
+    get(&lab, STATUS, &fresh).await.expect(200);
 }

@@ -6,7 +6,7 @@ use mandate_model::{AgentTypeName, AttributeName};
 
 use super::LoadEnv;
 use super::names::Names;
-use super::providers;
+use super::{people, providers};
 use crate::bundle::Declared;
 use crate::decl::{ProcessRule, Right, SpawnScope, TaskPolicy, TriggerRule};
 use crate::mistake::{Mistakes, Place};
@@ -15,6 +15,7 @@ use crate::mistake::{Mistakes, Place};
 pub(super) fn check(declared: &Declared, names: &Names, env: &LoadEnv, mistakes: &mut Mistakes) {
     audiences(declared, names, env, mistakes);
     providers::check(declared, names, mistakes);
+    people::check(declared, names, mistakes);
     shared_users(declared, names, mistakes);
     shared_hosts(declared, names, mistakes);
     operators(declared, names, mistakes);
@@ -167,24 +168,18 @@ fn shared_hosts(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
 }
 
 fn operators(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
-    let (mut users, mut people) = (BTreeMap::new(), BTreeMap::new());
+    let mut users = BTreeMap::new();
     for operator in declared.operators.values() {
         let user = operator.user.as_ref();
-        let user = user.and_then(|user| users.insert(user, &operator.name));
-        let person = operator.oidc.as_ref();
-        let person = person.and_then(|person| people.insert(person, &operator.name));
-        for (word, other) in [("user", user), ("person", person)] {
-            let Some(other) = other else { continue };
-            let at = names.places.name("Operator", operator.name.as_str());
-            let message = format!("`{}` is the same {word} as `{other}`", operator.name);
-            let mend = format!("put all rights of a {word} into one declaration");
-            mistakes.error(at, message, mend);
-        }
+        let other = user.and_then(|user| users.insert(user, &operator.name));
+        people::same(operator, other, "user", names, mistakes);
     }
     needed_rights(declared, names, mistakes);
 }
 
-/// A bundle that lets nobody suspend, resume or apply could never be mended again.
+/// A bundle that lets nobody suspend, resume or apply could never be mended again. Nor could one that
+/// lets only people whom a provider vouches for: a provider can be suspended, down or mistyped, and
+/// who is known by it with it.
 fn needed_rights(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     let Some(first) = declared.operators.values().next() else {
         return;
@@ -194,19 +189,24 @@ fn needed_rights(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
         return;
     }
     for right in [Right::Suspend, Right::Resume, Right::Apply] {
-        if !declared
-            .operators
-            .values()
-            .any(|o| o.rights.contains(&right))
-        {
-            let at = names.places.name("Operator", first.name.as_str());
-            let message = format!("no operator has the right `{}`", right.as_str());
-            mistakes.error(
-                at,
-                message,
-                "give it to somebody: without it nobody could stop or mend anything",
-            );
+        let operators = || declared.operators.values();
+        if operators().any(|o| o.has_at_the_door(right)) {
+            continue;
         }
+        let holder = operators().find(|o| o.rights.contains(&right));
+        let (message, mend) = match holder {
+            None => (
+                format!("no operator has the right `{right}`"),
+                "give it to somebody: without it nobody could stop or mend anything",
+            ),
+            Some(_) => (
+                format!("nobody has the right `{right}` by `uid` or `unixUser` and without `when`"),
+                "give it to an operator of the server's own machine: while no provider vouches, only they could stop or mend anything",
+            ),
+        };
+        let named = holder.unwrap_or(first);
+        let at = names.places.name("Operator", named.name.as_str());
+        mistakes.error(at, message, mend);
     }
 }
 

@@ -9,6 +9,7 @@ mod http;
 mod moment;
 mod names;
 mod operator;
+mod people;
 mod provider;
 mod providers;
 mod read;
@@ -136,7 +137,8 @@ fn read_declared(
         declared.add_task_policy(policy);
     }
     for (name, spec) in specs("Operator") {
-        declared.add_operator(operator::operator(name, spec, names, mistakes));
+        let operator = operator::operator(name, spec, names, &declared.providers, mistakes);
+        declared.add_operator(operator);
     }
     declared
 }

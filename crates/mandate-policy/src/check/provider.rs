@@ -72,6 +72,7 @@ fn oidc(node: &Node, mistakes: &mut Mistakes) -> Option<ProviderKind> {
         issuer,
         audience,
         jwks_uri,
+        dangerous_unbound_logins: text(node, "nonce").as_deref() == Some("optional"),
         tokens,
     })))
 }

@@ -33,7 +33,7 @@ pub(super) fn check(declared: &Declared, names: &Names, mistakes: &mut Mistakes)
 }
 
 /// What it vouches for, in a message.
-fn vouches_for(provider: &TrustProvider) -> &'static str {
+pub(super) fn vouches_for(provider: &TrustProvider) -> &'static str {
     match &provider.kind {
         ProviderKind::Process => "processes",
         ProviderKind::Oidc(_) => "people, or workloads of an OpenID provider",
@@ -215,7 +215,7 @@ fn people(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
                 vouches_for(provider)
             );
             mistakes.error(at, message, "name a provider of kind `oidc`");
-        } else if let Some(rule) = rules().find(|rule| rule.provider == *name) {
+        } else if let Some(rule) = rules().find(|rule| is_of_source(rule, provider, declared)) {
             let message = format!(
                 "`{name}` vouches for people here and for agent type `{}` elsewhere: a person's token could pass for it",
                 rule.agent
@@ -226,6 +226,23 @@ fn people(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     }
 }
 
+/// Whether `rule` is about tokens of the same issuer and audience as those of `provider`, by whatever
+/// name.
+fn is_of_source(rule: &TokenRule, provider: &TrustProvider, declared: &Declared) -> bool {
+    let other = declared.providers.get(&rule.provider);
+    let (one, other) = (provider.tokens(), other.and_then(TrustProvider::tokens));
+    one.zip(other)
+        .is_some_and(|(one, other)| source(one) == source(other))
+}
+
+/// Where tokens are from, and for whom they are.
+fn source(tokens: &TokenProvider) -> (&str, &str) {
+    match &tokens.issuer {
+        TokenIssuer::Issuer { issuer, .. } => (issuer, &tokens.audience),
+        TokenIssuer::TrustDomain { name, .. } => (name, ""),
+    }
+}
+
 /// One source of tokens is one provider: else one workload would have two names.
 fn distinct(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
     let mut seen = BTreeMap::new();
@@ -233,11 +250,7 @@ fn distinct(declared: &Declared, names: &Names, mistakes: &mut Mistakes) {
         let Some(tokens) = provider.tokens() else {
             continue;
         };
-        let source = match &tokens.issuer {
-            TokenIssuer::Issuer { issuer, .. } => (issuer.as_str(), tokens.audience.as_str()),
-            TokenIssuer::TrustDomain { name, .. } => (name.as_str(), ""),
-        };
-        if let Some(other) = seen.insert(source, &provider.name) {
+        if let Some(other) = seen.insert(source(tokens), &provider.name) {
             let at = names
                 .places
                 .field("TrustProvider", provider.name.as_str(), kind_of(provider));

@@ -82,7 +82,7 @@ fn oidc(node: &Node, mistakes: &mut Mistakes) -> Vec<ClaimTest> {
         mistakes.error(
             super::place_of(node, "claims"),
             message,
-            "add `sub`, `client_id`, `azp` or `oid`, as text or with `oneOf` or `like`",
+            "add `sub` or `oid`, as text or with `oneOf` or `like`; `azp` and `client_id` name the client that a token came by, which may be many people's",
         );
     }
     tests
@@ -378,5 +378,6 @@ pub(super) fn spiffe_domain(rule: &TokenRule) -> Option<TrustDomain> {
     })
 }
 
-/// Claims that name who a token is of.
-const SUBJECTS: [&str; 4] = ["sub", "client_id", "azp", "oid"];
+/// Claims that name who a token is of. `azp` and `client_id` do not: they name the client that it was
+/// issued to, for whomever (OpenID Connect Core §2, RFC 9068 §2.2).
+const SUBJECTS: [&str; 2] = ["sub", "oid"];

@@ -1,6 +1,7 @@
 use crate::fixtures::{EXAMPLE, env, example_with, load_text};
 use crate::{Mistake, Severity, SourceFile, load};
 
+mod people;
 mod providers;
 mod together;
 mod upgrade;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use mandate_model::{OperatorName, ProviderName};
+use mandate_model::{OperatorName, ProviderName, ProviderPin};
 
 use super::UserRule;
 use crate::OperatorIdentity;
@@ -37,6 +37,8 @@ pub struct Operator {
 pub struct OidcRule {
     /// The provider that vouches.
     pub provider: ProviderName,
+    /// Whose word that is: of two rules that name a provider alike, one can mean somebody else.
+    pub pin: ProviderPin,
     /// Claims that the ID token must have: the claim is this text, or a list that holds it.
     pub claims: BTreeMap<String, String>,
 }
@@ -54,11 +56,22 @@ impl Operator {
                 Some(UserRule::Name(declared)) => name == Some(declared),
                 None => false,
             },
-            OperatorIdentity::Person { provider, claims } => self
-                .oidc
-                .as_ref()
-                .is_some_and(|rule| rule.provider == *provider && rule.fits(claims)),
+            OperatorIdentity::Person {
+                provider,
+                pin,
+                claims,
+            } => self.oidc.as_ref().is_some_and(|rule| {
+                rule.provider == *provider && rule.pin == *pin && rule.fits(claims)
+            }),
         }
+    }
+}
+
+impl Operator {
+    /// Whether it has `right` whatever else is: as a user of the server's machine, for whom no provider
+    /// has to vouch, and under no condition.
+    pub fn has_at_the_door(&self, right: Right) -> bool {
+        self.user.is_some() && self.when.is_none() && self.rights.contains(&right)
     }
 }
 

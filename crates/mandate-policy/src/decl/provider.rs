@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mandate_model::{AttestationKind, ProviderName};
+use mandate_model::{AttestationKind, ProviderName, ProviderPin};
 
 use super::claim::{ClaimPath, ClaimTest};
 
@@ -24,6 +24,26 @@ impl TrustProvider {
             ProviderKind::Oidc(oidc) => Some(&oidc.tokens),
             ProviderKind::Token(tokens) => Some(tokens),
             ProviderKind::Process | ProviderKind::Aws(_) => None,
+        }
+    }
+
+    /// What it is as a provider for people, if it can be one.
+    pub fn oidc(&self) -> Option<&OidcProvider> {
+        match &self.kind {
+            ProviderKind::Oidc(oidc) => Some(oidc),
+            ProviderKind::Process | ProviderKind::Token(_) | ProviderKind::Aws(_) => None,
+        }
+    }
+}
+
+impl OidcProvider {
+    /// Whose word it is.
+    pub fn pin(&self) -> ProviderPin {
+        ProviderPin {
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            jwks_uri: self.jwks_uri.clone(),
+            token_type: self.tokens.typ.clone(),
         }
     }
 }
@@ -52,6 +72,9 @@ pub struct OidcProvider {
     pub audience: String,
     /// Where its keys are, if not where its discovery document says.
     pub jwks_uri: Option<String>,
+    /// Whether an operator's ID token may lack the nonce that binds it to this authority. Whoever
+    /// else is shown such a token can show it here.
+    pub dangerous_unbound_logins: bool,
     /// What its tokens for workloads must be.
     pub tokens: TokenProvider,
 }

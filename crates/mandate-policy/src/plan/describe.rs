@@ -20,8 +20,25 @@ pub(super) type Fields = BTreeMap<(&'static str, String, String), String>;
 /// The fields of a server workload that decide where requests and secrets go (C4).
 pub(super) const REDIRECTING: &[&str] = &["upstream", "upstreamAudience", "credential", "tls.ca"];
 
+/// The fields of a trust provider that decide whose word it is, or where tokens are sent to be
+/// reviewed.
+pub(super) const PINNING: &[&str] = &[
+    "kind",
+    "issuer",
+    "jwksUri",
+    "trustDomain",
+    "bundleEndpoint",
+    "bundleFile",
+    "audience",
+    "tokenType",
+    "apiServer",
+];
+
 /// The field of a server workload that weakens break-glass where it says anything (B3).
 pub(super) const WEAKENING: &str = "leaseLoss";
+
+/// The field of a trust provider that weakens operators' logins where it says anything.
+pub(super) const UNBOUND: &str = "nonce";
 
 pub(super) fn all(bundle: &Bundle) -> Fields {
     let mut all = Fields::new();
@@ -381,13 +398,18 @@ fn occurrence(rule: &OccurrenceRule) -> String {
     format!("{}{item}{word}", quoted(&rule.name))
 }
 
+/// Whose word the provider's is stands in the fields of the provider.
 fn person_at(rule: &OidcRule) -> String {
-    let claims: Vec<String> = rule
-        .claims
+    let OidcRule {
+        provider,
+        pin: _,
+        claims,
+    } = rule;
+    let claims: Vec<String> = claims
         .iter()
         .map(|(name, value)| format!("{name} = {}", quoted(value)))
         .collect();
-    format!("{} of {}", claims.join(", "), rule.provider)
+    format!("{} of {provider}", claims.join(", "))
 }
 
 fn operator(operator: &Operator, into: &mut Fields) {

@@ -141,6 +141,37 @@ fn shows_changed_upstreams_and_credentials_apart() {
 }
 
 #[test]
+fn shows_first_a_provider_that_becomes_another_ones_word_and_not_one_that_comes() {
+    let login = "issuer: https://login.acme.example, audience: support-app";
+    for other in [
+        "issuer: https://evil.example, audience: support-app",
+        "issuer: https://login.acme.example, audience: other",
+        "issuer: https://login.acme.example, audience: support-app, jwksUri: https://evil.example/keys",
+    ] {
+        let plan = after(login, other);
+        assert_eq!((plan.upstreams.len(), plan.others.len()), (1, 0), "{other}");
+        assert!(plan.touches_upstreams());
+    }
+    let plan = after(login, &format!("{login}, maxAge: 5m"));
+    assert_eq!((plan.upstreams.len(), plan.others.len()), (0, 1));
+    let new = "kind: Guardrail";
+    let more = "kind: TrustProvider\nmetadata: {name: more}\nspec: {oidc: {issuer: https://more.example, audience: a}}\n---\nkind: Guardrail";
+    let plan = after(new, more);
+    assert!(plan.upstreams.is_empty() && !plan.others.is_empty());
+    // Nor one that goes.
+    let before = example_with(new, more).unwrap().bundle;
+    assert!(super::plan(Some(&before), &example()).upstreams.is_empty());
+}
+
+#[test]
+fn shows_apart_where_logins_are_no_longer_bound() {
+    let login = "audience: support-app";
+    let plan = after(login, "audience: support-app, nonce: optional");
+    assert_eq!((plan.weakens.len(), plan.others.len()), (1, 0));
+    assert!(after(login, "audience: support-app, nonce: required").is_empty());
+}
+
+#[test]
 fn shows_where_a_key_must_be_proved() {
     let by_server = "internal: true\n  proof: required";
     let plan = after("internal: true", by_server);

@@ -133,6 +133,11 @@ static OIDC: &[Field] = &[
         "`typ` of its tokens for workloads. Default `JWT`, or none.",
     ),
     optional(
+        "nonce",
+        Word(&["required", "optional"]),
+        "Whether the ID token of an operator must carry the nonce of `mandate login`, which binds it to this authority. Default `required`.",
+    ),
+    optional(
         "instance",
         Text,
         "The claim that names a workload's instance. Default `jti`, or else a digest of the token.",

@@ -22,7 +22,7 @@ pub(super) static RULES: &[Field] = &[
             required(
                 "claims",
                 Map(&Claim),
-                "What its claims must be; a nested one by its JSON pointer. One of `sub`, `client_id`, `azp` and `oid` is among them.",
+                "What its claims must be; a nested one by its JSON pointer. One of `sub` and `oid` is among them.",
             ),
         ]),
         "A workload with such a token of an OpenID provider.",

@@ -6,6 +6,7 @@ use mandate_model::{ActorLevel, KeyId, StopVersion, Timestamp, TokenId};
 use mandate_ports::{Change, Conflict, StateReader, Unit, Versions};
 
 use super::fixture::{NOW, actor, after, agent, commit, conflict, event, operator, token_id, unit};
+use super::state::key;
 use super::{Store, StoreFactory};
 
 pub(super) async fn run<F: StoreFactory>(factory: &F) {
@@ -193,6 +194,7 @@ async fn tell(store: &impl Store, seconds: u64) {
 }
 
 async fn voiding_all_moves_past_what_was_seen_elsewhere(store: &impl Store) {
+    commit(store, unit([Change::AddKey(key("k1", 0))])).await;
     let before = issue(store, "retriever", 1).await;
     let until = after(300);
     let void = |beyond| {
@@ -215,9 +217,30 @@ async fn voiding_all_moves_past_what_was_seen_elsewhere(store: &impl Store) {
         assert_eq!(check(&stops, token), all);
     }
     assert_eq!(check(&stops, &fresh), Ok(()));
+    // A session of whoever resumes "everything" is not voided by that, and by this it is.
+    let ended = session(&stops, 40);
+    assert!(matches!(
+        ended,
+        Err(Stopped::IssuedBefore(Subject::Key { .. }))
+    ));
+    assert_eq!(session(&stops, 41), Ok(()));
     // Where nothing was lost it is a version like any other.
     let moved = commit(store, void(7)).await.versions;
     assert_eq!(moved.stops, StopVersion::new(42));
     let stops = store.stops(NOW).await.unwrap();
     assert_eq!(check(&stops, &fresh), all);
+}
+
+/// What the stops say of an operator's session that was issued under `stops`.
+fn session(stops: &StopSet, issued: u64) -> Result<(), Stopped> {
+    let token = Shown {
+        id: token_id(9),
+        stops: StopVersion::new(issued),
+    };
+    stops.check_at_home(&Lineage {
+        keys: &[KeyId::parse("k1").unwrap()],
+        operates: true,
+        token: Some(token),
+        ..Lineage::NONE
+    })
 }

@@ -244,7 +244,7 @@ async fn a_bundle_is_applied_on_the_one_that_was_seen(store: &impl Store) {
     );
 }
 
-fn key(name: &str, since: u64) -> KeyRecord {
+pub(super) fn key(name: &str, since: u64) -> KeyRecord {
     KeyRecord {
         id: KeyId::parse(name).unwrap(),
         purpose: KeyPurpose::Oauth,

@@ -8,8 +8,8 @@ use mandate_model::mandate::{Budget, Entries, Mandate, parse_entries};
 use mandate_model::task::{TaskChain, TaskPath};
 use mandate_model::{
     ActChain, ActorLevel, AttestationKind, Host, InstanceId, KeyId, OperatorName, Principal,
-    ProviderName, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger, TriggerKind,
-    Verified as Vouched,
+    ProviderName, ProviderPin, SpiffeId, StopVersion, TaskId, Timestamp, TokenId, Trigger,
+    TriggerKind, Verified as Vouched,
 };
 use serde_json::{Value, json};
 
@@ -290,6 +290,12 @@ pub(super) fn session() -> OperatorSession {
         audience: audience("https://id.acme.example/operator/v1"),
         operator: OperatorName::parse("amy").unwrap(),
         provider: ProviderName::parse("login").unwrap(),
+        pin: ProviderPin {
+            issuer: "https://login.acme.example".to_owned(),
+            audience: "mandate-cli".to_owned(),
+            jwks_uri: None,
+            token_type: None,
+        },
         person: serde_json::from_value(person).unwrap(),
         confirmation: None,
         id: token_id(5),

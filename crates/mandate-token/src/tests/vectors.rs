@@ -31,6 +31,10 @@ fn the_published_vectors_hold() {
     let keys = read_keys(&vectors);
     let cases = vectors["cases"].as_array().unwrap();
     assert!(cases.len() > 40);
+    for kind in KINDS {
+        let accepted = |case: &&Value| case["kind"] == kind && case.get("refused").is_none();
+        assert_eq!(cases.iter().filter(accepted).count(), 1, "{kind}");
+    }
     for case in cases {
         let got = outcome(case, &keys, vectors["issuer"].as_str().unwrap());
         let want = case["refused"].as_str().unwrap_or_default();
@@ -54,6 +58,7 @@ fn outcome(case: &Value, keys: &KeySet, issuer: &str) -> String {
         "task_token" => TaskToken::verify(text("token"), keys, &expect, now).err(),
         "access_token" => AccessToken::verify(text("token"), keys, &expect, now).err(),
         "upstream_token" => UpstreamToken::verify(text("token"), keys, &expect, now).err(),
+        "operator_session" => OperatorSession::verify(text("token"), keys, &expect, now).err(),
         other => panic!("unknown kind {other}"),
     };
     refused.map_or(String::new(), |why| format!("{why:?}"))
@@ -83,7 +88,9 @@ fn made_anew() -> Value {
     cases.extend(common_cases(&authority, "task_token", &child_task()));
     cases.extend(common_cases(&authority, "access_token", &access()));
     cases.extend(common_cases(&authority, "upstream_token", &upstream()));
+    cases.extend(common_cases(&authority, "operator_session", &session()));
     cases.extend(own_cases(&authority));
+    cases.extend(session_cases(&authority));
     json!({
         "about": "Tokens of each kind, and what must be refused. `refused` names the broken rule; \
                   a case without it is accepted. Verify `token` as `kind`, for `issuer` and \
@@ -197,3 +204,40 @@ fn own_cases(authority: &Authority) -> Vec<Value> {
         accesses.with_text("a task token", "Type", authority.issue(&task)),
     ]
 }
+
+/// A session is a person whom a provider vouched for, and nobody's token.
+fn session_cases(authority: &Authority) -> Vec<Value> {
+    let session = session();
+    let sessions = Cases {
+        authority,
+        kind: "operator_session",
+        claims: &session,
+    };
+    let without = |name: &str| {
+        let name = name.to_owned();
+        move |_: &mut Value, c: &mut Value| drop(c.as_object_mut().unwrap().remove(&name))
+    };
+    vec![
+        sessions.of("of an agent", "Contradiction", |_, c| {
+            c["sub"] = json!(agent("retriever"));
+        }),
+        sessions.of("of nobody", "Contradiction", |_, c| {
+            c["person"] = json!({"groups": ["sre"]});
+        }),
+        sessions.of("without its provider", "Json", without("prv")),
+        sessions.of("without whose word that was", "Json", without("pin")),
+        sessions.of("with more of the provider", "Json", |_, c| {
+            c["pin"]["extra"] = json!("x");
+        }),
+        sessions.with_text("an access token", "Type", authority.issue(&access())),
+        sessions.with_text("a JWT-SVID", "Type", authority.issue(&svid())),
+    ]
+}
+
+const KINDS: [&str; 5] = [
+    "jwt_svid",
+    "task_token",
+    "access_token",
+    "upstream_token",
+    "operator_session",
+];

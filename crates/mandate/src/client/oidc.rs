@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mandate_model::Secret;
 use mandate_ports::{Clock, Entropy};
-use mandate_token::{IdToken, IdTokenKeys};
+use mandate_token::{IdToken, IdTokenKeys, Issuer, LoginSecret};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -42,6 +42,32 @@ struct Metadata {
     device_authorization_endpoint: Option<String>,
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
+}
+
+/// What binds one login to the authority that it is for: whoever else is shown what comes of it can do
+/// nothing with it there.
+pub(crate) struct Binding {
+    secret: LoginSecret,
+    nonce: String,
+}
+
+impl Binding {
+    /// Of a login at `authority`, anew.
+    pub(crate) fn to(authority: &Issuer) -> Self {
+        let mut random = [0; 32];
+        SystemEntropy.fill(&mut random);
+        let secret = LoginSecret::new(random);
+        let nonce = secret.nonce(authority);
+        Self { secret, nonce }
+    }
+}
+
+/// What came of a login.
+pub(crate) struct Proved {
+    /// The ID token.
+    pub(crate) id_token: Secret<String>,
+    /// What its nonce was made of; absent where the provider gave it none.
+    pub(crate) login_secret: Option<Secret<String>>,
 }
 
 impl Provider {
@@ -81,11 +107,7 @@ impl Provider {
     }
 
     /// The ID token of a token response (OpenID Connect Core §3.1.3.3), verified (§3.1.3.7).
-    async fn id_token(
-        &self,
-        answer: &Answer,
-        nonce: Option<&str>,
-    ) -> Result<Secret<String>, Failure> {
+    async fn id_token(&self, answer: &Answer, binding: &Binding) -> Result<Proved, Failure> {
         let place = &self.metadata.token_endpoint;
         if !answer.status.is_success() {
             return Err(refused(&error_of(answer)));
@@ -96,13 +118,19 @@ impl Provider {
         let now = SystemClock.now();
         let verified = IdToken::verify(&tokens.id_token, &keys, &self.issuer, &self.client_id, now);
         let verified = verified.map_err(|e| odd(&e.to_string()))?;
-        let said = verified.claims().get("nonce").and_then(|n| n.as_str());
-        if nonce.is_some() && said != nonce {
-            return Err(odd(
-                "the ID token is of another login: its `nonce` is not this one's",
-            ));
-        }
-        Ok(Secret::new(tokens.id_token))
+        let login_secret = match verified.claims().get("nonce") {
+            None => None,
+            Some(said) if *said == binding.nonce => Some(Secret::new(binding.secret.expose_text())),
+            Some(_) => {
+                return Err(odd(
+                    "the ID token is of another login: its `nonce` is not this one's",
+                ));
+            }
+        };
+        Ok(Proved {
+            id_token: Secret::new(tokens.id_token),
+            login_secret,
+        })
     }
 }
 

@@ -122,7 +122,11 @@ impl Planned {
         };
         let mut text = paint.bold(against);
         for change in &self.plan.upstreams {
-            text.push_str(&format!("{} {change}\n", paint.yellow("! upstream")));
+            let label = match change.kind {
+                "TrustProvider" => "! provider",
+                _ => "! upstream",
+            };
+            text.push_str(&format!("{} {change}\n", paint.yellow(label)));
         }
         for change in &self.plan.weakens {
             text.push_str(&format!("{} {change}\n", paint.yellow("! weakens")));

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::{SystemClock, SystemEntropy};
 
-/// The audience of its tokens: the client that a bundle's `TrustProvider` names.
+/// The audience of its tokens where nobody asks for another: the client that a bundle's `TrustProvider`
+/// names.
 pub(crate) const AUDIENCE: &str = "mandate-dev";
 
 struct Issuer {
@@ -35,8 +36,14 @@ struct Issuer {
 #[serde(deny_unknown_fields)]
 struct Login {
     user: String,
+    #[serde(default = "usual_audience")]
+    audience: String,
     #[serde(default)]
     claims: Map<String, Value>,
+}
+
+fn usual_audience() -> String {
+    AUDIENCE.to_owned()
 }
 
 /// Runs it on `listener` until `end`.
@@ -98,7 +105,7 @@ impl Issuer {
         for (name, value) in [
             ("iss", json!(self.url)),
             ("sub", json!(login.user)),
-            ("aud", json!(AUDIENCE)),
+            ("aud", json!(login.audience)),
             ("iat", json!(now.as_secs())),
             ("exp", json!(now.as_secs() + LIFETIME_SECONDS)),
             ("jti", json!(TokenId::new(now, random))),

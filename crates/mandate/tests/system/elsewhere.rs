@@ -6,13 +6,18 @@ use crate::lab::Lab;
 use crate::lab::server::Options;
 use crate::tls::certificate;
 
-const AMY: &str = "
+const AMY: &str = r#"
+---
+apiVersion: mandate.dev/v1alpha1
+kind: TrustProvider
+metadata: {name: staff}
+spec: {oidc: {issuer: "${login}", audience: mandate-cli, nonce: optional}}
 ---
 apiVersion: mandate.dev/v1alpha1
 kind: Operator
 metadata: {name: amy}
-spec: {oidc: {provider: login, claims: {sub: amy}}, rights: [suspend, resume, inspect, audit]}
-";
+spec: {oidc: {provider: staff, claims: {sub: amy}}, rights: [suspend, resume, inspect, audit]}
+"#;
 
 #[test]
 fn an_operator_elsewhere_logs_in_over_tls_and_has_the_commands_of_every_day() {
@@ -26,7 +31,8 @@ fn an_operator_elsewhere_logs_in_over_tls_and_has_the_commands_of_every_day() {
         },
         None,
     );
-    let applied = lab.apply(&format!("{}{AMY}", lab.bundle()));
+    let amy = AMY.replace("${login}", &lab.server.dev_issuer_url());
+    let applied = lab.apply(&format!("{}{amy}", lab.bundle()));
     assert_eq!(applied.code, 0, "{}", applied.value);
     let (url, runtime) = (lab.server.issuer(), folder.path().join("runtime"));
     let proof = folder.path().join("id-token");
@@ -38,13 +44,14 @@ fn an_operator_elsewhere_logs_in_over_tls_and_has_the_commands_of_every_day() {
         lab.run(&[words, &elsewhere[..], ca].concat())
     };
     let login = ["login", "--id-token", &proof_path];
-    std::fs::write(&proof, lab.id_token("eve")).unwrap();
+    let id_token = |user: &str| lab.login(&json!({"user": user, "audience": "mandate-cli"}));
+    std::fs::write(&proof, id_token("eve")).unwrap();
     assert_ne!(run(&login, false).code, 0, "nobody named the server");
     let refused = run(&login, true);
     assert_eq!(refused.code, 1, "{}", refused.value);
     assert_ne!(run(&["status"], true).code, 0, "there is no session yet");
 
-    std::fs::write(&proof, lab.id_token("amy")).unwrap();
+    std::fs::write(&proof, id_token("amy")).unwrap();
     let begun = run(&login, true);
     assert_eq!((begun.code, &begun.value["operator"]), (0, &json!("amy")));
     assert_ne!(run(&login, true).code, 0, "the ID token is used up");

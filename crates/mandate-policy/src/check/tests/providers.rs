@@ -133,6 +133,14 @@ fn presets_expand_to_the_exact_issuer() {
 fn a_rule_without_a_pinned_subject_or_a_provider_without_audience_does_not_load() {
     refused("sub: agent-7, ", "", "pins no subject");
     refused("sub: agent-7, ", "sub: {has: agent-7}, ", "pins no subject");
+    // The client that a token came by is not whose it is.
+    for client in ["azp", "client_id"] {
+        refused(
+            "sub: agent-7, ",
+            &format!("{client}: agent-7, "),
+            "pins no subject",
+        );
+    }
     refused(
         "audience: mandate, tokenType",
         "tokenType",

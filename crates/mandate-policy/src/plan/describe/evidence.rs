@@ -20,8 +20,15 @@ pub(super) fn provider(TrustProvider { name, kind }: &TrustProvider, into: &mut 
                 issuer: _,
                 audience: _,
                 jwks_uri: _,
+                dangerous_unbound_logins,
                 tokens: of_workloads,
             } = &**oidc;
+            if *dangerous_unbound_logins {
+                d.say(
+                    super::UNBOUND,
+                    "optional, so operators' ID tokens are good here whoever they were shown to",
+                );
+            }
             tokens(of_workloads, &mut d);
         }
         ProviderKind::Token(of_workloads) => tokens(of_workloads, &mut d),

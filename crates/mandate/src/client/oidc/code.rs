@@ -1,5 +1,6 @@
 //! Authorization code with PKCE (RFC 7636) and a loopback redirect (RFC 8252 §7.3).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use base64::Engine;
@@ -8,8 +9,10 @@ use mandate_model::Secret;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 
-use super::{OauthError, Provider, SCOPE, odd, random, refused};
+use super::{Binding, OauthError, Proved, Provider, SCOPE, odd, random, refused};
 use crate::client::form;
 use crate::failure::Failure;
 
@@ -19,13 +22,13 @@ pub(crate) struct Waiting<'a> {
     listener: TcpListener,
     redirect: String,
     state: Secret<String>,
-    nonce: Secret<String>,
+    binding: Binding,
     verifier: Secret<String>,
 }
 
 impl Provider {
     /// Begins a login; the person goes to [`Waiting::address`] with a browser on this machine.
-    pub(crate) async fn begin(&self) -> Result<Waiting<'_>, Failure> {
+    pub(crate) async fn begin(&self, binding: Binding) -> Result<Waiting<'_>, Failure> {
         // Loopback by address, and a port that the system gives (RFC 8252 §7.3, §8.3).
         let listener = TcpListener::bind(("127.0.0.1", 0)).await;
         let listener = listener.map_err(|e| cannot_listen(&e))?;
@@ -35,7 +38,7 @@ impl Provider {
             listener,
             redirect: format!("http://127.0.0.1:{port}/callback"),
             state: random(),
-            nonce: random(),
+            binding,
             verifier: random(),
         })
     }
@@ -56,7 +59,7 @@ impl Waiting<'_> {
             ("redirect_uri", Some(self.redirect.as_str())),
             ("scope", Some(SCOPE)),
             ("state", Some(self.state.expose().as_str())),
-            ("nonce", Some(self.nonce.expose().as_str())),
+            ("nonce", Some(self.binding.nonce.as_str())),
             ("code_challenge", Some(challenge.as_str())),
             ("code_challenge_method", Some("S256")),
         ]);
@@ -64,9 +67,9 @@ impl Waiting<'_> {
         Ok(format!("{endpoint}{joint}{query}"))
     }
 
-    /// The ID token, once the browser has come back.
-    pub(crate) async fn finish(self) -> Result<Secret<String>, Failure> {
-        let code = tokio::time::timeout(PATIENCE, self.code())
+    /// What the provider says, once the browser has come back.
+    pub(crate) async fn finish(self) -> Result<Proved, Failure> {
+        let code = timeout(PATIENCE, self.code())
             .await
             .map_err(|_| Failure::failed("nobody logged in within 10 minutes", "log in again"))??;
         let provider = self.provider;
@@ -79,37 +82,56 @@ impl Waiting<'_> {
         ];
         let place = &provider.metadata.token_endpoint;
         let answer = provider.post(place, &pairs).await?;
-        let nonce = Some(self.nonce.expose().as_str());
-        provider.id_token(&answer, nonce).await
+        let proved = provider.id_token(&answer, &self.binding).await?;
+        // A provider gives back the nonce that it was sent (OpenID Connect Core §2).
+        if proved.login_secret.is_none() {
+            return Err(odd("the ID token lacks the `nonce` of this login"));
+        }
+        Ok(proved)
     }
 
     /// Answers whatever comes to the loopback port until the provider's answer to this login does:
-    /// any page and any user of this machine can send something else there.
+    /// any page and any user of this machine can send something else there, or connect and say
+    /// nothing. So nobody waits for anybody, and where too many wait, the oldest goes.
     async fn code(&self) -> Result<Secret<String>, Failure> {
+        let mut connections = Connections::default();
         loop {
-            let (stream, _) = self
-                .listener
-                .accept()
-                .await
-                .map_err(|e| cannot_listen(&e))?;
-            let read = tokio::time::timeout(REQUEST, target(stream)).await;
-            let Ok(Some((stream, target))) = read else {
-                continue;
-            };
-            let Some(query) = target.strip_prefix("/callback?") else {
-                reply(stream, "404 Not Found", "there is nothing here").await;
-                continue;
-            };
-            match self.judge(query) {
-                Judged::Foreign => reply(stream, "400 Bad Request", FOREIGN).await,
-                Judged::Code(code) => {
-                    reply(stream, "200 OK", DONE).await;
-                    return Ok(code);
+            tokio::select! {
+                accepted = self.listener.accept() => {
+                    let (stream, _) = accepted.map_err(|e| cannot_listen(&e))?;
+                    connections.take(stream);
                 }
-                Judged::Refused(why) => {
-                    reply(stream, "200 OK", REFUSED).await;
-                    return Err(why);
+                Some((stream, target)) = connections.next() => {
+                    if let Some(done) = self.answer(stream, &target).await {
+                        return done;
+                    }
                 }
+            }
+        }
+    }
+
+    /// Answers one request; how the login ended, if that was its answer.
+    async fn answer(
+        &self,
+        stream: TcpStream,
+        target: &str,
+    ) -> Option<Result<Secret<String>, Failure>> {
+        let Some(query) = target.strip_prefix("/callback?") else {
+            reply(stream, "404 Not Found", "there is nothing here").await;
+            return None;
+        };
+        match self.judge(query) {
+            Judged::Foreign => {
+                reply(stream, "400 Bad Request", FOREIGN).await;
+                None
+            }
+            Judged::Code(code) => {
+                reply(stream, "200 OK", DONE).await;
+                Some(Ok(code))
+            }
+            Judged::Refused(why) => {
+                reply(stream, "200 OK", REFUSED).await;
+                Some(Err(why))
             }
         }
     }
@@ -137,6 +159,36 @@ impl Waiting<'_> {
             })),
             (Some(_) | None, Some(_) | None) => {
                 Judged::Refused(odd("it has neither a code nor an error, or both"))
+            }
+        }
+    }
+}
+
+/// Connections whose request is being read, the oldest first.
+#[derive(Default)]
+struct Connections {
+    reading: JoinSet<Option<(TcpStream, String)>>,
+    oldest: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    fn take(&mut self, stream: TcpStream) {
+        self.oldest.retain(|reading| !reading.is_finished());
+        if self.oldest.len() >= MOST
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            oldest.abort();
+        }
+        let read = async { timeout(REQUEST, target(stream)).await.ok().flatten() };
+        self.oldest.push_back(self.reading.spawn(read));
+    }
+
+    /// The next request that is whole; `None` where nothing that could become one is left. Nothing is
+    /// lost if nobody waits for it to the end.
+    async fn next(&mut self) -> Option<(TcpStream, String)> {
+        loop {
+            if let Ok(Some(request)) = self.reading.join_next().await? {
+                return Some(request);
             }
         }
     }
@@ -215,8 +267,12 @@ async fn target(mut stream: TcpStream) -> Option<(TcpStream, String)> {
     Some((stream, target))
 }
 
-/// A browser that went away misses nothing.
-async fn reply(mut stream: TcpStream, status: &str, said: &str) {
+/// A browser that went away, or takes nothing, misses nothing.
+async fn reply(stream: TcpStream, status: &str, said: &str) {
+    let _ = timeout(REPLY, write(stream, status, said)).await;
+}
+
+async fn write(mut stream: TcpStream, status: &str, said: &str) {
     let length = said.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
@@ -235,6 +291,9 @@ fn cannot_listen(error: &std::io::Error) -> Failure {
 
 const PATIENCE: Duration = Duration::from_secs(600);
 const REQUEST: Duration = Duration::from_secs(10);
+const REPLY: Duration = Duration::from_secs(1);
+/// More than a browser opens.
+const MOST: usize = 64;
 const MAX_HEAD: usize = 16 * 1024;
 const DONE: &str = "You may close this page: the command goes on.";
 const REFUSED: &str = "You may close this page: the login failed, and the command says why.";
@@ -242,7 +301,66 @@ const FOREIGN: &str = "This is not the answer to the login that waits here.";
 
 #[cfg(test)]
 mod tests {
+    use mandate_token::Issuer;
+
+    use super::super::Metadata;
     use super::*;
+    use crate::client::tls::Trust;
+
+    fn provider() -> Provider {
+        let metadata = Metadata {
+            issuer: "https://idp.example".to_owned(),
+            jwks_uri: "https://idp.example/keys".to_owned(),
+            token_endpoint: "https://idp.example/token".to_owned(),
+            authorization_endpoint: None,
+            device_authorization_endpoint: None,
+            authorization_response_iss_parameter_supported: false,
+        };
+        Provider {
+            issuer: metadata.issuer.clone(),
+            client_id: "mandate-cli".to_owned(),
+            metadata,
+            trust: Trust::of(None).unwrap(),
+        }
+    }
+
+    async fn answered(waiting: &Waiting<'_>, path: &str) -> String {
+        let mut browser = TcpStream::connect(waiting.listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        browser.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        browser.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// Any user of the machine can hold connections open there.
+    #[tokio::test]
+    async fn whoever_connects_and_says_nothing_keeps_no_login_waiting() {
+        let provider = provider();
+        let issuer = Issuer::parse("https://id.acme.example").unwrap();
+        let waiting = provider.begin(Binding::to(&issuer)).await.unwrap();
+        let browse = async {
+            let place = waiting.listener.local_addr().unwrap();
+            let mut silent = Vec::new();
+            for _ in 0..2 * MOST {
+                let mut stream = TcpStream::connect(place).await.unwrap();
+                stream.write_all(b"GET /callb").await.unwrap();
+                silent.push(stream);
+            }
+            let foreign = answered(&waiting, "/callback?code=x&state=y").await;
+            assert!(foreign.starts_with("HTTP/1.1 400 "), "{foreign}");
+            let path = format!("/callback?code=c&state={}", waiting.state.expose());
+            let done = answered(&waiting, &path).await;
+            assert!(done.starts_with("HTTP/1.1 200 "), "{done}");
+            // They had not gone meanwhile.
+            silent.len()
+        };
+        let both = async { tokio::join!(waiting.code(), browse) };
+        let (code, silent) = timeout(REQUEST / 2, both).await.unwrap();
+        assert_eq!((code.unwrap().expose().as_str(), silent), ("c", 2 * MOST));
+    }
 
     #[test]
     fn an_answer_is_read_once_decoded_and_with_each_parameter_once() {

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use mandate_model::Secret;
 use mandate_ports::Clock;
 use serde::Deserialize;
 
-use super::{OauthError, Provider, SCOPE, error_of, odd, printable, read, refused};
+use super::{
+    Binding, OauthError, Proved, Provider, SCOPE, error_of, odd, printable, read, refused,
+};
 use crate::failure::Failure;
 use crate::serve::machine::SystemClock;
 
 /// A login that waits for somebody to confirm it on another device.
 pub(crate) struct Pending<'a> {
     provider: &'a Provider,
+    binding: Binding,
     answer: DeviceAnswer,
 }
 
@@ -33,12 +35,16 @@ fn usual_interval() -> u64 {
 
 impl Provider {
     /// Begins a login on another device.
-    pub(crate) async fn begin_on_device(&self) -> Result<Pending<'_>, Failure> {
+    ///
+    /// RFC 8628 has no `nonce`, and says that what a provider does not know it ignores (§3.1). Some put
+    /// it into the ID token all the same, and others do not.
+    pub(crate) async fn begin_on_device(&self, binding: Binding) -> Result<Pending<'_>, Failure> {
         let endpoint = self.metadata.device_authorization_endpoint.as_deref();
         let endpoint = endpoint.ok_or_else(|| odd("it has no device grant (RFC 8628)"))?;
         let pairs = [
             ("client_id", Some(self.client_id.as_str())),
             ("scope", Some(SCOPE)),
+            ("nonce", Some(binding.nonce.as_str())),
         ];
         let answer = self.post(endpoint, &pairs).await?;
         if !answer.status.is_success() {
@@ -47,6 +53,7 @@ impl Provider {
         let answer = read(answer, endpoint)?;
         Ok(Pending {
             provider: self,
+            binding,
             answer,
         })
     }
@@ -63,8 +70,8 @@ impl Pending<'_> {
         (printable(verification_uri), printable(user_code))
     }
 
-    /// The ID token, once somebody has confirmed it.
-    pub(crate) async fn finish(self) -> Result<Secret<String>, Failure> {
+    /// What the provider says, once somebody has confirmed it. Its ID token may lack a nonce.
+    pub(crate) async fn finish(self) -> Result<Proved, Failure> {
         let began = SystemClock.boot();
         let life = Duration::from_secs(self.answer.expires_in.min(LONGEST));
         let mut pause = Duration::from_secs(self.answer.interval.clamp(1, LONGEST_PAUSE));
@@ -78,7 +85,7 @@ impl Pending<'_> {
             }
             let answer = self.ask().await?;
             if answer.status.is_success() {
-                return self.provider.id_token(&answer, None).await;
+                return self.provider.id_token(&answer, &self.binding).await;
             }
             let why = error_of(&answer);
             pause += further(&why)?;

@@ -184,8 +184,12 @@ impl Lab {
 
     /// An ID token of the test issuer.
     pub(crate) fn id_token(&self, user: &str) -> String {
-        let login = json!({"user": user, "claims": {"groups": ["support"]}});
-        let answer = self.server.dev_issuer().json("/login", &login);
+        self.login(&json!({"user": user, "claims": {"groups": ["support"]}}))
+    }
+
+    /// What the test issuer says to `login`.
+    pub(crate) fn login(&self, login: &Value) -> String {
+        let answer = self.server.dev_issuer().json("/login", login);
         answer.expect(200).text("id_token")
     }
 
