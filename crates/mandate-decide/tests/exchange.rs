@@ -14,10 +14,10 @@ mod lab;
 mod limits;
 #[path = "exchange/possession.rs"]
 mod possession;
-#[path = "exchange/via.rs"]
-mod via;
 #[path = "exchange/stops.rs"]
 mod stops;
+#[path = "exchange/via.rs"]
+mod via;
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mandate_audit::Event;
@@ -256,38 +256,6 @@ pub(crate) fn faulty(directory: &Path) -> (FileSpool, Arc<AtomicBool>) {
     let entropy = Arc::new(Counting::default());
     let spool = FileSpool::open_with_sync(options(directory), entropy, Arc::new(sync)).unwrap();
     (spool, broken)
-}
-
-/// What is on no list has nothing to ship: whoever waits for an acknowledgement goes by that.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_spool_with_records_to_ship_is_always_on_the_list_while_others_take_its_place() {
-    let folder = private_folder();
-    let (spool, broken) = faulty(folder.path());
-    let spool = Arc::new(spool);
-    let first = spool.append(event("the first")).await.unwrap();
-    let latest = Arc::new(Mutex::new(first.key));
-    let over = Arc::new(AtomicBool::new(false));
-    let looking = std::thread::spawn({
-        let (spool, latest, over) = (spool.clone(), latest.clone(), over.clone());
-        move || {
-            while !over.load(Ordering::SeqCst) {
-                let key = latest.lock().unwrap().clone();
-                let listed = spool.to_ship();
-                let names: Vec<String> = listed.iter().map(|one| one.head().spool).collect();
-                let times = names.iter().filter(|name| **name == key.spool).count();
-                assert_eq!(times, 1, "{} in {names:?}", key.spool);
-            }
-        }
-    });
-    for _ in 0..100 {
-        broken.store(true, Ordering::SeqCst);
-        spool.append(event("lost")).await.unwrap_err();
-        broken.store(false, Ordering::SeqCst);
-        let receipt = spool.append(event("one more")).await.unwrap();
-        *latest.lock().unwrap() = receipt.key;
-    }
-    over.store(true, Ordering::SeqCst);
-    looking.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

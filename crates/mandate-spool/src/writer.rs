@@ -413,3 +413,38 @@ const EACH: Duration = Duration::from_micros(12);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
 /// How far ahead zeros are written.
 const FILL: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use mandate_testkit::entropy::SeededEntropy;
+
+    use super::*;
+
+    /// Whoever waits for an acknowledgement takes a spool that is on no list for shipped.
+    #[test]
+    fn the_next_spool_is_seen_only_once_the_former_one_is_among_the_retired() {
+        let folder = tempfile::tempdir().unwrap();
+        let entropy = SeededEntropy::new(1);
+        let begun = |generation| begin(folder.path(), generation, &entropy).unwrap().ledger;
+        let (former, next) = (begun(0), begun(1));
+        let shelf = Shelf::new(former.clone(), Vec::new());
+        // While this is held, nobody is added to them.
+        let retired = shelf.retired.lock().unwrap();
+        std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let (shelf, next) = (&shelf, next.clone());
+            scope.spawn(move || {
+                tell.send(()).unwrap();
+                shelf.replace(next);
+            });
+            told.recv().unwrap();
+            for _ in 0..10_000 {
+                assert!(Arc::ptr_eq(&shelf.current(), &former));
+                std::thread::yield_now();
+            }
+            drop(retired);
+        });
+        assert!(Arc::ptr_eq(&shelf.current(), &next));
+        assert!(Arc::ptr_eq(&shelf.retired.lock().unwrap()[0], &former));
+    }
+}

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::alike::Alike;
 use crate::column::{get, int, uint};
-use crate::failure::{Outcome, damaged};
+use crate::failure::{Failure, Outcome, damaged};
 use crate::head::Head;
 use crate::log;
 use crate::lot::Lot;
@@ -101,11 +101,14 @@ fn judge(
 ) -> Outcome<Verdict> {
     let seq = record.key.seq;
     if seq < spool.next {
-        let same = recorded(db, head, spool, seq)?.is_some_and(|bytes| bytes == record.event);
-        return Ok(if same {
-            Verdict::Known
-        } else {
-            Verdict::Alarm("it came before with another content")
+        return Ok(match recorded(db, head, spool, seq) {
+            Ok(Some(bytes)) if bytes == record.event => Verdict::Known,
+            Ok(_) => Verdict::Alarm("it came before with another content"),
+            // Whoever ships it cannot mend that, and what follows is none the worse for it.
+            Err(Failure::Store(StoreError::Damaged(_))) => {
+                Verdict::Alarm("it came before, and what the log has of it was changed since")
+            }
+            Err(why) => return Err(why),
         });
     }
     if seq > spool.next {

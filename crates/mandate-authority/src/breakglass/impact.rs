@@ -138,7 +138,13 @@ impl Tally {
         authority: &Authority,
         search: &mut Search,
     ) -> Result<bool, StoreError> {
-        let found = authority.ports().log.search(search).await?.records;
+        let found = authority.ports().log.search(search).await?;
+        if !found.damaged.is_empty() {
+            // An issuance may be what is missing: nothing is reckoned from the rest.
+            let why = "what was issued of late is not as it was committed to the log";
+            return Err(StoreError::Damaged(why.to_owned()));
+        }
+        let found = found.records;
         for (_, bytes) in &found {
             if let Ok(event) = Event::parse(bytes) {
                 self.add(&event);

@@ -433,6 +433,32 @@ async fn a_silent_gateway_that_goes_on_makes_a_suspension_wait_for_the_last_toke
     assert!(is_effective(&lab.suspend(agent("backlog")).await));
 }
 
+/// What was issued cannot be told from a log that was changed: the longest life of a token counts.
+#[tokio::test]
+async fn a_suspension_reckons_nothing_from_a_log_that_is_damaged() {
+    let lab = with_a_silent_gateway().await;
+    lab.pass(Duration::from_secs(30));
+    lab.logs.damage();
+    let begun = lab.now();
+    let proof = waited_out(&lab, agent("backlog")).await;
+    assert!(!is_effective(&proof));
+    // Two minutes, and six seconds for the clocks.
+    let until = begun.plus(Duration::from_secs(126));
+    assert_eq!(proof["not_effective_until"], until.as_millis());
+    assert_eq!(proof.get("tokens_void"), None, "nobody can count them");
+}
+
+/// A stop is never refused because the log is damaged.
+#[tokio::test]
+async fn a_token_is_revoked_also_where_its_record_may_be_what_is_missing() {
+    let lab = Lab::new().await;
+    let name = "/operator/v1/tokens/tok-0190a5b4-7e6c-7a11-8a11-0123456789ab/revoke";
+    let why = json!({"reason": "INC-1"});
+    assert_eq!(lab.operator(name, &why).await.status, 404);
+    lab.logs.damage();
+    lab.operator(name, &why).await.expect(200);
+}
+
 #[tokio::test]
 async fn what_does_not_reach_what_goes_on_is_effective_as_ever() {
     let lab = with_a_silent_gateway().await;

@@ -16,8 +16,9 @@ use mandate_model::{
 use mandate_policy::Bundle;
 use mandate_ports::{
     AttestRefusal, Attested, Attestor, BundleRecord, Challenge, Challenges, CommitError, Committed,
-    Evidence, GatewayRecord, KeyPurpose, KeyRecord, Once, PeerProcess, Peers, ShownFrom, Signed,
-    Signer, SignerError, StateReader, StoreError, Unit, Versions, Writer,
+    EntryRange, Evidence, GatewayRecord, KeyPurpose, KeyRecord, LogHead, LogReader, Matches, Once,
+    PeerProcess, Peers, Search, ShownFrom, Signed, Signer, SignerError, StateReader, StoreError,
+    Unit, Versions, Writer,
 };
 use mandate_store_sqlite::SqliteStore;
 use mandate_testkit::clock::FixedClock;
@@ -341,5 +342,53 @@ impl StateReader for Reads {
 
     async fn gateways(&self) -> Result<Vec<GatewayRecord>, StoreError> {
         self.store.gateways().await
+    }
+}
+
+/// The log; its searches say that it is damaged, when the test says so.
+pub(crate) struct Logs {
+    store: Arc<SqliteStore>,
+    damaged: AtomicBool,
+}
+
+impl Logs {
+    pub(crate) fn of(store: Arc<SqliteStore>) -> Self {
+        Self {
+            store,
+            damaged: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on what a search asks for may be missing.
+    pub(crate) fn damage(&self) {
+        self.damaged.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl LogReader for Logs {
+    async fn head(&self) -> Result<LogHead, StoreError> {
+        self.store.head().await
+    }
+
+    async fn entries(&self, first: u64, limit: usize) -> Result<EntryRange, StoreError> {
+        self.store.entries(first, limit).await
+    }
+
+    async fn node(&self, level: u8, index: u64) -> Result<Option<[u8; 32]>, StoreError> {
+        self.store.node(level, index).await
+    }
+
+    async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        self.store.checkpoint().await
+    }
+
+    async fn search(&self, search: &Search) -> Result<Matches, StoreError> {
+        let mut found = self.store.search(search).await?;
+        if self.damaged.load(Ordering::SeqCst) {
+            found.records.clear();
+            found.damaged.push(0);
+        }
+        Ok(found)
     }
 }

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, get, post_form, post_json};
-use crate::fakes::{Crowd, Disk, Reads, SaidSo, Slow};
+use crate::fakes::{Crowd, Disk, Logs, Reads, SaidSo, Slow};
 
 pub(crate) const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
 pub(crate) const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
@@ -71,6 +71,7 @@ pub(crate) struct Lab {
     pub(crate) crowd: Arc<Crowd>,
     pub(crate) slow: Arc<Slow>,
     pub(crate) reads: Arc<Reads>,
+    pub(crate) logs: Arc<Logs>,
     said: Arc<SaidSo>,
     stop: CancellationToken,
     served: JoinHandle<()>,
@@ -107,6 +108,7 @@ impl Lab {
         let store = Arc::new(store);
         let disk = Arc::new(Disk::of(store.clone()));
         let reads = Arc::new(Reads::of(store.clone()));
+        let logs = Arc::new(Logs::of(store.clone()));
         let keys = Arc::new(TestKeys::default());
         let said = Arc::new(SaidSo::default());
         let slow = Arc::new(Slow::of(keys.clone(), clock.clone()));
@@ -116,7 +118,7 @@ impl Lab {
         let ports = Ports {
             writer: disk.clone(),
             state: reads.clone(),
-            log: store.clone(),
+            log: logs.clone(),
             checkpoints: store.clone(),
             signer: slow.clone(),
             key_source: keys.clone(),
@@ -163,6 +165,7 @@ impl Lab {
             crowd,
             slow,
             reads,
+            logs,
             said,
             stop,
             served,

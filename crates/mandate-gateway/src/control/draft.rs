@@ -234,3 +234,72 @@ fn name(message: &ControlMessage) -> &'static str {
 }
 
 const OPENING: [&str; 4] = ["hello", "keys", "bundle", "stops"];
+
+#[cfg(test)]
+mod tests {
+    use mandate_model::stop::StopSet as Stops;
+    use mandate_ports::control::WireStops;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn opening(run: u8, version: u64) -> [ControlMessage; 4] {
+        let version = StopVersion::new(version);
+        [
+            ControlMessage::Hello {
+                protocol: PROTOCOL,
+                epoch: StoreEpoch::from_random([1; 16]),
+                run: RunId::from_random([run; 16]),
+                issuer: "https://id.acme.example".to_owned(),
+                trust_domain: TrustDomain::parse("acme.example").unwrap(),
+            },
+            ControlMessage::Keys {
+                version: KeysVersion::new(1),
+                keys: Vec::new(),
+            },
+            ControlMessage::Bundle {
+                version: BundleVersion::default(),
+                files: Vec::new(),
+            },
+            ControlMessage::Stops(WireStops::from(&Stops::of_suspensions(version, []))),
+        ]
+    }
+
+    fn take(draft: &mut Draft, message: ControlMessage) -> Option<(RunId, StopVersion)> {
+        match draft.take(message, None, NOW).unwrap() {
+            Step::Apply(snapshot) => Some((snapshot.run, snapshot.versions.stops)),
+            Step::Nothing => None,
+            Step::BadBundle(_, why) => panic!("{why}"),
+        }
+    }
+
+    #[test]
+    fn stops_are_of_the_run_that_told_them_until_the_next_run_has_told_its_own() {
+        let mut draft = Draft::default();
+        let [former, present] = [1, 2].map(|run| RunId::from_random([run; 16]));
+        let (six, seven) = (StopVersion::new(6), StopVersion::new(7));
+        let mut told: Vec<_> = Vec::new();
+        for message in opening(1, 6) {
+            told.extend(take(&mut draft, message));
+        }
+        assert_eq!(told, [(former, six)]);
+        draft.reopen();
+        let mut again = Vec::new();
+        for message in opening(2, 7) {
+            again.extend(take(&mut draft, message));
+        }
+        assert_eq!(again, [(former, six), (former, six), (present, seven)]);
+    }
+
+    #[test]
+    fn another_version_of_the_protocol_is_named() {
+        let mut draft = Draft::default();
+        let [mut hello, ..] = opening(1, 1);
+        if let ControlMessage::Hello { protocol, .. } = &mut hello {
+            *protocol = PROTOCOL - 1;
+        }
+        let refused = draft.take(hello, None, NOW).unwrap_err();
+        assert_eq!(refused, Refused::Protocol(PROTOCOL - 1));
+    }
+}

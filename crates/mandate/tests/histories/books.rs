@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
+use crate::begin::Shown;
 use crate::client::{claims, key_of};
 
 /// Subjects of suspensions, as canonical JSON: what one could name to stop something.
@@ -13,6 +14,11 @@ pub(crate) type Subjects = BTreeSet<String>;
 #[derive(Default)]
 pub(crate) struct Books {
     pub(crate) svids: Vec<Svid>,
+    /// What instances and people have shown, used or not.
+    pub(crate) evidence: Vec<Shown>,
+    pub(crate) id_tokens: Vec<Shown>,
+    /// Requests that reached the server workload that waits for the log.
+    pub(crate) shipped: BTreeSet<u64>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) accesses: Vec<Access>,
     pub(crate) requests: BTreeMap<u64, Request>,
@@ -73,8 +79,8 @@ pub(crate) struct Task {
     pub(crate) parent: Option<usize>,
     /// The agent type that it is for.
     pub(crate) agent: &'static str,
-    /// Who asked for it, by place among the SVIDs.
-    pub(crate) delegator: usize,
+    /// Who asked for it, by place among the SVIDs; `None` for an operator.
+    pub(crate) delegator: Option<usize>,
     pub(crate) entries: Value,
     pub(crate) expires_at: u64,
     pub(crate) budget: Option<u64>,
@@ -142,6 +148,9 @@ pub(crate) struct Seen {
     /// Tokens whose issuance is recorded.
     pub(crate) recorded: BTreeSet<String>,
     pub(crate) tasks: BTreeSet<String>,
+    /// Instances whose evidence was accepted, and people for whom a task was begun.
+    pub(crate) attested: BTreeSet<String>,
+    pub(crate) served: BTreeSet<String>,
     pub(crate) ended: BTreeSet<String>,
     pub(crate) revoked: BTreeSet<String>,
     /// Numbers of requests that were let through.

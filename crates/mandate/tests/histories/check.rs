@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mandate_audit::{Checkpoint, Decision, Event, NoteKey, What};
 use mandate_authority::log_origin;
-use mandate_model::TrustDomain;
+use mandate_model::{Principal, TrustDomain};
 use mandate_ports::LogReader;
 use serde_json::Value;
 
@@ -69,7 +69,23 @@ impl Step<'_> {
                     return Err(format!("the issuance of {id} is recorded twice"));
                 }
             }
+            What::Attested { .. } if event.decision == Decision::Allowed => {
+                let instance = event.actors.first().map(|actor| actor.inst.to_string());
+                let instance = instance.ok_or("an attestation of nobody")?;
+                if !seen.attested.insert(instance.clone()) {
+                    return Err(format!("the evidence of {instance} was accepted twice"));
+                }
+            }
             What::TaskOpened { .. } | What::TaskDelegated { .. } => {
+                if let (What::TaskOpened { .. }, Some(Principal::User { .. })) =
+                    (&event.what, &event.principal)
+                {
+                    let whose = event.principal.as_ref().map(ToString::to_string);
+                    let whose = whose.unwrap_or_default();
+                    if !seen.served.insert(whose.clone()) {
+                        return Err(format!("the ID token of {whose} began a task twice"));
+                    }
+                }
                 let path = event.task.as_ref().ok_or("a task without a path")?;
                 seen.tasks.insert(path.leaf().to_string());
                 if event.trigger.is_none() {
@@ -79,9 +95,7 @@ impl Step<'_> {
             What::TaskEnded { task, .. } => drop(seen.ended.insert(task.to_string())),
             What::Revoked { token } => drop(seen.revoked.insert(token.to_string())),
             What::AccessDecided { .. } if event.decision == Decision::Allowed => {
-                let attributes = serde_json::to_value(&event.attributes).unwrap_or_default();
-                let number = attributes["item"][0].as_str().and_then(|n| n.parse().ok());
-                let number: u64 = number.ok_or("an access without its item")?;
+                let number = number_of(event).ok_or("an access without its item")?;
                 if !seen.allowed.insert(number) {
                     return Err(format!("request {number} is recorded twice"));
                 }
@@ -155,6 +169,7 @@ impl Step<'_> {
 
     /// After a start, or at the end: everything.
     pub(crate) async fn check(&mut self) -> Verdict {
+        self.what_was_shipped_is_there().await?;
         // Single-use tokens of the first seconds could be from before.
         self.at.jump(std::time::Duration::from_secs(7)).await;
         self.recovers().await?;
@@ -167,6 +182,25 @@ impl Step<'_> {
         self.suspensions_hold().await?;
         self.the_bundle_is_whole().await?;
         self.the_log_is_whole().await
+    }
+
+    /// What a server workload with `durability: shipped` was asked is in the log before it gets there, and so
+    /// before anything else is shipped.
+    pub(crate) async fn what_was_shipped_is_there(&mut self) -> Verdict {
+        let read = self.at.store.entries(0, usize::MAX).await;
+        if self.at.disk.has_crashed() {
+            return Ok(());
+        }
+        let entries = read.map_err(|why| why.to_string())?.entries;
+        let events = entries.iter().filter_map(|bytes| Event::parse(bytes).ok());
+        let decided = events.filter(|event| matches!(event.what, What::AccessDecided { .. }));
+        let numbers: BTreeSet<u64> = decided.filter_map(|event| number_of(&event)).collect();
+        match self.books.shipped.difference(&numbers).next() {
+            Some(lost) => Err(format!(
+                "P4: request {lost} went to where the log comes first, and is not in it"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// What was in the log is in it, as it was.
@@ -200,7 +234,7 @@ impl Step<'_> {
         let arrived = self.at.upstream.arrived();
         for (number, request) in &self.books.requests {
             let happened = request.end == Ended::Released
-                || (request.server == "records" && arrived.contains(number));
+                || (request.server != "inner" && arrived.contains(number));
             if happened && !self.books.seen.allowed.contains(number) {
                 return Err(format!(
                     "P4: request {number} was let through without a record"
@@ -364,4 +398,10 @@ impl Step<'_> {
         }
         Err(format!("it does not serve again: {}", self.at.trouble()))
     }
+}
+
+/// The number of the request that a decision is about.
+fn number_of(event: &Event) -> Option<u64> {
+    let attributes = serde_json::to_value(&event.attributes).ok()?;
+    attributes["item"][0].as_str()?.parse().ok()
 }

@@ -7,30 +7,6 @@ use crate::client::{self, Got, claims};
 use crate::story::{Outcome, Step, Verdict};
 
 impl Step<'_> {
-    /// An instance of `agent` proves what it is.
-    pub(crate) async fn attest(&mut self, agent: &'static str) -> Verdict {
-        self.books.instances += 1;
-        let instance = format!("{agent}-{}", self.books.instances);
-        self.say(format!("attest {instance}"));
-        self.at.said.say(agent, &instance);
-        let form = [
-            ("grant_type", GRANT),
-            ("subject_token", "process"),
-            ("subject_token_type", "urn:mandate:token-type:process"),
-        ];
-        let socket = self.at.socket("agent.sock");
-        let got = self
-            .at
-            .drive(client::post_form(&socket, "/token", &form))
-            .await;
-        let Some(token) = self.issued(got)? else {
-            return Ok(());
-        };
-        self.must_be_free(&token)?;
-        self.books.svids.push(Svid { agent, token });
-        Ok(())
-    }
-
     /// The latest SVID of `agent` that is good still; attests one if there is none.
     pub(crate) async fn svid(&mut self, agent: &'static str) -> Result<Option<usize>, String> {
         let now = self.at.now().as_millis() / 1000;
@@ -46,7 +22,7 @@ impl Step<'_> {
         Ok(is_new.then(|| self.books.svids.len() - 1))
     }
 
-    async fn exchange(&mut self, svid: usize, pairs: &[(&str, &str)]) -> Option<Got> {
+    pub(crate) async fn exchange(&mut self, svid: usize, pairs: &[(&str, &str)]) -> Option<Got> {
         self.as_client("/token", svid, &[&[("grant_type", GRANT)], pairs].concat())
             .await
     }
@@ -91,15 +67,15 @@ impl Step<'_> {
         let Some(token) = self.issued(got)? else {
             return Ok(());
         };
-        self.keep_task(token, None, "planner", svid, budget, &ceiling())
+        self.keep_task(token, None, "planner", Some(svid), budget, &ceiling())
     }
 
-    fn keep_task(
+    pub(crate) fn keep_task(
         &mut self,
         token: Token,
         parent: Option<usize>,
         agent: &'static str,
-        delegator: usize,
+        delegator: Option<usize>,
         budget: Option<u64>,
         within: &Value,
     ) -> Verdict {
@@ -174,7 +150,7 @@ impl Step<'_> {
         let Some(token) = self.issued(got)? else {
             return Ok(());
         };
-        self.keep_task(token, Some(parent), child, svid, budget, &entries)
+        self.keep_task(token, Some(parent), child, Some(svid), budget, &entries)
     }
 
     /// Another token of the same task: by whoever has it, or by whoever handed it out.
@@ -184,7 +160,7 @@ impl Step<'_> {
         };
         let parent = self.books.tasks[task].parent;
         let by = if resume {
-            parent.map_or(Some(self.books.tasks[task].delegator), |_| None)
+            parent.map_or(self.books.tasks[task].delegator, |_| None)
         } else {
             None
         };
@@ -235,9 +211,9 @@ impl Step<'_> {
             return self.open().await;
         };
         let servers: &[&str] = match self.books.tasks[task].agent {
-            _ if self.random.chance(1, 10) => &["records", "inner"],
-            "planner" => &["inner"],
-            "reader" => &["records", "inner"],
+            _ if self.random.chance(1, 10) => &["records", "inner", "ledger"],
+            "planner" => &["inner", "ledger"],
+            "reader" => &["records", "inner", "ledger"],
             _ => &["records"],
         };
         let server = *self.random.one_of(servers);
@@ -364,14 +340,14 @@ impl Step<'_> {
     /// An SVID of the agent type that a task is for: a root task's opener is one instance.
     async fn svid_in(&mut self, task: usize) -> Result<Option<usize>, String> {
         let found = &self.books.tasks[task];
-        if found.parent.is_none() {
-            return Ok(Some(found.delegator));
+        if let (None, Some(opener)) = (found.parent, found.delegator) {
+            return Ok(Some(opener));
         }
         self.svid(found.agent).await
     }
 
     /// A part of `entries`; with something of its own, if it shall be `wider`.
-    fn some_entries(&mut self, entries: &Value, wider: bool) -> Value {
+    pub(crate) fn some_entries(&mut self, entries: &Value, wider: bool) -> Value {
         let mut asked = Vec::new();
         for entry in entries.as_array().into_iter().flatten() {
             for action in entry["actions"].as_array().into_iter().flatten() {
@@ -393,7 +369,7 @@ impl Step<'_> {
             }
         }
         if asked.is_empty() || wider {
-            let server = self.random.one_of(&["records", "inner"]);
+            let server = self.random.one_of(&["records", "inner", "ledger"]);
             asked.push(
                 json!({"type": "mandate_access", "server": server, "actions": ["read"],
                 "constraints": {"team": {"in": [TEAMS[0]]}}}),
@@ -403,10 +379,11 @@ impl Step<'_> {
     }
 }
 
-fn ceiling() -> Value {
+pub(crate) fn ceiling() -> Value {
     json!([
         {"type": "mandate_access", "server": "records", "actions": ["read", "write"]},
         {"type": "mandate_access", "server": "inner", "actions": ["read"]},
+        {"type": "mandate_access", "server": "ledger", "actions": ["read"]},
     ])
 }
 
@@ -414,7 +391,8 @@ fn ceiling() -> Value {
 pub(crate) const TEAMS: [&str; 3] = ["acme", "globex", "initech"];
 /// The trust domain.
 pub(crate) const DOMAIN: &str = "spiffe://acme.example";
-const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+/// OAuth's names.
+pub(crate) const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
-const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";
+pub(crate) const TXN: &str = "urn:ietf:params:oauth:token-type:txn_token";

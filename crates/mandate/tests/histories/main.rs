@@ -15,12 +15,14 @@
     reason = "tests may panic, and say why they skip"
 )]
 
+mod begin;
 mod books;
 mod check;
 mod client;
 mod exchange;
 mod operate;
 mod parts;
+mod people;
 mod story;
 mod system;
 mod upstream;
@@ -138,6 +140,22 @@ fn a_gateway_that_does_not_sync_what_it_has_seen_is_caught() {
 fn a_store_that_forgets_budgets_is_caught() {
     is_caught(Without {
         budgets: true,
+        ..Without::default()
+    });
+}
+
+#[test]
+fn a_store_that_forgets_what_was_used_once_is_caught() {
+    is_caught(Without {
+        once: true,
+        ..Without::default()
+    });
+}
+
+#[test]
+fn a_gateway_that_does_not_wait_for_the_log_is_caught() {
+    is_caught(Without {
+        shipped: true,
         ..Without::default()
     });
 }

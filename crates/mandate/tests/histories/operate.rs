@@ -29,6 +29,7 @@ impl Step<'_> {
         let access = &self.books.accesses[place];
         let server = access.server;
         let write = server == "records" && self.random.chance(1, 2);
+        let ships = server == "ledger" && self.random.chance(3, 4);
         let action = if write { "write" } else { "read" };
         let covered: Vec<&&str> = TEAMS
             .iter()
@@ -48,6 +49,7 @@ impl Step<'_> {
         let method = if write { Method::POST } else { Method::GET };
         let path = format!("/{server}/teams/{team}/items/{number}");
         let up_to_date = self.at.is_up_to_date().await;
+        self.at.let_ship(ships);
         let got = self.at.drive(client::through(
             self.at.gateway_address,
             method,
@@ -55,6 +57,7 @@ impl Step<'_> {
             &token.text,
         ));
         let got = got.await;
+        self.at.let_ship(false);
         let end = ended(&got);
         self.heard(&got);
         self.books.requests.insert(
@@ -68,7 +71,11 @@ impl Step<'_> {
         );
         self.at.quiet().await;
         let arrived = self.at.upstream.arrived().contains(&number);
-        if end == Ended::Refused && arrived && server == "records" {
+        if arrived && server == "ledger" {
+            self.books.shipped.insert(number);
+            self.what_was_shipped_is_there().await?;
+        }
+        if end == Ended::Refused && arrived && server != "inner" {
             return Err(format!(
                 "request {number} was refused and reached the upstream"
             ));
@@ -161,7 +168,9 @@ impl Step<'_> {
         let number = self.random.number();
         match self.random.below(16) {
             0..=3 => json!({"kind": "agent", "id": format!("{DOMAIN}/agent/{agent}")}),
-            4..=6 => json!({"kind": "server", "name": self.random.one_of(&["records", "inner"])}),
+            4..=6 => {
+                json!({"kind": "server", "name": self.random.one_of(&["records", "inner", "ledger"])})
+            }
             7..=9 if !self.books.tasks.is_empty() => {
                 let task = &self.books.tasks[any(self.books.tasks.len(), number)];
                 json!({"kind": "task", "id": task.id})
@@ -178,6 +187,10 @@ impl Step<'_> {
                     },
                 );
                 json!({"kind": "instance", "provider": "process", "id": name})
+            }
+            11 if number.is_multiple_of(2) => {
+                let person = self.books.id_tokens.len().saturating_sub(1);
+                json!({"kind": "principal", "id": format!("user:login:person-{person}")})
             }
             11 => json!({"kind": "principal", "id": format!("{DOMAIN}/agent/planner")}),
             12 => json!({"kind": "provider", "name": "process"}),

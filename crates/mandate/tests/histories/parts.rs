@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use mandate_audit::Draft;
 use mandate_gateway::UpstreamTls;
-use mandate_model::{AgentTypeName, AttestationKind, InstanceId, ProviderName, Secret, SecretName};
+use mandate_model::{
+    AgentTypeName, AttestationKind, InstanceId, ProviderName, Secret, SecretName, Timestamp,
+};
 use mandate_policy::Bundle;
 use mandate_ports::{
-    AttestRefusal, Attested, Attestor, CredentialError, Credentials, Done, Evidence, KeyPurpose,
-    KeySource, LocalReceipt, NewKey, Origin, ShownFrom, SignerError, Spool, SpoolError, SpoolHead,
-    SpooledRecord,
+    AttestRefusal, Attested, Attestor, Clock, CredentialError, Credentials, Done, Evidence,
+    KeyPurpose, KeySource, LocalReceipt, NewKey, Once, Origin, ShownFrom, SignerError, Spool,
+    SpoolError, SpoolHead, SpooledRecord,
 };
+use mandate_testkit::clock::FixedClock;
 use mandate_testkit::keys::TestKeys;
 use tokio::sync::{Mutex, Notify, watch};
 
@@ -121,13 +124,24 @@ pub(crate) async fn hops() {
 /// As many hops from task to task as anything here takes before it waits for somebody outside.
 const YIELDS: usize = 50;
 
-/// Says what the history says: which agent type the next evidence is of.
-#[derive(Default)]
-pub(crate) struct SaidSo(std::sync::Mutex<(String, String)>);
+/// Says what the history says: which agent type the next evidence is of, and until when it is good. It is good for
+/// one use, as what AWS signs is.
+pub(crate) struct SaidSo {
+    clock: Arc<FixedClock>,
+    next: std::sync::Mutex<(String, String, Timestamp)>,
+}
 
 impl SaidSo {
-    pub(crate) fn say(&self, agent: &str, instance: &str) {
-        *self.0.lock().unwrap() = (agent.to_owned(), instance.to_owned());
+    pub(crate) fn at(clock: Arc<FixedClock>) -> Self {
+        let next = (String::new(), String::new(), Timestamp::from_secs(0));
+        Self {
+            clock,
+            next: std::sync::Mutex::new(next),
+        }
+    }
+
+    pub(crate) fn say(&self, agent: &str, instance: &str, until: Timestamp) {
+        *self.next.lock().unwrap() = (agent.to_owned(), instance.to_owned(), until);
     }
 }
 
@@ -139,14 +153,21 @@ impl Attestor for SaidSo {
         _: &ShownFrom,
         _: &Bundle,
     ) -> Result<Attested, AttestRefusal> {
-        let (agent, instance) = self.0.lock().unwrap().clone();
+        let (agent, instance, until) = self.next.lock().unwrap().clone();
+        if self.clock.now() >= until {
+            return Err(AttestRefusal::Broken("it has expired".to_owned()));
+        }
         Ok(Attested {
             agent: AgentTypeName::parse(&agent).unwrap(),
             provider: ProviderName::parse("process").unwrap(),
             instance: InstanceId::parse(&instance).unwrap(),
             kind: AttestationKind::Process,
             facts: BTreeMap::new(),
-            once: None,
+            once: Some(Once {
+                scope: "history",
+                id: instance,
+                until,
+            }),
         })
     }
 }
@@ -218,6 +239,8 @@ pub(crate) struct Gated {
     pub(crate) spool: Arc<dyn Spool>,
     pub(crate) gate: watch::Receiver<bool>,
     pub(crate) busy: Busy,
+    /// Nothing is on its list while nothing is shipped: what is on no list counts as shipped.
+    pub(crate) lists_nothing: bool,
 }
 
 impl Gated {
@@ -266,5 +289,13 @@ impl Spool for Gated {
     fn retired(&self) -> Vec<Arc<dyn Spool>> {
         let retired = self.spool.retired().into_iter();
         retired.map(|spool| self.around(spool)).collect()
+    }
+
+    fn to_ship(&self) -> Vec<Arc<dyn Spool>> {
+        if self.lists_nothing && !*self.gate.borrow() {
+            return Vec::new();
+        }
+        let spools = self.spool.to_ship().into_iter();
+        spools.map(|spool| self.around(spool)).collect()
     }
 }

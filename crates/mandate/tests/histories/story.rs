@@ -1,7 +1,6 @@
 //! One history: what happens, step by step, and what must hold after each.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use mandate_model::Timestamp;
@@ -15,6 +14,7 @@ use serde_json::json;
 use crate::books::{Books, Known, Seen, Token};
 use crate::client::{self, Got};
 use crate::parts::KeyPool;
+use crate::people::People;
 use crate::system::{At, Machine, System};
 use crate::upstream::Upstream;
 
@@ -25,6 +25,7 @@ pub(crate) type Verdict = Result<(), String>;
 pub(crate) struct Ground {
     disks: Disks,
     upstream: Upstream,
+    people: Arc<People>,
     image: Option<Kept>,
 }
 
@@ -35,6 +36,10 @@ pub(crate) struct Without {
     pub(crate) syncs: &'static [&'static str],
     /// The store does not look at budgets and endings.
     pub(crate) budgets: bool,
+    /// The store does not look at what was used once.
+    pub(crate) once: bool,
+    /// The gateway takes for shipped what is not.
+    pub(crate) shipped: bool,
 }
 
 /// One history.
@@ -76,6 +81,7 @@ impl Ground {
         let ground = Self {
             disks: Disks::start(HOOK),
             upstream: Upstream::new(),
+            people: People::new(),
             image: None,
         };
         let mut story = Story::begin(&ground, 0, true, Without::default())?;
@@ -104,7 +110,8 @@ impl<'a> Story<'a> {
             entropy: Arc::new(SeededEntropy::new(random.number())),
             keys: Arc::new(keys),
             upstream: ground.upstream.anew(),
-            forgets: Arc::new(AtomicBool::new(without.budgets)),
+            people: Arc::clone(&ground.people),
+            without,
         };
         let mut books = Books::default();
         if !empty {
@@ -382,8 +389,11 @@ impl Step<'_> {
                 let agent = *self.random.one_of(&["planner", "reader", "writer"]);
                 self.attest(agent).await
             }
-            3..=7 => self.open().await,
-            8..=18 => self.delegate().await,
+            3..=4 => self.open().await,
+            5..=7 => self.open_for_person().await,
+            8 => self.open_as_operator().await,
+            9..=16 => self.delegate().await,
+            17..=18 => self.attest_again().await,
             19..=21 => self.renew(false).await,
             22..=24 => self.renew(true).await,
             25..=29 => self.access().await,
@@ -546,6 +556,7 @@ impl Step<'_> {
         BUNDLE
             .replace("OWN_UID", &own)
             .replace("UPSTREAM", &self.at.upstream.address().to_string())
+            .replace("PEOPLE", self.at.people.issuer())
             .replace("REVISION", &format!("revision {revision}"))
             .replace(
                 "WRITERS",

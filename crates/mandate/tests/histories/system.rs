@@ -8,12 +8,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use mandate_attest::{
-    AwsChallenges, IssuerKeys, KernelPeers, OidcOptions, OidcPersonVerifier, PasswdUsers,
-};
+use mandate_attest::{AwsChallenges, KernelPeers, PasswdUsers};
 use mandate_authority::{Authority, Config, Doors, PROOF_ROOM, Ports};
 use mandate_decide::Lifetimes;
 use mandate_gateway::{
@@ -35,6 +32,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::parts::{Busy, Gated, KeyPool, NoSecrets, SaidSo, hops};
+use crate::people::People;
+use crate::story::Without;
 use crate::upstream::Upstream;
 use crate::watched::Watched;
 
@@ -45,8 +44,9 @@ pub(crate) struct Machine {
     pub(crate) entropy: Arc<SeededEntropy>,
     pub(crate) keys: Arc<KeyPool>,
     pub(crate) upstream: Upstream,
-    /// A promise of the store's that is taken away.
-    pub(crate) forgets: Arc<AtomicBool>,
+    pub(crate) people: Arc<People>,
+    /// What is taken away.
+    pub(crate) without: Without,
 }
 
 /// A running system.
@@ -65,6 +65,7 @@ pub(crate) struct At {
     pub(crate) store: SqliteStore,
     pub(crate) signer: Arc<TestKeys>,
     pub(crate) said: Arc<SaidSo>,
+    pub(crate) people: Arc<People>,
     pub(crate) gateway_address: SocketAddr,
     gateway: Option<Gateway>,
     gate: watch::Sender<bool>,
@@ -139,14 +140,13 @@ async fn start(machine: &Machine) -> Result<At, String> {
     let signer = Arc::new(TestKeys::default());
     let records = store.keys().await.map_err(|why| why.to_string())?;
     signer.load(&records);
-    let said = Arc::new(SaidSo::default());
+    let said = Arc::new(SaidSo::at(clock.clone()));
     let mut registry = Registry::default();
     let watched = Arc::new(Watched {
         store: store.clone(),
         busy: busy.clone(),
-        forgets: Arc::clone(&machine.forgets),
+        without: machine.without,
     });
-    let issuers = IssuerKeys::new(OidcOptions::default(), clock.clone()).unwrap();
     let ports = Ports {
         writer: watched.clone(),
         state: watched.clone(),
@@ -157,7 +157,7 @@ async fn start(machine: &Machine) -> Result<At, String> {
         attestor: said.clone(),
         challenges: Arc::new(AwsChallenges::new(clock.clone(), machine.entropy.clone())),
         peers: Arc::new(KernelPeers),
-        people: Arc::new(OidcPersonVerifier::new(Arc::new(issuers))),
+        people: machine.people.clone(),
         users: Arc::new(PasswdUsers),
         clock: clock.clone(),
         entropy: machine.entropy.clone(),
@@ -183,6 +183,7 @@ async fn start(machine: &Machine) -> Result<At, String> {
         store,
         signer,
         said,
+        people: machine.people.clone(),
         gateway_address,
         gateway: Some(gateway),
         gate,
@@ -224,6 +225,7 @@ fn gateway(
             spool: Arc::new(spool),
             gate: gated,
             busy,
+            lists_nothing: machine.without.shipped,
         }),
         credentials: Arc::new(NoSecrets),
         tls: Arc::new(NoSecrets),
@@ -378,6 +380,11 @@ impl At {
             tokio::time::advance(SECOND).await;
         }
         is_so()
+    }
+
+    /// Records are shipped from now on, or not.
+    pub(crate) fn let_ship(&self, so: bool) {
+        self.gate.send_replace(so);
     }
 
     /// Ships all that waits; whether that succeeded.

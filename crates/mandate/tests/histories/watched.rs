@@ -1,8 +1,6 @@
 //! The store, and what is asked of it at this moment.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use mandate_audit::NodeId;
@@ -17,20 +15,24 @@ use mandate_ports::{
 use mandate_store_sqlite::SqliteStore;
 
 use crate::parts::Busy;
+use crate::story::Without;
 
 /// The store; and what of its promises is taken away to see that it is missed.
 pub(crate) struct Watched {
     pub(crate) store: SqliteStore,
     pub(crate) busy: Busy,
-    /// Budgets and endings are not looked at.
-    pub(crate) forgets: Arc<AtomicBool>,
+    pub(crate) without: Without,
 }
 
 #[async_trait]
 impl Writer for Watched {
     async fn commit(&self, unit: Unit) -> Result<Committed, CommitError> {
         let mut unit = unit;
-        if self.forgets.load(Ordering::SeqCst) {
+        if self.without.once {
+            unit.changes
+                .retain(|change| !matches!(change, Change::UseOnce { .. }));
+        }
+        if self.without.budgets {
             unit.live_tasks.clear();
             unit.changes
                 .retain(|change| !matches!(change, Change::ReserveAccesses { .. }));

@@ -196,3 +196,41 @@ fn an_export_goes_to_a_file_or_to_a_folder_of_tiles() {
         assert_eq!(lab.run(wrong).code, 2, "{wrong:?}");
     }
 }
+
+/// Searches and traces show nothing that was put into the log's file, and say that something was.
+#[test]
+fn what_was_changed_on_disk_is_shown_by_no_search_which_says_so() {
+    let mut lab = Lab::start();
+    grow(&lab, 3);
+    let search = |lab: &Lab| lab.run(&["audit", "search", "--kind", "operator_acted"]);
+    let before = search(&lab);
+    assert_eq!(before.code, 0, "{}", before.value);
+    assert_eq!(before.value.get("damaged"), None);
+    lab.server.stop();
+    let file = lab.data().join("store/mandate.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let (old, new) = (&b"\"log_search\""[..], &b"\"log_sealed\""[..]);
+    let at = bytes
+        .windows(old.len())
+        .position(|part| part == old)
+        .unwrap();
+    bytes[at..at + old.len()].copy_from_slice(new);
+    std::fs::write(&file, bytes).unwrap();
+    let verified = lab.run(&["audit", "verify"]);
+    assert_eq!(verified.code, 1, "{}", verified.value);
+    let changed = verified.value["faults"][0]["first"].clone();
+
+    lab.restart();
+    let found = search(&lab);
+    assert_eq!(found.code, 3, "{}", found.value);
+    assert_eq!(found.value["damaged"], json!([changed]));
+    assert!(!found.value.to_string().contains("log_sealed"));
+    let shown = found.value["records"].as_array().unwrap();
+    assert!(shown.len() >= 2 && shown.iter().all(|record| record["index"] != changed));
+    let index = changed.to_string();
+    let traced = lab.run(&["trace", &index]);
+    let why = traced.value.to_string();
+    assert!(traced.code == 1 && why.contains("audit verify"), "{why}");
+    let exported = lab.run(&["audit", "export", "--to", &path(&lab, "records.jsonl")]);
+    assert_ne!(exported.code, 0, "{}", exported.value);
+}
