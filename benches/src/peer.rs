@@ -68,8 +68,9 @@ async fn sign_in(to: SocketAddr) -> String {
         ("id", id),
     ];
     let callback = redirected(to, "POST", "/login/username", form(&user)).await;
-    let path = callback.find("/auth/callback").unwrap();
-    let back = redirected(to, "GET", &callback[path..], String::new()).await;
+    let (_, id) = callback.split_once("/auth/callback?id=").unwrap();
+    let callback = format!("/auth/callback?id={id}");
+    let back = redirected(to, "GET", &callback, String::new()).await;
     let (_, code) = back.split_once("code=").unwrap();
     let code = code.split('&').next().unwrap();
     let pairs = [

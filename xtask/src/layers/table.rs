@@ -61,6 +61,8 @@ pub(crate) const OWNED: &[(&str, &[&str])] = &[
             // For their tests alone, which sign tokens of their own.
             "mandate-decide",
             "mandate-gateway",
+            // The ceiling that exchanges are held against.
+            "mandate-bench",
         ],
     ),
     ("rusqlite", &["mandate-store-sqlite"]),
