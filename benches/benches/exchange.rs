@@ -33,6 +33,8 @@ use mandate_bench::upstream;
 const ROUNDS: usize = 5;
 const SPAN: Duration = Duration::from_secs(3);
 const CONNECTIONS: usize = 32;
+/// What the agents' socket takes of one user at once is bounded.
+const ATTESTING: usize = 16;
 /// Pairs of a JWT-SVID and a task token that the authority has never seen, for each round.
 const UNSEEN: usize = 3_000;
 /// Pairs that are shown again and again.
@@ -128,9 +130,9 @@ fn pure(span: Duration) -> f64 {
 /// Exchanges for access tokens, each with an SVID and a task token of its own.
 async fn shots(agent: &Agent, count: usize) -> Vec<Shot> {
     let mut workers = Vec::new();
-    for part in 0..CONNECTIONS {
+    for part in 0..ATTESTING {
         let agent = agent.clone();
-        let mine = (part..count).step_by(CONNECTIONS).count();
+        let mine = (part..count).step_by(ATTESTING).count();
         workers.push(tokio::spawn(async move {
             let mut shots = Vec::new();
             for _ in 0..mine {
