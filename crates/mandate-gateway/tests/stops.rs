@@ -319,6 +319,16 @@ async fn a_bundle_without_the_policy_cuts_what_it_had_admitted() {
 }
 
 #[tokio::test]
+async fn a_server_workload_that_goes_to_another_gateway_takes_its_accesses_along() {
+    let world = World::new().await;
+    let mut body = open_stream(&world).await;
+    let elsewhere = "gateways: {gateway-9: \"http://gateway-9.acme.example/records\"}";
+    let bundle = common::bundle(world.upstream.address, elsewhere);
+    world.authority.apply_bundle(bundle);
+    assert!(chunk(&mut body).await.is_err());
+}
+
+#[tokio::test]
 async fn broken_bundle_leaves_the_last_good_one_live() {
     let world = World::with(Options {
         lease_ms: 600,

@@ -91,7 +91,7 @@ impl TokenAttestor {
             let Some(tokens) = provider.tokens() else {
                 continue;
             };
-            match self.verified(&shown, tokens).await {
+            match self.verified(&shown, tokens, (provider, bundle)).await {
                 Ok((verified, kind)) => match matched(&verified, kind, provider, bundle) {
                     Ok(attested) => found.push(attested),
                     Err(why) => refusal = nearer(refusal, why),
@@ -111,15 +111,18 @@ impl TokenAttestor {
         &self,
         shown: &Shown<'_>,
         tokens: &TokenProvider,
+        (provider, bundle): (&TrustProvider, &Bundle),
     ) -> Result<(EvidenceToken, AttestationKind), AttestRefusal> {
         let (rules, Shown { token, now, .. }) = (rules_of(tokens), *shown);
         let broken = |why: mandate_token::EvidenceError| AttestRefusal::Broken(why.to_string());
         EvidenceToken::check_unverified(token, &rules, now).map_err(broken)?;
         if let Some(server) = &tokens.api_server {
-            let reviewed = self.clusters.review(server, shown, &rules).await?;
+            let kind = AttestationKind::Kubernetes;
+            let wanted = |token: &EvidenceToken| matched(token, kind, provider, bundle).map(drop);
+            let reviewed = self.clusters.review(server, shown, &rules, wanted).await?;
             let verified = EvidenceToken::dangerous_vouched(token, &rules, now).map_err(broken)?;
             reviewed.check_agrees(&verified)?;
-            return Ok((verified, AttestationKind::Kubernetes));
+            return Ok((verified, kind));
         }
         let source = source_of(tokens);
         let keys = self.keys.of(&source, shown.kid).await.ok_or_else(|| {

@@ -15,7 +15,7 @@ use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Full;
 use mandate_policy::decl::ClaimPath;
 use mandate_ports::{AttestRefusal, Clock};
-use mandate_token::{EvidenceError, EvidenceRules, EvidenceToken, IdTokenKeys, check_json};
+use mandate_token::{EvidenceRules, EvidenceToken, IdTokenKeys, check_json};
 use serde_json::json;
 
 use super::Shown;
@@ -88,11 +88,13 @@ impl Clusters {
     }
 
     /// Asks the API server at `server` about a token that is good by `rules` but for what only it knows.
+    /// `wanted` says of a signed one whether it could be an agent's at all.
     pub(super) async fn review(
         &self,
         server: &str,
         shown: &Shown<'_>,
         rules: &EvidenceRules<'_>,
+        wanted: impl FnOnce(&EvidenceToken) -> Result<(), AttestRefusal>,
     ) -> Result<Reviewed, AttestRefusal> {
         let unavailable = |why: String| {
             tracing::warn!(server, why, "a token review was not possible");
@@ -101,8 +103,7 @@ impl Clusters {
         let cluster = self.0.get(server).ok_or_else(|| {
             unavailable("the authority's attest.yaml has no credentials for it".to_owned())
         })?;
-        let holder = cluster.holder(shown, rules).await;
-        let holder = holder.map_err(|why| AttestRefusal::Broken(why.to_string()))?;
+        let holder = cluster.holder(shown, rules, wanted).await?;
         let turn = cluster.turns.take(&holder).await;
         let _turn = turn.map_err(|why| {
             // Anybody can cause it, and must not fill the log.
@@ -115,18 +116,22 @@ impl Clusters {
 }
 
 impl Cluster {
-    /// On whose behalf it is asked. Anybody can send forged tokens, which must not become a flood at the API
-    /// server, nor take the turns of honest ones: so signatures are checked here first, and who holds a
-    /// signed token has a share of their own. Where the cluster does not give its keys, whoever shows it has.
+    /// On whose behalf it is asked. Anybody can send forged tokens, and any pod has a token that is no agent's;
+    /// neither must become a flood at the API server, nor take the turns of honest ones: so signatures are
+    /// checked here first, then whether it is `wanted`, and who holds such a token has a share of their own.
+    /// Where the cluster does not give its keys, whoever shows it has.
     async fn holder(
         &self,
         shown: &Shown<'_>,
         rules: &EvidenceRules<'_>,
-    ) -> Result<String, EvidenceError> {
+        wanted: impl FnOnce(&EvidenceToken) -> Result<(), AttestRefusal>,
+    ) -> Result<String, AttestRefusal> {
         let Some(keys) = self.keys.keys(shown.kid).await else {
             return Ok(format!("shown from {}", shown.from.as_str()));
         };
-        let token = EvidenceToken::verify(shown.token, &keys, rules, shown.now)?;
+        let token = EvidenceToken::verify(shown.token, &keys, rules, shown.now)
+            .map_err(|why| AttestRefusal::Broken(why.to_string()))?;
+        wanted(&token)?;
         let pod = claim(&token, "/kubernetes.io/pod/uid").unwrap_or_default();
         Ok(format!("{} {pod}", token.subject()))
     }

@@ -34,7 +34,8 @@ pub(super) fn overrides_method(name: &str) -> bool {
 
 /// The same of a name as it stands in a form or query.
 pub(super) fn encoded_overrides_method(name: &[u8]) -> bool {
-    overrides_method(&decoded(name))
+    // Decoding never makes it longer, and folding none so short: bodies have a pair for every two bytes.
+    name.len() >= SHORTEST && overrides_method(&decoded(name))
 }
 
 /// Whether `encoded` is nothing but what some servers pass over before a name.
@@ -90,6 +91,8 @@ fn beginnings(name: &str) -> Vec<String> {
     all
 }
 
+/// `_method`.
+const SHORTEST: usize = 7;
 const METHOD_OVERRIDES: [&str; 8] = [
     "_http_method",
     // Salesforce.

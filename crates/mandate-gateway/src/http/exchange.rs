@@ -180,7 +180,14 @@ impl Exchanges {
                 own = true;
                 self.asker.ask(front, wanted)
             });
-            let got = asked.await?.clone();
+            let got = match asked.await {
+                Ok(got) => got.clone(),
+                Err(why) => {
+                    // What came to nothing keeps no place. Whoever waits for it asks anew.
+                    self.kept.forget(&key, &place);
+                    return Err(why);
+                }
+            };
             let standing = got.standing(front)?;
             if standing != Standing::Good {
                 self.kept.forget(&key, &place);

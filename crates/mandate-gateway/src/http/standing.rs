@@ -122,6 +122,12 @@ impl Standing for Access {
         let Some((bundle, server)) = server else {
             return Err(Cut::new("request.no_server", "the server workload is gone"));
         };
+        // It may be another gateway's by now, or this one may exchange for nobody any more (A9).
+        let exchanged = self.token.claims().via.is_some();
+        let assigned = server.gateways.is_assigned(&self.gateway);
+        if !server.gateways.serves(&self.gateway) || exchanged && !assigned {
+            return Err(changed("it is not assigned to this gateway any more"));
+        }
         let classified = self.classified_under(bundle, server)?;
         let facts = Facts {
             now,

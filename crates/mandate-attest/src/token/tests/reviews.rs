@@ -255,8 +255,9 @@ async fn the_api_server_is_asked_as_it_was_when_it_was_recorded() {
 /// FAILURES 26.
 #[tokio::test]
 async fn a_token_whose_pod_or_service_account_is_gone_is_refused() {
-    let cluster = Cluster::recorded().await;
-    for case in ["pod deleted", "service account deleted"] {
+    let leaving = "{kubernetes: {provider: prod, serviceAccount: agents/leaving}}";
+    for (case, rule) in [("pod deleted", RULE), ("service account deleted", leaving)] {
+        let cluster = Cluster::new(rule, as_recorded).await;
         let why = broken(cluster.attest(case).await);
         assert!(why.contains("does not vouch"), "{case}: {why}");
     }
@@ -319,6 +320,21 @@ async fn where_a_cluster_gives_no_keys_a_flood_from_one_source_leaves_turns_to_o
         "beyond its share"
     );
     assert!(cluster.asked() < 50, "{}", cluster.asked());
+}
+
+/// Any pod of the cluster can have a token for us, and none of them is asked about that is no agent.
+#[tokio::test]
+async fn a_signed_token_that_no_rule_wants_takes_no_turn() {
+    let other = "{kubernetes: {provider: prod, serviceAccount: agents/another}}";
+    let cluster = Cluster::new(other, as_recorded).await;
+    for _ in 0..50 {
+        let refused = cluster.attest("good").await;
+        assert!(
+            matches!(refused, Err(AttestRefusal::NoRule { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(cluster.asked(), 0);
 }
 
 /// Of a holder whose token is good, too.

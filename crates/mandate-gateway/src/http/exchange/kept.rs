@@ -101,7 +101,9 @@ impl<T: Clone> Kept<T> {
                 .collect()
         };
         for (key, place) in all {
-            if place.get().is_some_and(|got| !good(got)) {
+            // Two have it: the map, and this list. Whoever was to get it has given up.
+            let given_up = place.get().is_none() && Arc::strong_count(&place) <= 2;
+            if given_up || place.get().is_some_and(|got| !good(got)) {
                 self.forget(&key, &place);
             }
         }
@@ -226,5 +228,18 @@ mod tests {
         assert_eq!(there(&kept, 0..9), [2], "one that is being got stays");
         drop(waiting);
         assert_eq!(kept.lock().of(&agent(1)), 1);
+    }
+
+    #[tokio::test]
+    async fn a_place_that_nobody_fills_any_more_is_given_up() {
+        let kept = Kept::new(100, 3);
+        put(&kept, 1, 1).await;
+        drop(kept.place(&agent(1), &key(2)));
+        let being_got = kept.place(&agent(1), &key(3));
+        kept.retain(|_| true);
+        assert_eq!(there(&kept, 0..5), [1, 3]);
+        drop(being_got);
+        kept.retain(|_| true);
+        assert_eq!(there(&kept, 0..5), [1]);
     }
 }
