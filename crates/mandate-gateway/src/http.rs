@@ -383,12 +383,12 @@ async fn finish(
             .all(|way| way.ended() == Some(End::Whole));
     // What is told of it is fixed before the guard goes, which marks it as ended.
     let record = outcome::completed(front, &access, decided, status, refusal.as_ref());
+    // Whoever waits for the last access to end, to stop, finds its record handed over.
+    front.recorder.note_draft(record, "access_completed");
     admitted.end();
-    // The next request need not wait for this one's record.
     if let Some(lent) = lent.filter(|_| whole) {
         front.pool.give_back(&inject::place_of(server), lent).await;
     }
-    front.recorder.note_draft(record, "access_completed");
     if let Some(Refusal::Credential(why)) = &refusal {
         tracing::warn!(server = %server.name, %why, "an access lacks its credential");
     }

@@ -319,6 +319,23 @@ async fn a_bundle_without_the_policy_cuts_what_it_had_admitted() {
 }
 
 #[tokio::test]
+async fn a_lease_is_renewed_however_often_there_is_something_new() {
+    let world = World::with(Options {
+        lease_ms: 1500,
+        ..Options::default()
+    })
+    .await;
+    // For longer than a lease, more often than the gateway looks at its clocks.
+    for n in 0..110 {
+        let id = agent(&format!("other-{n}"));
+        world.authority.suspend(Subject::Agent { id });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let status = world.gateway.status();
+        assert!(status.ready, "{n}: {status:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_workload_that_goes_to_another_gateway_takes_its_accesses_along() {
     let world = World::new().await;
     let mut body = open_stream(&world).await;

@@ -72,7 +72,7 @@ pub trait Spool: Send + Sync {
 
     /// Takes over a record that nobody waits for. It is written behind those that were taken before it, and
     /// is durable with the next one that somebody waits for, or moments later. `done` is told what became of
-    /// it, and must not block.
+    /// it, and must not block. Nothing holds the caller up, so whoever calls bounds how many are under way.
     fn append_behind(&self, draft: Arc<Draft>, done: Done);
 
     /// Encodes `event` and writes it.

@@ -379,7 +379,7 @@ fn gather(first: Append, appends: &Receiver<Append>) -> Vec<Append> {
 }
 
 /// When many wait for records, more are under way: a sync of its own for each handful of them would take
-/// the processors from who sends them. The pause is in proportion, so that one record never waits.
+/// the processors from who sends them. The pause is in proportion, so that after few records there is none.
 fn pause_after(awaited: usize) {
     if awaited >= MANY {
         let awaited = u32::try_from(awaited).unwrap_or(u32::MAX);

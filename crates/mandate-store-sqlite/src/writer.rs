@@ -265,6 +265,8 @@ impl Writer {
             db.execute_batch("UPDATE meta SET scars = scars + 1")
                 .map_err(store_error)?;
             self.head = Head::load(&db)?;
+            // What was read since the failure may be from before a commit that is there after all.
+            self.recent.forget();
             self.published.replace(&self.head);
             self.db = Some(db);
         }

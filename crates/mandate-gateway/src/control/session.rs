@@ -178,14 +178,23 @@ impl Control {
             Err(why) => return why.into(),
         };
         self.last_heard = self.parts.gate.clock.boot();
+        let mut tick = std::pin::pin!(tokio::time::sleep(self.tick()));
         loop {
-            let tick = tokio::time::sleep(self.tick());
             let step = tokio::select! {
-                // Where several are due: what stops something before what lets it go on.
+                // However often there is a message: clocks are looked at, and leases renewed, in time. Then,
+                // where several are due, what stops something before what lets it go on.
                 biased;
+                () = tick.as_mut() => {
+                    tick.set(tokio::time::sleep(self.tick()));
+                    self.ticked().await
+                }
                 message = messages.next() => self.heard(message).await,
-                renewed = finished(&mut self.renewal) => self.renewed(renewed),
-                () = tick => self.ticked().await,
+                renewed = finished(&mut self.renewal) => {
+                    let step = self.renewed(renewed);
+                    // How long a lease is, and so how often to look, is known from here on.
+                    tick.set(tokio::time::sleep(self.tick()));
+                    step
+                }
             };
             if let Err(ended) = step {
                 return ended;
