@@ -17,7 +17,6 @@ use super::error::{ClientError, ExchangeError, FormError};
 use super::parse::{ACCESS, Form, GRANT, JWT, TXN};
 
 /// A form by which a gateway asks for an access token. Nothing in it is believed yet.
-#[derive(Debug)]
 pub struct ViaExchange {
     /// The gateway, as it names itself (`client_id`).
     pub gateway: GatewayId,
@@ -32,7 +31,6 @@ pub struct ViaExchange {
 }
 
 /// A proof that an agent showed to a gateway, and the request that it was shown with.
-#[derive(Debug)]
 pub struct ActorProof {
     /// The proof (`actor_dpop`).
     pub proof: String,
@@ -40,6 +38,18 @@ pub struct ActorProof {
     pub method: String,
     /// The address at which it came to the gateway (`actor_htu`).
     pub uri: String,
+}
+
+impl std::fmt::Debug for ViaExchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ViaExchange(…)")
+    }
+}
+
+impl std::fmt::Debug for ActorProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ActorProof(…)")
+    }
 }
 
 /// Why a gateway gets nothing for an agent.

@@ -68,7 +68,7 @@ impl Asking<'_> {
 }
 
 /// What is shown beside a proof, and holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
     /// In `authorization`.
     pub(super) token: &'a str,
