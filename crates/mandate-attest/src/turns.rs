@@ -2,9 +2,11 @@
 //!
 //! Anybody can send forged evidence, and some of it only others can tell from good. So that no source uses up
 //! what is everybody's, each has a share: of how often, and of how many at once, before everybody's limits
-//! come. Waiting is bounded, and so is what is kept: sources share places by a hash that nobody can foretell.
+//! come. Of those, one half is kept for sources whose evidence was good before, so that many new ones together
+//! do not stop them. Waiting is bounded, and so is what is kept: sources share places by a hash that nobody can
+//! foretell.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,11 +31,27 @@ pub(crate) struct Shares {
 pub(crate) struct Turns {
     hasher: RandomState,
     each: RateLimiter<u64, DefaultKeyedStateStore<u64>, DefaultClock>,
-    all: DefaultDirectRateLimiter,
     turns_of_each: usize,
     taken: Mutex<HashMap<u64, usize>>,
-    free: Semaphore,
+    open: Lane,
+    /// For sources that are known alone.
+    kept: Lane,
+    known: Mutex<Known>,
     wait: Duration,
+}
+
+/// A part of what is everybody's.
+struct Lane {
+    rate: DefaultDirectRateLimiter,
+    free: Semaphore,
+}
+
+/// Sources whose evidence was good, the latest of them.
+#[derive(Default)]
+struct Known {
+    sources: HashSet<u64>,
+    /// Oldest first.
+    order: VecDeque<u64>,
 }
 
 /// A turn, until it is dropped.
@@ -57,27 +75,58 @@ impl Turns {
         Self {
             hasher: RandomState::new(),
             each: RateLimiter::keyed(each),
-            all: RateLimiter::direct(Quota::per_second(shares.all_per_second)),
             turns_of_each: shares.turns_of_each,
             taken: Mutex::default(),
-            free: Semaphore::new(shares.turns),
+            open: Lane::half_of(shares),
+            kept: Lane::half_of(shares),
+            known: Mutex::default(),
             wait: WAIT,
         }
     }
 
+    /// Remembers that evidence from `source` was good.
+    pub(crate) fn was_good(&self, source: &str) {
+        let source = self.hasher.hash_one(source);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.add(source);
+    }
+
+    fn is_known(&self, source: u64) -> bool {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.sources.contains(&source)
+    }
+
     /// A turn on behalf of `source`. What is everybody's is touched only within the source's own share.
     pub(crate) async fn take(&self, source: &str) -> Result<Turn<'_>, NoTurn> {
-        let place = self.hasher.hash_one(source) % PLACES;
+        let source = self.hasher.hash_one(source);
+        let place = source % PLACES;
         self.each.check_key(&place).map_err(|_| NoTurn::Source)?;
         let seat = self.sit(place).ok_or(NoTurn::Source)?;
-        self.all.check().map_err(|_| NoTurn::All)?;
-        let permit = tokio::time::timeout(self.wait, self.free.acquire()).await;
-        match permit {
-            Ok(Ok(permit)) => Ok(Turn {
-                _permit: permit,
-                _seat: seat,
-            }),
-            Ok(Err(_)) | Err(_) => Err(NoTurn::All),
+        let permit = if self.is_known(source) {
+            tokio::time::timeout(self.wait, self.either()).await
+        } else {
+            tokio::time::timeout(self.wait, self.open.take()).await
+        };
+        Ok(Turn {
+            _permit: permit.unwrap_or(Err(NoTurn::All))?,
+            _seat: seat,
+        })
+    }
+
+    /// Whichever has room: who is known is not worse off than who is not.
+    async fn either(&self) -> Result<SemaphorePermit<'_>, NoTurn> {
+        let (kept, open) = (self.kept.take(), self.open.take());
+        tokio::pin!(kept, open);
+        tokio::select! {
+            biased;
+            taken = &mut kept => match taken {
+                Ok(permit) => Ok(permit),
+                Err(_) => open.await,
+            },
+            taken = &mut open => match taken {
+                Ok(permit) => Ok(permit),
+                Err(_) => kept.await,
+            },
         }
     }
 
@@ -95,6 +144,36 @@ impl Turns {
     /// Short and without await.
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lane {
+    fn half_of(shares: &Shares) -> Self {
+        let per_second = NonZeroU32::new(shares.all_per_second.get().div_ceil(2));
+        let per_second = per_second.unwrap_or(NonZeroU32::MIN);
+        Self {
+            rate: RateLimiter::direct(Quota::per_second(per_second)),
+            free: Semaphore::new(shares.turns.div_ceil(2)),
+        }
+    }
+
+    async fn take(&self) -> Result<SemaphorePermit<'_>, NoTurn> {
+        self.rate.check().map_err(|_| NoTurn::All)?;
+        self.free.acquire().await.map_err(|_| NoTurn::All)
+    }
+}
+
+impl Known {
+    fn add(&mut self, source: u64) {
+        if !self.sources.insert(source) {
+            return;
+        }
+        self.order.push_back(source);
+        if self.order.len() > MOST_KNOWN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.sources.remove(&oldest);
+        }
     }
 }
 
@@ -129,6 +208,8 @@ pub(crate) const fn count(number: u32) -> NonZeroU32 {
 const WAIT: Duration = Duration::from_secs(5);
 /// More than there are sources at once, and a bound of what is kept.
 const PLACES: u64 = 4096;
+/// Networks and pods that agents come from.
+const MOST_KNOWN: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +221,7 @@ mod tests {
             each_at_once: count(3),
             all_per_second: count(1000),
             turns_of_each: 2,
-            turns: 4,
+            turns: 8,
         });
         Turns {
             wait: Duration::from_millis(50),
@@ -194,6 +275,48 @@ mod tests {
         assert_eq!(turns.take(&sources[2]).await.err(), Some(NoTurn::All));
         held.pop();
         assert!(turns.take(&sources[2]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn however_many_new_ones_come_who_was_good_before_has_a_turn() {
+        let turns = turns();
+        let sources = sources(&turns, 100);
+        let (known, others) = sources.split_first().unwrap();
+        turns.was_good(known);
+        let mut held = Vec::new();
+        for source in others {
+            held.extend(turns.take(source).await.ok());
+        }
+        assert_eq!(held.len(), 4, "all turns but those that are kept");
+        held.push(turns.take(known).await.unwrap());
+        held.push(turns.take(known).await.unwrap());
+        // Its own share holds all the same.
+        assert_eq!(turns.take(known).await.err(), Some(NoTurn::Source));
+    }
+
+    #[tokio::test]
+    async fn who_was_good_before_takes_what_is_open_as_well() {
+        let turns = turns();
+        let sources = sources(&turns, 4);
+        let mut held = Vec::new();
+        for source in &sources {
+            turns.was_good(source);
+            for _ in 0..2 {
+                held.push(turns.take(source).await.unwrap());
+            }
+        }
+        assert_eq!(held.len(), 8);
+    }
+
+    #[test]
+    fn of_those_who_were_good_the_oldest_is_forgotten() {
+        let mut known = Known::default();
+        let most = u64::try_from(MOST_KNOWN).unwrap();
+        for source in (0..=most).chain([1, 1]) {
+            known.add(source);
+        }
+        assert_eq!(known.order.len(), MOST_KNOWN);
+        assert!(!known.sources.contains(&0) && known.sources.contains(&1));
     }
 
     #[tokio::test]

@@ -119,9 +119,12 @@ impl TokenAttestor {
         if let Some(server) = &tokens.api_server {
             let kind = AttestationKind::Kubernetes;
             let wanted = |token: &EvidenceToken| matched(token, kind, provider, bundle).map(drop);
-            let reviewed = self.clusters.review(server, shown, &rules, wanted).await?;
+            let (holder, reviewed) = self.clusters.review(server, shown, &rules, wanted).await?;
             let verified = EvidenceToken::dangerous_vouched(token, &rules, now).map_err(broken)?;
             reviewed.check_agrees(&verified)?;
+            if wanted(&verified).is_ok() {
+                self.clusters.was_good(server, &holder);
+            }
             return Ok((verified, kind));
         }
         let source = source_of(tokens);

@@ -54,6 +54,9 @@ struct Access {
     token: PathBuf,
 }
 
+/// On whose behalf an API server was asked.
+pub(super) struct Holder(String);
+
 /// Of whom an API server says that a token is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reviewed {
@@ -88,14 +91,14 @@ impl Clusters {
     }
 
     /// Asks the API server at `server` about a token that is good by `rules` but for what only it knows.
-    /// `wanted` says of a signed one whether it could be an agent's at all.
+    /// `wanted` says of a signed one whether it could be an agent's at all. Says on whose behalf it asked.
     pub(super) async fn review(
         &self,
         server: &str,
         shown: &Shown<'_>,
         rules: &EvidenceRules<'_>,
         wanted: impl FnOnce(&EvidenceToken) -> Result<(), AttestRefusal>,
-    ) -> Result<Reviewed, AttestRefusal> {
+    ) -> Result<(Holder, Reviewed), AttestRefusal> {
         let unavailable = |why: String| {
             tracing::warn!(server, why, "a token review was not possible");
             AttestRefusal::Unavailable(format!("`{server}`: {why}"))
@@ -111,7 +114,17 @@ impl Clusters {
             AttestRefusal::Unavailable(format!("`{server}`: {why}"))
         })?;
         let answer = cluster.access.ask(shown.token, rules.audience).await;
-        read(&answer.map_err(unavailable)?, rules.audience, unavailable)
+        let answer = answer.map_err(unavailable)?;
+        let reviewed = read(&answer, rules.audience, unavailable)?;
+        Ok((Holder(holder), reviewed))
+    }
+
+    /// Remembers that a token of `holder` was good that the API server at `server` vouched for: room is kept
+    /// for asking about more of them.
+    pub(super) fn was_good(&self, server: &str, Holder(holder): &Holder) {
+        if let Some(cluster) = self.0.get(server) {
+            cluster.turns.was_good(holder);
+        }
     }
 }
 
