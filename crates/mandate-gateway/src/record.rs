@@ -132,13 +132,12 @@ impl Recorder {
             Err(why) => return lost(&why.into(), kind),
         };
         let recorder = Arc::clone(self);
-        recorder.behind.fetch_add(1, Ordering::SeqCst);
+        let behind = Behind::begin(recorder);
         let done = move |receipt| {
-            recorder.learn(&receipt);
+            behind.recorder.learn(&receipt);
             if let Err(why) = receipt {
                 lost(&why, kind);
             }
-            recorder.behind.fetch_sub(1, Ordering::SeqCst);
         };
         self.spool.append_behind(draft, Box::new(done));
     }
@@ -170,6 +169,25 @@ impl Recorder {
             .fold(self.behind.load(Ordering::SeqCst), |sum, spool| {
                 sum.saturating_add(waiting(&**spool))
             })
+    }
+}
+
+/// A record that is handed over and not durable yet, until this is dropped: by whoever was told what became of it,
+/// or with a spool that is gone.
+struct Behind {
+    recorder: Arc<Recorder>,
+}
+
+impl Behind {
+    fn begin(recorder: Arc<Recorder>) -> Self {
+        recorder.behind.fetch_add(1, Ordering::SeqCst);
+        Self { recorder }
+    }
+}
+
+impl Drop for Behind {
+    fn drop(&mut self) {
+        self.recorder.behind.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

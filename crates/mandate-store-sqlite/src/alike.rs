@@ -17,7 +17,7 @@ use crate::words::{Found, Word};
 pub(crate) struct Alike {
     known: HashMap<u64, Vec<Known>>,
     hash: RandomState,
-    /// How much memory the patterns take.
+    /// How much memory it takes.
     size: usize,
 }
 
@@ -26,6 +26,16 @@ struct Known {
     pattern: Pattern,
     key: SpoolKey,
     words: Arc<[Word]>,
+}
+
+impl Known {
+    /// In memory, its words counted as if they were its own: of few they are not.
+    fn size(&self) -> usize {
+        let words = self.words.iter();
+        let words: usize = words.map(|word| size_of::<Word>() + word.value.len()).sum();
+        let key = self.key.spool.len() + self.key.gateway.as_str().len();
+        size_of::<Self>() + self.pattern.size() + key + words
+    }
 }
 
 impl Alike {
@@ -68,17 +78,17 @@ impl Alike {
         if self.size > MOST_BYTES {
             (self.known, self.size) = (HashMap::new(), 0);
         }
-        self.size += pattern.size();
-        let known = self.known.entry(place).or_default();
-        if known.len() >= MOST_IN_ONE_PLACE {
-            let gone = known.pop().map_or(0, |one| one.pattern.size());
-            self.size = self.size.saturating_sub(gone);
-        }
         let one = Known {
             pattern,
             key: record.key.clone(),
             words: Arc::clone(&found.words),
         };
+        self.size += one.size();
+        let known = self.known.entry(place).or_default();
+        if known.len() >= MOST_IN_ONE_PLACE {
+            let gone = known.pop().map_or(0, |one| one.size());
+            self.size = self.size.saturating_sub(gone);
+        }
         known.insert(0, one);
     }
 

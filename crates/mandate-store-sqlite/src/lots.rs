@@ -194,6 +194,13 @@ impl Row {
         Ok(())
     }
 
+    /// The first record between its last one and the next row. There is none, unless a row is gone.
+    pub(crate) fn lacks(&self) -> Option<u64> {
+        let held = count(lot::entries(&self.entries));
+        let next = self.first.saturating_add(held);
+        (next < self.end).then_some(next)
+    }
+
     /// Its records with their numbers, from `from` on, whether they are what was committed or not.
     pub(crate) fn unproven(&self, from: u64) -> impl Iterator<Item = (u64, &[u8])> {
         let numbered = (self.first..self.end).zip(lot::entries(&self.entries));

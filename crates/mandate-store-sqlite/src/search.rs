@@ -113,6 +113,7 @@ impl Filter {
         damaged: &mut Vec<u64>,
     ) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
         let mut wrong = Vec::from_iter(row.check().err().map(|_| row.first));
+        wrong.extend(row.lacks().filter(|index| *index < self.before));
         let mut matching = Vec::new();
         let records = lots.proven(row)?;
         for (index, entry, is_proven) in records.take_while(|(index, ..)| *index < self.before) {

@@ -381,6 +381,28 @@ async fn whatever_is_put_beside_the_records_is_named_and_never_shown() {
 }
 
 #[tokio::test]
+async fn a_row_that_is_gone_is_missed_by_searches_that_meet_the_one_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    of_rows(&path).await;
+    let db = Connection::open(path.join("mandate.db")).unwrap();
+    db.execute("DELETE FROM log WHERE first = 128", []).unwrap();
+    drop(db);
+    let log = LogFile::open_read_only(&path).unwrap();
+    for search in searches() {
+        let found = log.search(&search).await.unwrap();
+        assert_eq!((found.records.len(), found.damaged), (172, vec![128]));
+    }
+    let of_the_rest = Search {
+        before: Some(128),
+        limit: 1_000,
+        ..Search::default()
+    };
+    let found = log.search(&of_the_rest).await.unwrap();
+    assert_eq!((found.records.len(), found.damaged.len()), (128, 0));
+}
+
+#[tokio::test]
 async fn what_is_whole_is_still_found_beside_a_row_that_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");

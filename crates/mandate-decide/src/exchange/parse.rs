@@ -8,7 +8,6 @@ use mandate_token::Confirmation;
 use super::error::{ExchangeError, FormError};
 
 /// A form that is one of our exchanges. Nothing in it is believed yet.
-#[derive(Debug)]
 pub struct ParsedExchange {
     /// The client's assertion; absent only where evidence itself authenticates (attest).
     pub client_assertion: Option<String>,
@@ -18,8 +17,16 @@ pub struct ParsedExchange {
     pub step: Step,
 }
 
+/// Tokens and evidence are in it, which no log is to show.
+impl std::fmt::Debug for ParsedExchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("ParsedExchange");
+        shown.field("client_id", &self.client_id);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// The six exchanges (DESIGN §3).
-#[derive(Debug)]
 pub enum Step {
     /// Evidence for a JWT-SVID.
     Attest {
@@ -68,7 +75,7 @@ pub enum Step {
 }
 
 /// Evidence as it was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Shown {
     /// The process at the other end of the connection.
     Process,
@@ -79,7 +86,6 @@ pub enum Shown {
 }
 
 /// Opening a root task.
-#[derive(Debug)]
 pub struct Open {
     /// Who or what began it.
     pub subject: OpenSubject,
@@ -92,7 +98,6 @@ pub struct Open {
 }
 
 /// The subject token of an opening.
-#[derive(Debug)]
 pub enum OpenSubject {
     /// A person's ID token.
     IdToken(String),
@@ -101,7 +106,6 @@ pub enum OpenSubject {
 }
 
 /// Delegating to a sub-agent.
-#[derive(Debug)]
 pub struct Delegate {
     /// The parent's task token.
     pub subject_token: String,
@@ -118,7 +122,6 @@ pub struct Delegate {
 }
 
 /// Issuing again for a task that exists.
-#[derive(Debug)]
 pub struct Resume {
     /// The task.
     pub task: TaskId,

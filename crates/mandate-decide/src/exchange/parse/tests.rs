@@ -58,10 +58,10 @@ fn evidence_of_a_platform_is_told_from_a_hosts_svid_by_the_missing_assertion() {
         evidence
     };
     for requested in ["", JWT, ACCESS] {
-        assert_eq!(evidence(JWT, requested), Shown::Token("e".to_owned()));
+        assert!(evidence(JWT, requested) == Shown::Token("e".to_owned()));
     }
-    assert_eq!(evidence(AWS, JWT), Shown::Aws("e".to_owned()));
-    assert_eq!(evidence(PROCESS, ""), Shown::Process);
+    assert!(evidence(AWS, JWT) == Shown::Aws("e".to_owned()));
+    assert!(evidence(PROCESS, "") == Shown::Process);
     let aws_for_access = form(&[
         ("subject_token", "e"),
         ("subject_token_type", AWS),
