@@ -23,7 +23,8 @@ impl Pairs {
                 self.in_value = true;
                 return encoded_overrides_method(&self.name);
             }
-            _ if self.in_value || self.name.len() >= LONGEST_NAME => {}
+            _ if self.in_value => {}
+            _ if self.name.len() >= LONGEST_NAME => return true,
             _ => {
                 self.name.push(byte);
                 // However much of it stands before a name, servers that skip it find the name.

@@ -52,7 +52,8 @@ impl Members {
         }
         if let Some(text) = &mut self.text {
             let ended = text.push(byte);
-            return ended && self.text.take().is_some_and(|text| text.is_override());
+            return text.is_too_long()
+                || ended && self.text.take().is_some_and(|text| text.is_override());
         }
         match byte {
             // RS parts the texts of `application/json-seq` (RFC 7464 §2.2).
@@ -90,9 +91,7 @@ impl Members {
 impl Text {
     /// Takes the next byte; whether it was the last.
     fn push(&mut self, byte: u8) -> bool {
-        if let Some(name) = &mut self.name
-            && name.len() < LONGEST_NAME
-        {
+        if let Some(name) = &mut self.name {
             name.push(byte);
         }
         if self.escaped {
@@ -101,6 +100,12 @@ impl Text {
         }
         self.escaped = byte == b'\\';
         byte == b'"'
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.name
+            .as_ref()
+            .is_some_and(|name| name.len() > LONGEST_NAME)
     }
 
     fn is_override(&self) -> bool {

@@ -124,8 +124,8 @@ fn is_plain_charset(name: &str) -> bool {
         .any(|plain| name.eq_ignore_ascii_case(plain))
 }
 
-/// Names that replace a method are shorter, however they are encoded.
-const LONGEST_NAME: usize = 256;
+/// A name that is longer is refused: nobody looked at the rest of it.
+const LONGEST_NAME: usize = 4096;
 
 #[cfg(test)]
 mod tests;

@@ -217,6 +217,37 @@ fn members_of_the_outermost_object_are_names() {
     passes(JSON, &[r#"[{"_method":1}]"#]);
 }
 
+/// Who skips what stands before a name finds it after however much of that.
+#[test]
+fn a_name_that_is_too_long_to_be_looked_at_is_refused() {
+    let before = |what: &str| what.repeat(700);
+    for (kind, body) in [
+        (JSON, format!("{{\"{}_method\":1}}", before("\\u3000"))),
+        (JSON, format!("{{\"{}\":1}}", "a".repeat(5000))),
+        (FORM, format!("a=1&{}=1", "a".repeat(5000))),
+        (XML, format!("<a><{}:_method>PUT", "n".repeat(300))),
+    ] {
+        refuses(kind, &[&body]);
+    }
+    refuses(
+        JSON,
+        &[&format!("{{\"{}_method\":1}}", "\\u3000".repeat(200))],
+    );
+    passes(JSON, &[&format!("{{\"{}\":1}}", "a".repeat(4000))]);
+    passes(JSON, &[&format!("{{\"a\":\"{}\"}}", "a".repeat(9000))]);
+    passes(
+        FORM,
+        &[&format!("{}=1&a={}", "a".repeat(4000), "b".repeat(9000))],
+    );
+    passes(
+        XML,
+        &[&format!(
+            "<a b=\"{0}\"><![CDATA[{0}]]><!--{0}-->",
+            "b".repeat(9000)
+        )],
+    );
+}
+
 #[test]
 fn what_only_lenient_readers_take_for_json_is_refused_where_it_says_that_it_is() {
     for body in [

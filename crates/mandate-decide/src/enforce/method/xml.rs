@@ -1,6 +1,6 @@
 //! Names of elements.
 
-use super::{LONGEST_NAME, is_plain_charset};
+use super::is_plain_charset;
 use crate::enforce::parameter::overrides_method;
 
 /// The elements of an XML text, however deep: which of them a framework binds to is its own matter.
@@ -29,8 +29,12 @@ impl Elements {
             (None, b'<') => self.tag = Some(Vec::new()),
             (Some(_), b'<') => return self.ends() || self.begins_again(),
             (Some(_), b'>') => return self.ends(),
-            (Some(tag), _) if tag.len() < LONGEST_NAME => tag.push(byte),
-            (Some(_) | None, _) => {}
+            (Some(tag), _) if tag.len() < LONGEST_TAG => tag.push(byte),
+            // Attributes, comments and CDATA may be long, a name may not.
+            (Some(tag), _) => {
+                return !tag.starts_with(b"!") && !tag.iter().any(u8::is_ascii_whitespace);
+            }
+            (None, _) => {}
         }
         false
     }
@@ -48,7 +52,7 @@ impl Elements {
         match name.to_ascii_lowercase().as_str() {
             // An entity can hold elements that are not seen here.
             name if name.starts_with("!entity") => true,
-            "?xml" => tag.len() >= LONGEST_NAME || !declares_plain(&text),
+            "?xml" => tag.len() >= LONGEST_TAG || !declares_plain(&text),
             _other => {
                 let name = name.trim_matches('/');
                 overrides_method(name.rsplit(':').next().unwrap_or_default())
@@ -68,3 +72,6 @@ fn declares_plain(declaration: &str) -> bool {
         && quoted.next().is_some_and(is_plain_charset)
         && !declaration.matches("encoding").skip(1).any(|_| true)
 }
+
+/// As much of a tag as is looked at: its name, and of an XML declaration all.
+const LONGEST_TAG: usize = 256;
