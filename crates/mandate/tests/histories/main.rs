@@ -160,6 +160,14 @@ fn a_gateway_that_does_not_wait_for_the_log_is_caught() {
     });
 }
 
+#[test]
+fn a_gateway_that_ships_something_else_than_it_wrote_is_caught() {
+    is_caught(Without {
+        faithful: true,
+        ..Without::default()
+    });
+}
+
 /// The checker can fail: without something that is needed, it does.
 fn is_caught(without: Without) {
     let most = number("MANDATE_HISTORIES").unwrap_or(400);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use mandate_audit::Draft;
@@ -233,6 +233,8 @@ impl UpstreamTls for NoSecrets {
     }
 }
 
+const ALLOWED: &str = "\"allowed\"";
+
 /// The gateway's spool. Its records are read, and so shipped, while the gate is open.
 #[derive(Clone)]
 pub(crate) struct Gated {
@@ -241,6 +243,8 @@ pub(crate) struct Gated {
     pub(crate) busy: Busy,
     /// Nothing is on its list while nothing is shipped: what is on no list counts as shipped.
     pub(crate) lists_nothing: bool,
+    /// What is shipped says of what was allowed that it was denied: the first time, if ever.
+    pub(crate) alters: Arc<AtomicBool>,
 }
 
 impl Gated {
@@ -271,7 +275,15 @@ impl Spool for Gated {
         let mut gate = self.gate.clone();
         let closed = |_| SpoolError::Unwritable("the history is over".to_owned());
         gate.wait_for(|open| *open).await.map_err(closed)?;
-        self.busy.look(self.spool.read(from, limit)).await
+        let mut records = self.busy.look(self.spool.read(from, limit)).await?;
+        let allowed = |record: &&mut SpooledRecord| record.event.contains(ALLOWED);
+        if self.alters.load(Ordering::SeqCst)
+            && let Some(record) = records.iter_mut().find(allowed)
+        {
+            record.event = record.event.replace(ALLOWED, "\"denied\"");
+            self.alters.store(false, Ordering::SeqCst);
+        }
+        Ok(records)
     }
 
     fn unshipped_from(&self) -> u64 {

@@ -40,6 +40,8 @@ pub(crate) struct Without {
     pub(crate) once: bool,
     /// The gateway takes for shipped what is not.
     pub(crate) shipped: bool,
+    /// The gateway ships what it has written.
+    pub(crate) faithful: bool,
 }
 
 /// One history.

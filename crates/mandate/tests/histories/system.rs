@@ -226,6 +226,7 @@ fn gateway(
             gate: gated,
             busy,
             lists_nothing: machine.without.shipped,
+            alters: Arc::new(machine.without.faithful.into()),
         }),
         credentials: Arc::new(NoSecrets),
         tls: Arc::new(NoSecrets),
