@@ -103,14 +103,21 @@ async fn pass(
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
     let sent = headers_as_sent(&head.headers, server);
-    let target = target_as_sent(routed.target, server).map_err(two_readings)?;
+    let target = target_as_sent(routed.target, server).map_err(two_readings);
+    let target = target.map_err(|why| to_holders(front, &snapshot, &head.headers, why))?;
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read. Who brings no access token, and what one is got
     // for, is decided as if they had brought it (A9).
-    let asking = asking(front, arrival, &head, routed.host.as_deref());
-    let fields = &head.headers;
-    let caller = exchange::who(front, &snapshot, server, fields, &asking, &pending).await?;
+    let asked = request_head(&head, &target, &head.headers);
+    let coming = exchange::Coming {
+        snapshot: &snapshot,
+        server,
+        asked: &asked,
+        asking: asking(front, arrival, &head, routed.host.as_deref()),
+        pending: &pending,
+    };
+    let caller = exchange::who(front, &coming).await?;
     let token = caller.token();
     let facts = |now| Facts {
         now,
@@ -122,13 +129,12 @@ async fn pass(
         server,
         token,
     };
-    let asked = request_head(&head, &target, &head.headers);
     let denied = |refusal, classified: Option<&Classified>| {
         Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
     let action = server.actions.get(pending.action());
-    let upgrade = may_be_sent(&caller, &snapshot, &head, action, (&target, &sent))
+    let upgrade = may_be_sent(front, &caller, &head, action, (&target, &sent))
         .map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
@@ -155,14 +161,7 @@ async fn pass(
     }
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
-    let asked = Asked {
-        method: head.method.clone(),
-        target: target.clone(),
-        headers: sent.clone(),
-        upgrade: upgrade
-            .as_ref()
-            .map(|upgrade| upgrade.protocol().to_owned()),
-    };
+    let asked = as_asked(&head, &target, &sent, upgrade.as_ref());
     let standing = Access::new(front, bundle, server, token, asked, &classified);
     let admitted = front.registry.admit(
         front.gate.clone(),
@@ -213,16 +212,27 @@ async fn pass(
 /// That nothing is stopped about what the agent showed, and that none of it goes on to the upstream; and the
 /// upgrade that the request asks for.
 fn may_be_sent(
+    front: &Front,
     caller: &exchange::Caller<'_>,
-    snapshot: &Snapshot,
     head: &Parts,
     action: Option<&Action>,
     (target, sent): (&str, &HeaderMap),
 ) -> Result<Option<Upgrade>, Refusal> {
-    caller.check_brought(&snapshot.stops)?;
+    // Of this moment: asking the authority may have taken long.
+    caller.check_brought(&front.snapshot()?.stops)?;
     let shown = caller.shown();
     headers::keeps_tokens(&shown, target, sent)?;
     upgrade::of(head, action, &shown)
+}
+
+/// What is decided on again while it runs.
+fn as_asked(head: &Parts, target: &str, sent: &HeaderMap, upgrade: Option<&Upgrade>) -> Asked {
+    Asked {
+        method: head.method.clone(),
+        target: target.to_owned(),
+        headers: sent.clone(),
+        upgrade: upgrade.map(|upgrade| upgrade.protocol().to_owned()),
+    }
 }
 
 /// What a proof of possession must have been made for.
@@ -346,17 +356,19 @@ fn find<'s>(
         Some(Ok((_, routed))) => Some(routed.server),
         Some(Err(_)) | None => None,
     };
-    let right = front.right_to_admit(server)?;
-    match routed.ok_or(NO_BUNDLE)? {
-        Ok((bundle, routed)) => {
-            check_size(routed.server, request).map(|()| (right, bundle, routed))
-        }
-        // Who has no token of ours learns nothing of which server workloads there are.
-        Err(unknown) => {
-            authenticate::is_ours(&front.tokens, snapshot, request.headers())?;
-            Err(unknown)
-        }
-    }
+    let found = front.right_to_admit(server).and_then(|right| {
+        let (bundle, routed) = routed.ok_or(NO_BUNDLE)??;
+        check_size(routed.server, request)?;
+        Ok((right, bundle, routed))
+    });
+    found.map_err(|why| to_holders(front, snapshot, request.headers(), why))
+}
+
+/// `why`, for holders of a token of ours. Who has none learns nothing of which server workloads there are, nor
+/// of what they take: they are told what is wrong with their token, whichever one they name (P8).
+fn to_holders(front: &Front, snapshot: &Snapshot, headers: &HeaderMap, why: Refusal) -> Refusal {
+    let holds = exchange::holds_a_token(front, snapshot, headers);
+    holds.err().unwrap_or(why)
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.

@@ -249,6 +249,57 @@ mod tests {
         assert_eq!(denied.via.unwrap().as_str(), "gateway-1", "with its cause");
     }
 
+    #[tokio::test]
+    async fn a_refusal_is_recorded_by_the_name_of_the_agent_and_its_task() {
+        let world = world().await;
+        let agent = Brings::of(&world);
+        answers(&world, Exchanging::Refusal(403, "access_denied"));
+        agent.get(&world).await;
+        let denied = world
+            .record(|r| r.rule.as_deref() == Some("exchange.denied"))
+            .await;
+        assert_eq!(denied.decision, mandate_audit::Decision::Denied);
+        let agent_type = denied.actors[0].sub.to_string();
+        assert!(agent_type.ends_with("/retriever"), "{agent_type}");
+        assert!(denied.task.is_some() && denied.trigger.is_some() && denied.principal.is_some());
+        assert_eq!(denied.server.unwrap().as_str(), "records");
+        assert_eq!(denied.via.unwrap().as_str(), "gateway-1");
+        let What::AccessDecided { request } = denied.what else {
+            panic!("{:?}", denied.what);
+        };
+        assert_eq!(request, "GET /customers/{customer}/**");
+    }
+
+    #[tokio::test]
+    async fn a_server_workload_of_no_exchange_here_is_refused_and_recorded() {
+        let world = World::new().await;
+        let answer = refused(Brings::of(&world).get(&world).await).await;
+        assert_eq!(answer, rule(403, "exchange.unassigned"));
+        let denied = world
+            .record(|r| r.rule.as_deref() == Some("exchange.unassigned"))
+            .await;
+        assert_eq!(denied.task.unwrap().leaf(), crate::common::tokens::task(2));
+    }
+
+    #[tokio::test]
+    async fn for_a_request_that_is_no_action_no_access_token_is_got() {
+        let world = world().await;
+        let agent = Brings::of(&world);
+        let mut request = agent.request();
+        *request.uri_mut() = "/records/nothing/like/it".parse().unwrap();
+        let answer = refused(send(world.address, request).await).await;
+        assert_eq!(answer.0, 403, "{answer:?}");
+        assert_eq!(asked(&world), 0);
+        let denied = world
+            .record(|r| r.decision == mandate_audit::Decision::Denied)
+            .await;
+        assert_eq!(denied.rule.as_deref(), Some(answer.1.as_str()));
+        let What::AccessDecided { request } = denied.what else {
+            panic!("{:?}", denied.what);
+        };
+        assert_eq!(request, "GET /nothing/like/it");
+    }
+
     /// A claim of a token, unverified.
     fn claim(token: &str, name: &str) -> String {
         use base64::Engine;

@@ -3,6 +3,7 @@
 //! The gateway and `mandate explain` call the same functions; only the gateway has sockets.
 
 mod body;
+mod brought;
 mod classify;
 mod decide;
 mod durability;
@@ -13,6 +14,7 @@ mod sent;
 mod target;
 
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
+pub use brought::{BroughtFacts, brought_record};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify, shape_of};
 pub use decide::{
     Admission, Denial, Facts, Spend, Verdict, admission_record, check_token_stops, decide,

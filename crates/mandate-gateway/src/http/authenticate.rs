@@ -95,15 +95,6 @@ pub(super) fn authenticate(
     }
 }
 
-/// That a request has a token that this authority signed, for whatever it is and was.
-pub(super) fn is_ours(
-    cache: &TokenCache,
-    snapshot: &Snapshot,
-    headers: &HeaderMap,
-) -> Result<(), Refusal> {
-    cache.signed(shown(headers)?.token, snapshot).map(drop)
-}
-
 /// A token, and how it says that it is to be taken.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shown<'a> {

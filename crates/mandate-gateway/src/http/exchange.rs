@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use mandate_decide::enforce::{Denial, Pending, Unclassifiable, check_token_stops};
+use mandate_decide::enforce::{Denial, Pending, RequestHead, Unclassifiable, check_token_stops};
 use mandate_model::stop::{StopSet, Stopped};
 use mandate_model::{Effect, Secret};
 use mandate_policy::decl::ServerWorkload;
@@ -23,10 +23,12 @@ use super::authenticate::{self, TokenCache};
 use super::front::Front;
 use super::proof::Asking;
 use super::refusal::Refusal;
+use super::refused::Refused;
+use super::to_holders;
 use crate::snapshot::Snapshot;
 
 pub(crate) use ask::{Asker, AskerParts};
-use brought::Brought;
+pub(super) use brought::Brought;
 use kept::{Kept, Key};
 pub(crate) use refused::ExchangeRefusal;
 
@@ -65,51 +67,100 @@ struct Wanted<'a> {
     asking: &'a Asking<'a>,
 }
 
-/// The caller of a request for `server`: by the access token that it shows, or by the one that is got for
-/// what it brings. `pending` is its action, as far as it is one.
-pub(super) async fn who<'h>(
-    front: &Front,
-    snapshot: &Snapshot,
-    server: &ServerWorkload,
-    headers: &'h HeaderMap,
-    asking: &Asking<'_>,
-    pending: &Result<Pending<'_>, Unclassifiable>,
-) -> Result<Caller<'h>, Refusal> {
-    let Some(task) = brought::task_token(headers)? else {
-        let (tokens, proofs) = (&front.tokens, &front.proofs);
-        let token = authenticate::authenticate(tokens, proofs, snapshot, server, headers, asking)?;
-        return Ok(Caller {
-            token,
-            text: Text::Shown(authenticate::shown(headers)?.token),
-            brought: None,
-        });
+/// A request of which it is not known yet who makes it.
+pub(super) struct Coming<'a, 'h> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) server: &'a ServerWorkload,
+    /// As it came.
+    pub(super) asked: &'a RequestHead<'h>,
+    /// What a proof must have been made for.
+    pub(super) asking: Asking<'a>,
+    /// Its action, as far as it is one.
+    pub(super) pending: &'a Result<Pending<'a>, Unclassifiable>,
+}
+
+/// The caller of a request: by the access token that it shows, or by the one that is got for what it brings.
+pub(super) async fn who<'h>(front: &Front, coming: &Coming<'_, 'h>) -> Result<Caller<'h>, Refused> {
+    let headers = coming.asked.headers;
+    let shown = by_what_it_shows(front, coming)
+        .map_err(|why| to_holders(front, coming.snapshot, headers, why))?;
+    let brought = match shown {
+        Shows::Access(caller) => return Ok(caller),
+        Shows::Brought(brought) => brought,
     };
-    let brought = brought::verify(front, snapshot, headers, task, asking)?;
+    match got_for(front, coming, &brought).await {
+        Ok(got) => Ok(Caller {
+            token: got.token,
+            text: Text::Got(got.text),
+            brought: Some(brought),
+        }),
+        Err(why) => Err(Refused::brought(front, coming, &brought, why)),
+    }
+}
+
+/// What a request shows, verified.
+enum Shows<'h> {
+    Access(Caller<'h>),
+    Brought(Brought<'h>),
+}
+
+fn by_what_it_shows<'h>(front: &Front, coming: &Coming<'_, 'h>) -> Result<Shows<'h>, Refusal> {
+    let Coming {
+        snapshot,
+        server,
+        asking,
+        ..
+    } = coming;
+    let headers = coming.asked.headers;
+    if let Some(task) = brought::task_token(headers)? {
+        let brought = brought::verify(front, snapshot, headers, task, asking)?;
+        return Ok(Shows::Brought(brought));
+    }
+    let (tokens, proofs) = (&front.tokens, &front.proofs);
+    let token = authenticate::authenticate(tokens, proofs, snapshot, server, headers, asking)?;
+    Ok(Shows::Access(Caller {
+        token,
+        text: Text::Shown(authenticate::shown(headers)?.token),
+        brought: None,
+    }))
+}
+
+/// The access token for what was brought. None is got, and none is spent, for a request that is no action.
+async fn got_for(
+    front: &Front,
+    coming: &Coming<'_, '_>,
+    brought: &Brought<'_>,
+) -> Result<Got, Refusal> {
+    let server = coming.server;
     if !server.gateways.is_assigned(&front.gateway) {
         return Err(Refusal::Exchange(ExchangeRefusal::Unassigned));
     }
+    let unclassifiable =
+        |why: &Unclassifiable| Refusal::Denied(Denial::Unclassifiable(why.clone()));
+    let pending = coming.pending.as_ref().map_err(unclassifiable)?;
     let wanted = Wanted {
-        brought: &brought,
+        brought,
         server,
-        asking,
+        asking: &coming.asking,
     };
     // A token for a write is good for one.
-    let again = effect_of(server, pending) != Some(Effect::Write);
-    let got = front.exchanges.access_token(front, &wanted, again).await?;
-    Ok(Caller {
-        token: got.token,
-        text: Text::Got(got.text),
-        brought: Some(brought),
-    })
+    let action = server.actions.get(pending.action());
+    let again = action.is_some_and(|action| action.effect != Effect::Write);
+    front.exchanges.access_token(front, &wanted, again).await
 }
 
-/// The effect of the action that a request is, if it is one.
-fn effect_of(
-    server: &ServerWorkload,
-    pending: &Result<Pending<'_>, Unclassifiable>,
-) -> Option<Effect> {
-    let action = server.actions.get(pending.as_ref().ok()?.action());
-    action.map(|action| action.effect)
+/// That a request has a token that this authority signed, for whatever it is and was.
+pub(super) fn holds_a_token(
+    front: &Front,
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let token = authenticate::shown(headers)?.token;
+    let access = front.tokens.signed(token, snapshot).map(drop);
+    access.or_else(|why| {
+        let svid = front.exchanges.svids.signed(token, snapshot).map(drop);
+        svid.map_err(|_| why)
+    })
 }
 
 impl Caller<'_> {

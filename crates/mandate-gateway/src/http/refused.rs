@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use mandate_audit::{Decision, Event, What};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, RequestHead, Verdict, admission_record, shape_of,
+    BroughtFacts, Classified, Denial, Facts, RequestHead, Verdict, admission_record,
+    brought_record, shape_of,
 };
 use mandate_model::BootTime;
 use mandate_policy::decl::ServerWorkload;
 use mandate_ports::SpoolError;
 
+use super::exchange::{Brought, Coming};
 use super::front::{Arrival, Front};
 use super::refusal::Refusal;
 use super::standing::trace_of;
@@ -53,6 +55,33 @@ impl Refused {
             refusal,
             telling: Telling::Told,
         }
+    }
+
+    /// Of a request whose agent brought what an access token was not got for.
+    pub(super) fn brought(
+        front: &Front,
+        coming: &Coming<'_, '_>,
+        brought: &Brought<'_>,
+        refusal: Refusal,
+    ) -> Self {
+        let (trace, span) = trace_of(coming.asked.headers).unzip();
+        let facts = BroughtFacts {
+            now: front.now(),
+            bundle_version: coming.snapshot.versions.bundle,
+            stops: coming.snapshot.stops.version(),
+            gateway: &front.gateway,
+            server: coming.server,
+            svid: brought.svid.claims(),
+            task: brought.task.claims(),
+        };
+        let record = Event {
+            trace,
+            span,
+            rule: Some(refusal.rule()),
+            detail: Some(refusal.to_string()),
+            ..brought_record(&facts, in_words(coming.server, coming.asked))
+        };
+        Self::denial(refusal, record)
     }
 
     pub(super) fn after_authentication(

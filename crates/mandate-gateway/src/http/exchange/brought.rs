@@ -14,12 +14,12 @@ use crate::snapshot::Snapshot;
 
 /// An SVID for gateways and a task token whose signatures, issuer, audiences and times hold, and the proof
 /// of the SVID's key, which was shown for the first time.
-pub(super) struct Brought<'h> {
+pub(in crate::http) struct Brought<'h> {
     pub(super) svid_text: &'h str,
     pub(super) task_text: &'h str,
     pub(super) proof: Option<&'h str>,
-    pub(super) svid: Verified<JwtSvid>,
-    pub(super) task: Verified<TaskToken>,
+    pub(in crate::http) svid: Verified<JwtSvid>,
+    pub(in crate::http) task: Verified<TaskToken>,
 }
 
 /// The task token of a request, if it brings one (draft-ietf-oauth-transaction-tokens-10, "Txn-Token HTTP
