@@ -6,7 +6,7 @@
 //! do not stop them. Waiting is bounded, and so is what is kept: sources share places by a hash that nobody can
 //! foretell.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use governor::clock::DefaultClock;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 /// How much of what is everybody's is whose.
 pub(crate) struct Shares {
@@ -46,13 +46,10 @@ struct Lane {
     free: Semaphore,
 }
 
-/// Sources whose evidence was good, the latest of them.
+/// Sources whose evidence was good, by whom it attested: nobody makes others unknown, however many sources they
+/// use. Of whom and of what was good of late comes last.
 #[derive(Default)]
-struct Known {
-    sources: HashSet<u64>,
-    /// Oldest first.
-    order: VecDeque<u64>,
-}
+struct Known(VecDeque<(u64, VecDeque<u64>)>);
 
 /// A turn, until it is dropped.
 pub(crate) struct Turn<'a> {
@@ -84,16 +81,16 @@ impl Turns {
         }
     }
 
-    /// Remembers that evidence from `source` was good.
-    pub(crate) fn was_good(&self, source: &str) {
-        let source = self.hasher.hash_one(source);
+    /// Remembers that evidence of `identity` from `source` was good.
+    pub(crate) fn was_good(&self, identity: &str, source: &str) {
+        let (identity, source) = (self.hasher.hash_one(identity), self.hasher.hash_one(source));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.add(source);
+        known.add(identity, source);
     }
 
     fn is_known(&self, source: u64) -> bool {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.sources.contains(&source)
+        known.has(source)
     }
 
     /// A turn on behalf of `source`. What is everybody's is touched only within the source's own share.
@@ -113,20 +110,16 @@ impl Turns {
         })
     }
 
-    /// Whichever has room: who is known is not worse off than who is not.
+    /// Whichever has room: who is known is not worse off than who is not. What is not taken costs nothing.
     async fn either(&self) -> Result<SemaphorePermit<'_>, NoTurn> {
-        let (kept, open) = (self.kept.take(), self.open.take());
-        tokio::pin!(kept, open);
-        tokio::select! {
+        let (first, other) = tokio::select! {
             biased;
-            taken = &mut kept => match taken {
-                Ok(permit) => Ok(permit),
-                Err(_) => open.await,
-            },
-            taken = &mut open => match taken {
-                Ok(permit) => Ok(permit),
-                Err(_) => kept.await,
-            },
+            permit = self.kept.free.acquire() => (self.kept.rated(permit), &self.open),
+            permit = self.open.free.acquire() => (self.open.rated(permit), &self.kept),
+        };
+        match first {
+            Ok(permit) => Ok(permit),
+            Err(_) => other.rated(other.free.acquire().await),
         }
     }
 
@@ -157,23 +150,42 @@ impl Lane {
         }
     }
 
+    /// Nobody waits for what the rate would refuse.
     async fn take(&self) -> Result<SemaphorePermit<'_>, NoTurn> {
         self.rate.check().map_err(|_| NoTurn::All)?;
         self.free.acquire().await.map_err(|_| NoTurn::All)
     }
+
+    fn rated<'p>(
+        &self,
+        permit: Result<SemaphorePermit<'p>, AcquireError>,
+    ) -> Result<SemaphorePermit<'p>, NoTurn> {
+        let permit = permit.map_err(|_| NoTurn::All)?;
+        self.rate.check().map_err(|_| NoTurn::All)?;
+        Ok(permit)
+    }
 }
 
 impl Known {
-    fn add(&mut self, source: u64) {
-        if !self.sources.insert(source) {
-            return;
+    fn add(&mut self, identity: u64, source: u64) {
+        let Self(all) = self;
+        let place = all.iter().position(|(of, _)| *of == identity);
+        let own = place.and_then(|place| all.remove(place));
+        let (_, mut sources) = own.unwrap_or((identity, VecDeque::new()));
+        sources.retain(|known| *known != source);
+        sources.push_back(source);
+        if sources.len() > MOST_OF_ONE {
+            sources.pop_front();
         }
-        self.order.push_back(source);
-        if self.order.len() > MOST_KNOWN
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.sources.remove(&oldest);
+        all.push_back((identity, sources));
+        if all.len() > MOST_KNOWN {
+            all.pop_front();
         }
+    }
+
+    fn has(&self, source: u64) -> bool {
+        let Self(all) = self;
+        all.iter().any(|(_, sources)| sources.contains(&source))
     }
 }
 
@@ -208,8 +220,10 @@ pub(crate) const fn count(number: u32) -> NonZeroU32 {
 const WAIT: Duration = Duration::from_secs(5);
 /// More than there are sources at once, and a bound of what is kept.
 const PLACES: u64 = 4096;
-/// Networks and pods that agents come from.
-const MOST_KNOWN: usize = 16_384;
+/// Roles and service accounts that are remembered.
+const MOST_KNOWN: usize = 1024;
+/// Networks and pods of one of them.
+const MOST_OF_ONE: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -282,7 +296,7 @@ mod tests {
         let turns = turns();
         let sources = sources(&turns, 100);
         let (known, others) = sources.split_first().unwrap();
-        turns.was_good(known);
+        turns.was_good("role", known);
         let mut held = Vec::new();
         for source in others {
             held.extend(turns.take(source).await.ok());
@@ -300,7 +314,7 @@ mod tests {
         let sources = sources(&turns, 4);
         let mut held = Vec::new();
         for source in &sources {
-            turns.was_good(source);
+            turns.was_good("role", source);
             for _ in 0..2 {
                 held.push(turns.take(source).await.unwrap());
             }
@@ -308,15 +322,45 @@ mod tests {
         assert_eq!(held.len(), 8);
     }
 
+    /// A turn that was waited for at both costs one.
+    #[tokio::test]
+    async fn what_is_not_taken_costs_nothing() {
+        let turns = Turns::new(&Shares {
+            each_per_second: count(1),
+            each_at_once: count(10),
+            all_per_second: count(2),
+            turns_of_each: 10,
+            turns: 4,
+        });
+        turns.was_good("role", "192.0.2.0/24");
+        drop(turns.take("192.0.2.0/24").await.unwrap());
+        drop(turns.take("192.0.2.0/24").await.unwrap());
+        assert_eq!(
+            turns.take("192.0.2.0/24").await.err(),
+            Some(NoTurn::All),
+            "one of each half, each second"
+        );
+    }
+
     #[test]
-    fn of_those_who_were_good_the_oldest_is_forgotten() {
+    fn nobody_makes_others_unknown() {
         let mut known = Known::default();
-        let most = u64::try_from(MOST_KNOWN).unwrap();
-        for source in (0..=most).chain([1, 1]) {
-            known.add(source);
+        known.add(1, 1);
+        known.add(2, 10);
+        for source in 100..100_000 {
+            known.add(1, source);
         }
-        assert_eq!(known.order.len(), MOST_KNOWN);
-        assert!(!known.sources.contains(&0) && known.sources.contains(&1));
+        assert!(known.has(10), "of another one");
+        assert!(!known.has(1) && known.has(99_999), "of itself the oldest");
+        let Known(all) = &known;
+        assert!(all.iter().all(|(_, sources)| sources.len() <= MOST_OF_ONE));
+        for identity in 0..10_000 {
+            known.add(identity, identity);
+            known.add(2, 10);
+        }
+        assert!(known.has(10), "who is good again and again stays");
+        let Known(all) = &known;
+        assert_eq!(all.len(), MOST_KNOWN);
     }
 
     #[tokio::test]

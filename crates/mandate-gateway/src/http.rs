@@ -8,6 +8,7 @@ mod exchange;
 mod forward;
 mod front;
 mod headers;
+mod holder;
 mod inject;
 mod outcome;
 mod proof;
@@ -54,6 +55,7 @@ use crate::body::{AnyBody, of_request};
 use crate::egress::End;
 use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
+use holder::Holder;
 use outcome::{Decided, Recorded};
 use proof::Asking;
 use refusal::Refusal;
@@ -95,6 +97,9 @@ async fn pass(
         .map_or(Ok(()), |fault| Err(Refusal::Malformed(fault)))?;
     route::check_form(&request)?;
     let snapshot = front.snapshot()?;
+    front.check_lease(snapshot.bundle.as_deref())?;
+    // Who has no token of ours gets no further, and learns nothing of any server workload.
+    let holder = Holder::of(front, &snapshot, request.headers())?;
     let (right, bundle, routed) = find(front, arrival, &snapshot, &request)?;
     let server = routed.server;
     let (mut head, body) = request.into_parts();
@@ -103,8 +108,7 @@ async fn pass(
     // Classify: what will be sent, byte for byte, so what must not be sent goes first. The result
     // is kept until it is known who asks.
     let sent = headers_as_sent(&head.headers, server);
-    let target = target_as_sent(routed.target, server).map_err(two_readings);
-    let target = target.map_err(|why| to_holders(front, &snapshot, &head.headers, why))?;
+    let target = target_as_sent(routed.target, server).map_err(two_readings)?;
     let pending = classify(server, &request_head(&head, &target, &sent));
 
     // Authenticate: before a byte of the body is read. Who brings no access token, and what one is got
@@ -112,12 +116,13 @@ async fn pass(
     let asked = request_head(&head, &target, &head.headers);
     let coming = exchange::Coming {
         snapshot: &snapshot,
+        right,
         server,
         asked: &asked,
         asking: asking(front, arrival, &head, routed.host.as_deref()),
         pending: &pending,
     };
-    let caller = exchange::who(front, &coming).await?;
+    let caller = exchange::who(front, &coming, &holder).await?;
     let token = caller.token();
     let facts = |now| Facts {
         now,
@@ -134,7 +139,7 @@ async fn pass(
     };
     let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
     let action = server.actions.get(pending.action());
-    let upgrade = may_be_sent(front, &caller, &head, action, (&target, &sent))
+    let upgrade = may_be_sent(&caller, &snapshot, &head, action, (&target, &sent))
         .map_err(|why| denied(why, None))?;
     // No longer than a body may stand still, and never beyond the token.
     let left = token.claims().expires_at.since(front.now());
@@ -162,7 +167,7 @@ async fn pass(
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
     let asked = as_asked(&head, &target, &sent, upgrade.as_ref());
-    let standing = Access::new(front, bundle, server, token, asked, &classified);
+    let standing = Access::new(front, bundle, server, &caller, asked, &classified);
     let admitted = front.registry.admit(
         front.gate.clone(),
         Box::new(standing),
@@ -212,14 +217,13 @@ async fn pass(
 /// That nothing is stopped about what the agent showed, and that none of it goes on to the upstream; and the
 /// upgrade that the request asks for.
 fn may_be_sent(
-    front: &Front,
     caller: &exchange::Caller<'_>,
+    snapshot: &Snapshot,
     head: &Parts,
     action: Option<&Action>,
     (target, sent): (&str, &HeaderMap),
 ) -> Result<Option<Upgrade>, Refusal> {
-    // Of this moment: asking the authority may have taken long.
-    caller.check_brought(&front.snapshot()?.stops)?;
+    caller.check_brought(&snapshot.stops)?;
     let shown = caller.shown();
     headers::keeps_tokens(&shown, target, sent)?;
     upgrade::of(head, action, &shown)
@@ -356,19 +360,10 @@ fn find<'s>(
         Some(Ok((_, routed))) => Some(routed.server),
         Some(Err(_)) | None => None,
     };
-    let found = front.right_to_admit(server).and_then(|right| {
-        let (bundle, routed) = routed.ok_or(NO_BUNDLE)??;
-        check_size(routed.server, request)?;
-        Ok((right, bundle, routed))
-    });
-    found.map_err(|why| to_holders(front, snapshot, request.headers(), why))
-}
-
-/// `why`, for holders of a token of ours. Who has none learns nothing of which server workloads there are, nor
-/// of what they take: they are told what is wrong with their token, whichever one they name (P8).
-fn to_holders(front: &Front, snapshot: &Snapshot, headers: &HeaderMap, why: Refusal) -> Refusal {
-    let holds = exchange::holds_a_token(front, snapshot, headers);
-    holds.err().unwrap_or(why)
+    let right = front.right_to_admit(server)?;
+    let (bundle, routed) = routed.ok_or(NO_BUNDLE)??;
+    check_size(routed.server, request)?;
+    Ok((right, bundle, routed))
 }
 
 /// Ends an admission, hands its connection back, and records how it ended.

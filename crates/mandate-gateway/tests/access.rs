@@ -214,6 +214,13 @@ fn as_a_stranger(target: &str, shape: &str) -> Request<Full<bytes::Bytes>> {
         }
         "no JWT" => put(target, &[("authorization", "Bearer nonsense")]),
         "forged" => put(target, &[]),
+        "an SVID, forged" => put(
+            target,
+            &[(
+                "authorization",
+                "Bearer eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6ImEifQ.e30.AAAA",
+            )],
+        ),
         "query in two readings" => put(&format!("{target}?a=1;b=2"), &[]),
         "long head" => put(target, &[("x-long", &"x".repeat(3000))]),
         "long body" => {
@@ -246,6 +253,7 @@ async fn without_a_token_of_ours_known_and_unknown_server_workloads_look_the_sam
         "no token",
         "no JWT",
         "forged",
+        "an SVID, forged",
         "query in two readings",
         "long head",
         "long body",

@@ -9,7 +9,7 @@ mod tests {
 
     use bytes::Bytes;
     use http::{Request, Response, StatusCode};
-    use http_body_util::Full;
+    use http_body_util::{BodyExt, Full};
     use hyper::body::Incoming;
     use mandate_audit::What;
     use mandate_model::{GatewayId, Thumbprint};
@@ -298,6 +298,36 @@ mod tests {
             panic!("{:?}", denied.what);
         };
         assert_eq!(request, "GET /nothing/like/it");
+    }
+
+    /// The access token does not say by which tokens it was got; what is open does.
+    #[tokio::test]
+    async fn a_revoked_svid_or_task_token_cuts_what_is_open() {
+        let world = world().await;
+        for revoke_task in [false, true] {
+            let agent = Brings::of(&world);
+            let mut request = agent.request();
+            *request.uri_mut() = "/records/customers/acme/stream".parse().unwrap();
+            let mut body = send(world.address, request).await.into_body();
+            world.upstream.feed(b"first");
+            assert!(body.frame().await.unwrap().is_ok());
+            let shown = if revoke_task {
+                &agent.task
+            } else {
+                &agent.svid
+            };
+            let id = claim(shown, "jti").parse().unwrap();
+            let until = mandate_model::Timestamp::from_millis(u64::MAX);
+            let version = world
+                .authority
+                .change_stops(|stops| stops.revoked.push((id, until)));
+            world
+                .until(|w| w.authority.acknowledged(version).is_some())
+                .await;
+            assert_eq!(world.authority.acknowledged(version).unwrap().cut, 1);
+            world.upstream.feed(b"second");
+            assert!(body.frame().await.unwrap().is_err());
+        }
     }
 
     /// A claim of a token, unverified.

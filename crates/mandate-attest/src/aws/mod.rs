@@ -109,7 +109,7 @@ impl AwsAttestor {
         };
         let role = read_identity(&answer, endpoint.partition).map_err(|why| broken(&why))?;
         let mut attested = matched(&role, &signed, bundle)?;
-        self.turns.was_good(from.as_str());
+        self.turns.was_good(&role.id, from.as_str());
         attested.once = Some(Once {
             scope: "aws-challenge",
             id: signed.challenge().to_owned(),

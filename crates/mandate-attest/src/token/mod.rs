@@ -123,7 +123,8 @@ impl TokenAttestor {
             let verified = EvidenceToken::dangerous_vouched(token, &rules, now).map_err(broken)?;
             reviewed.check_agrees(&verified)?;
             if wanted(&verified).is_ok() {
-                self.clusters.was_good(server, &holder);
+                self.clusters
+                    .was_good(server, &holder, shown, verified.subject());
             }
             return Ok((verified, kind));
         }

@@ -119,11 +119,18 @@ impl Clusters {
         Ok((Holder(holder), reviewed))
     }
 
-    /// Remembers that a token of `holder` was good that the API server at `server` vouched for: room is kept
-    /// for asking about more of them.
-    pub(super) fn was_good(&self, server: &str, Holder(holder): &Holder) {
+    /// Remembers that a token of `holder`, shown by `from`, was good that the API server at `server` vouched for:
+    /// room is kept for asking about more of them, from there too, since the cluster's keys may be gone then.
+    pub(super) fn was_good(
+        &self,
+        server: &str,
+        Holder(holder): &Holder,
+        shown: &Shown<'_>,
+        subject: &str,
+    ) {
         if let Some(cluster) = self.0.get(server) {
-            cluster.turns.was_good(holder);
+            cluster.turns.was_good(subject, holder);
+            cluster.turns.was_good(subject, &shown_from(shown));
         }
     }
 }
@@ -140,7 +147,7 @@ impl Cluster {
         wanted: impl FnOnce(&EvidenceToken) -> Result<(), AttestRefusal>,
     ) -> Result<String, AttestRefusal> {
         let Some(keys) = self.keys.keys(shown.kid).await else {
-            return Ok(format!("shown from {}", shown.from.as_str()));
+            return Ok(shown_from(shown));
         };
         let token = EvidenceToken::verify(shown.token, &keys, rules, shown.now)
             .map_err(|why| AttestRefusal::Broken(why.to_string()))?;
@@ -192,6 +199,10 @@ impl Access {
         value.set_sensitive(true);
         Ok(value)
     }
+}
+
+fn shown_from(shown: &Shown<'_>) -> String {
+    format!("shown from {}", shown.from.as_str())
 }
 
 /// The keys of a cluster, from its API server: the role `system:service-account-issuer-discovery`, which

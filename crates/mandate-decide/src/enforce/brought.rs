@@ -25,7 +25,8 @@ pub struct BroughtFacts<'a> {
 }
 
 /// The record of the denial, by the agent's name: who would have been the actors of the access token. `request`
-/// says in words what was asked for. The rule and what more is known of it are the caller's to fill in.
+/// says in words what was asked for. The rule, and what more the caller knows of it, are
+/// for it to fill in.
 #[must_use]
 pub fn brought_record(facts: &BroughtFacts<'_>, request: String) -> Event {
     let (svid, task) = (facts.svid, facts.task);
@@ -44,7 +45,6 @@ pub fn brought_record(facts: &BroughtFacts<'_>, request: String) -> Event {
         token: Some(task.id),
         jkt: svid.confirmation.and_then(|bound| bound.jkt()),
         gateway: Some(facts.gateway.clone()),
-        via: Some(facts.gateway.clone()),
         ..Event::new(facts.now, What::AccessDecided { request }, Decision::Denied)
     }
 }

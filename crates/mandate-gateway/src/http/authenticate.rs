@@ -54,12 +54,12 @@ impl<T: Kind + Send + Sync + 'static> TokenCache<T> {
 /// bound to a key is good beside a proof of it and under the scheme `DPoP` alone; another one is not
 /// under that scheme (RFC 9449 §7.2).
 pub(super) fn authenticate(
-    cache: &TokenCache,
     proofs: &Proofs,
     snapshot: &Snapshot,
     server: &ServerWorkload,
     headers: &HeaderMap,
     asked: &Asking<'_>,
+    signed: &SignedClaims<AccessToken>,
 ) -> Result<Verified<AccessToken>, Refusal> {
     let Shown { scheme, token } = shown(headers)?;
     let proof = match scheme {
@@ -74,7 +74,6 @@ pub(super) fn authenticate(
         issuer: &snapshot.issuer,
         audience: &audience,
     };
-    let signed = cache.signed(token, snapshot)?;
     let verified = signed.check(&expect, asked.now).map_err(Refusal::Token)?;
     match (verified.claims().confirmation, proof) {
         (None, None) => Ok(verified),

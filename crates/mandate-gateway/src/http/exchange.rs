@@ -12,23 +12,25 @@ mod refused;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-use mandate_decide::enforce::{Denial, Pending, RequestHead, Unclassifiable, check_token_stops};
+use http::StatusCode;
+use mandate_decide::enforce::{
+    Denial, Pending, RequestHead, Right, Unclassifiable, check_token_stops,
+};
 use mandate_model::stop::{StopSet, Stopped};
 use mandate_model::{Effect, Secret};
 use mandate_policy::decl::ServerWorkload;
-use mandate_token::{AccessToken, JwtSvid, TaskToken, Verified};
+use mandate_token::{AccessToken, JwtSvid, SignedClaims, TaskToken, Verified};
 
 use super::authenticate::{self, TokenCache};
 use super::front::Front;
+use super::holder::Holder;
 use super::proof::Asking;
 use super::refusal::Refusal;
 use super::refused::Refused;
-use super::to_holders;
 use crate::snapshot::Snapshot;
 
 pub(crate) use ask::{Asker, AskerParts};
-pub(super) use brought::Brought;
+pub(super) use brought::{Brought, Pair};
 use kept::{Kept, Key};
 pub(crate) use refused::ExchangeRefusal;
 
@@ -70,6 +72,8 @@ struct Wanted<'a> {
 /// A request of which it is not known yet who makes it.
 pub(super) struct Coming<'a, 'h> {
     pub(super) snapshot: &'a Snapshot,
+    /// On which ground it may be admitted.
+    pub(super) right: Right,
     pub(super) server: &'a ServerWorkload,
     /// As it came.
     pub(super) asked: &'a RequestHead<'h>,
@@ -80,14 +84,37 @@ pub(super) struct Coming<'a, 'h> {
 }
 
 /// The caller of a request: by the access token that it shows, or by the one that is got for what it brings.
-pub(super) async fn who<'h>(front: &Front, coming: &Coming<'_, 'h>) -> Result<Caller<'h>, Refused> {
+pub(super) async fn who<'h>(
+    front: &Front,
+    coming: &Coming<'_, 'h>,
+    holder: &Holder,
+) -> Result<Caller<'h>, Refused> {
     let headers = coming.asked.headers;
-    let shown = by_what_it_shows(front, coming)
-        .map_err(|why| to_holders(front, coming.snapshot, headers, why))?;
-    let brought = match shown {
-        Shows::Access(caller) => return Ok(caller),
-        Shows::Brought(brought) => brought,
+    let asking = &coming.asking;
+    let signed = match (brought::task_token(headers)?, holder) {
+        (None, Holder::Access(signed)) => signed,
+        (Some(task), Holder::Svid(signed)) => {
+            let brought = brought::verify(front, coming.snapshot, headers, task, asking, signed)?;
+            return exchanged(front, coming, brought).await;
+        }
+        (Some(_), Holder::Access(_)) => return Err(BESIDE_AN_ACCESS_TOKEN.into()),
+        (None, Holder::Svid(_)) => return Err(NO_TASK.into()),
     };
+    let (proofs, snapshot) = (&front.proofs, coming.snapshot);
+    let server = coming.server;
+    let token = authenticate::authenticate(proofs, snapshot, server, headers, asking, signed)?;
+    Ok(Caller {
+        token,
+        text: Text::Shown(authenticate::shown(headers)?.token),
+        brought: None,
+    })
+}
+
+async fn exchanged<'h>(
+    front: &Front,
+    coming: &Coming<'_, 'h>,
+    brought: Brought<'h>,
+) -> Result<Caller<'h>, Refused> {
     match got_for(front, coming, &brought).await {
         Ok(got) => Ok(Caller {
             token: got.token,
@@ -96,33 +123,6 @@ pub(super) async fn who<'h>(front: &Front, coming: &Coming<'_, 'h>) -> Result<Ca
         }),
         Err(why) => Err(Refused::brought(front, coming, &brought, why)),
     }
-}
-
-/// What a request shows, verified.
-enum Shows<'h> {
-    Access(Caller<'h>),
-    Brought(Brought<'h>),
-}
-
-fn by_what_it_shows<'h>(front: &Front, coming: &Coming<'_, 'h>) -> Result<Shows<'h>, Refusal> {
-    let Coming {
-        snapshot,
-        server,
-        asking,
-        ..
-    } = coming;
-    let headers = coming.asked.headers;
-    if let Some(task) = brought::task_token(headers)? {
-        let brought = brought::verify(front, snapshot, headers, task, asking)?;
-        return Ok(Shows::Brought(brought));
-    }
-    let (tokens, proofs) = (&front.tokens, &front.proofs);
-    let token = authenticate::authenticate(tokens, proofs, snapshot, server, headers, asking)?;
-    Ok(Shows::Access(Caller {
-        token,
-        text: Text::Shown(authenticate::shown(headers)?.token),
-        brought: None,
-    }))
 }
 
 /// The access token for what was brought. None is got, and none is spent, for a request that is no action.
@@ -149,20 +149,6 @@ async fn got_for(
     front.exchanges.access_token(front, &wanted, again).await
 }
 
-/// That a request has a token that this authority signed, for whatever it is and was.
-pub(super) fn holds_a_token(
-    front: &Front,
-    snapshot: &Snapshot,
-    headers: &HeaderMap,
-) -> Result<(), Refusal> {
-    let token = authenticate::shown(headers)?.token;
-    let access = front.tokens.signed(token, snapshot).map(drop);
-    access.or_else(|why| {
-        let svid = front.exchanges.svids.signed(token, snapshot).map(drop);
-        svid.map_err(|_| why)
-    })
-}
-
 impl Caller<'_> {
     /// The access token's claims.
     pub(super) fn token(&self) -> &Verified<AccessToken> {
@@ -185,10 +171,15 @@ impl Caller<'_> {
         }
     }
 
+    /// The tokens that the agent brought.
+    pub(super) fn brought(&self) -> Option<&Pair> {
+        self.brought.as_ref().map(|brought| &brought.pair)
+    }
+
     /// Whether nothing is stopped about what the agent brought. About the access token that is asked with
     /// every decision; it does not say by which tokens it was got.
     pub(super) fn check_brought(&self, stops: &StopSet) -> Result<(), Refusal> {
-        let Some(brought) = &self.brought else {
+        let Some(brought) = self.brought() else {
             return Ok(());
         };
         let stopped = |why| Refusal::Denied(Denial::Stopped(why));
@@ -204,6 +195,15 @@ impl Exchanges {
             svids: TokenCache::new(),
             tasks: TokenCache::new(),
         }
+    }
+
+    /// The claims of the JWT-SVID `token`, if a key of ours signed it.
+    pub(super) fn svid(
+        &self,
+        token: &str,
+        snapshot: &Snapshot,
+    ) -> Result<SignedClaims<JwtSvid>, Refusal> {
+        self.svids.signed(token, snapshot)
     }
 
     /// The access token for what is `wanted`; one that was got before, if it may be used `again`. Nobody
@@ -302,3 +302,13 @@ const TRIES: usize = 2;
 const MOST: usize = 4096;
 /// Of one instance.
 const MOST_OF_ONE: usize = 256;
+const BESIDE_AN_ACCESS_TOKEN: Refusal = Refusal::Request {
+    status: StatusCode::BAD_REQUEST,
+    rule: "request.txn_token",
+    detail: "an access token names its task itself: send it without `Txn-Token`, or a JWT-SVID for gateways with it",
+};
+const NO_TASK: Refusal = Refusal::Request {
+    status: StatusCode::UNAUTHORIZED,
+    rule: "token.invalid",
+    detail: "a JWT-SVID is no access token: exchange it for one, or send it with its task token in `Txn-Token`",
+};

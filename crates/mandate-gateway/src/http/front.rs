@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::{HeaderValue, Response};
 use mandate_decide::enforce::{Right, right_to_admit};
 use mandate_model::{GatewayId, Secret, Timestamp};
-use mandate_policy::decl::ServerWorkload;
+use mandate_policy::Bundle;
+use mandate_policy::decl::{LeaseLoss, ServerWorkload};
 use mandate_ports::Credentials;
 use mandate_token::AccessToken;
 use tokio::sync::oneshot;
@@ -116,6 +117,17 @@ impl Front {
             rule: "gateway.no_lease",
             detail: "this gateway has no lease of its authority now",
         })
+    }
+
+    /// Whether this gateway may admit anything at this moment, for whichever server workload.
+    pub(super) fn check_lease(&self, bundle: Option<&Bundle>) -> Result<(), Refusal> {
+        let state = self.gate.lease.state();
+        if right_to_admit(state, LeaseLoss::Stop).is_some() {
+            return Ok(());
+        }
+        let goes_on = |server: &ServerWorkload| server.lease_loss == LeaseLoss::Continue;
+        let going_on = bundle.and_then(|bundle| bundle.servers().find(|server| goes_on(server)));
+        self.right_to_admit(going_on).map(drop)
     }
 
     /// Resolves when the wall clock has reached the end of an admission.

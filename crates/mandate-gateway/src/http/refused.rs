@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use mandate_audit::{Decision, Event, What};
 use mandate_decide::enforce::{
-    BroughtFacts, Classified, Denial, Facts, RequestHead, Verdict, admission_record,
+    BroughtFacts, Classified, Denial, Facts, RequestHead, Right, Verdict, admission_record,
     brought_record, shape_of,
 };
 use mandate_model::BootTime;
 use mandate_policy::decl::ServerWorkload;
 use mandate_ports::SpoolError;
 
-use super::exchange::{Brought, Coming};
+use super::exchange::{Brought, Coming, ExchangeRefusal};
 use super::front::{Arrival, Front};
 use super::refusal::Refusal;
 use super::standing::trace_of;
@@ -71,12 +71,17 @@ impl Refused {
             stops: coming.snapshot.stops.version(),
             gateway: &front.gateway,
             server: coming.server,
-            svid: brought.svid.claims(),
-            task: brought.task.claims(),
+            svid: brought.pair.svid.claims(),
+            task: brought.pair.task.claims(),
         };
+        // Where it exchanges for nobody, no token would have been got through it.
+        let unassigned = matches!(refusal, Refusal::Exchange(ExchangeRefusal::Unassigned));
+        let via = (!unassigned).then(|| front.gateway.clone());
         let record = Event {
             trace,
             span,
+            via,
+            without_lease: coming.right == Right::WithoutLease,
             rule: Some(refusal.rule()),
             detail: Some(refusal.to_string()),
             ..brought_record(&facts, in_words(coming.server, coming.asked))

@@ -10,6 +10,7 @@ use mandate_policy::Bundle;
 use mandate_policy::decl::{LeaseLoss, ServerWorkload};
 use mandate_token::{AccessToken, Verified};
 
+use super::exchange::{Caller, Pair};
 use super::front::Front;
 use super::refusal::Refusal;
 use crate::admission::{Admission, Cut, Standing};
@@ -22,6 +23,8 @@ pub(super) struct Access {
     bundle: Arc<Bundle>,
     server: ServerName,
     token: Verified<AccessToken>,
+    /// What the token was got for, if this gateway got it (A9).
+    brought: Option<Pair>,
     request: Asked,
     classified: Classified,
 }
@@ -40,7 +43,7 @@ impl Access {
         front: &Front,
         bundle: &Arc<Bundle>,
         server: &ServerWorkload,
-        token: &Verified<AccessToken>,
+        caller: &Caller<'_>,
         request: Asked,
         classified: &Classified,
     ) -> Self {
@@ -48,7 +51,8 @@ impl Access {
             gateway: front.gateway.clone(),
             bundle: Arc::clone(bundle),
             server: server.name.clone(),
-            token: token.clone(),
+            token: caller.token().clone(),
+            brought: caller.brought().cloned(),
             request,
             classified: classified.clone(),
         }
@@ -127,6 +131,12 @@ impl Standing for Access {
         let assigned = server.gateways.is_assigned(&self.gateway);
         if !server.gateways.serves(&self.gateway) || exchanged && !assigned {
             return Err(changed("it is not assigned to this gateway any more"));
+        }
+        if let Some(brought) = &self.brought {
+            let stopped = brought
+                .check_stops(&snapshot.stops)
+                .map_err(Denial::Stopped);
+            stopped.map_err(|why| Cut::new(why.rule(), why.to_string()))?;
         }
         let classified = self.classified_under(bundle, server)?;
         let facts = Facts {

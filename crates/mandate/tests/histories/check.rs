@@ -406,8 +406,9 @@ fn number_of(event: &Event) -> Option<u64> {
     attributes["item"][0].as_str()?.parse().ok()
 }
 
-/// Whether an alarm tells of a record that came otherwise than it was written, or came to the log twice. Others are
-/// of disks that failed.
+/// Whether an alarm tells of a record that came otherwise than it was written, or came to the log twice or not at
+/// all. Others are of disks that failed.
 fn is_a_broken_promise(alarm: &str) -> bool {
     alarm.starts_with("record ") && alarm.contains(" of spool ")
+        || alarm.starts_with("records of spool ")
 }

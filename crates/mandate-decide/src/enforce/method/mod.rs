@@ -124,7 +124,7 @@ fn is_plain_charset(name: &str) -> bool {
         .any(|plain| name.eq_ignore_ascii_case(plain))
 }
 
-/// A name that is longer is refused: nobody looked at the rest of it.
+/// As much of a name as is looked at. A member of JSON that is longer is refused.
 const LONGEST_NAME: usize = 4096;
 
 #[cfg(test)]

@@ -224,7 +224,11 @@ fn a_name_that_is_too_long_to_be_looked_at_is_refused() {
     for (kind, body) in [
         (JSON, format!("{{\"{}_method\":1}}", before("\\u3000"))),
         (JSON, format!("{{\"{}\":1}}", "a".repeat(5000))),
-        (FORM, format!("a=1&{}=1", "a".repeat(5000))),
+        (FORM, format!("a=1&_method{}=1", "%20".repeat(3000))),
+        (FORM, format!("a=1&_method+{}=1", "%20".repeat(3000))),
+        (FORM, format!("a=1&_method++{}=1", "%20".repeat(3000))),
+        (FORM, format!("a=1&_method[{}]=1", "a".repeat(5000))),
+        (FORM, format!("{}_method=1", "%20".repeat(5000))),
         (XML, format!("<a><{}:_method>PUT", "n".repeat(300))),
     ] {
         refuses(kind, &[&body]);
@@ -239,6 +243,10 @@ fn a_name_that_is_too_long_to_be_looked_at_is_refused() {
         FORM,
         &[&format!("{}=1&a={}", "a".repeat(4000), "b".repeat(9000))],
     );
+    let long = "a".repeat(9000);
+    passes(FORM, &[&long, &format!("{long}_method=1")]);
+    let script = "function(of,many)+words[in]".repeat(20);
+    passes(XML, &[&format!("<a><![CDATA[if(a<{script})b()]]></a>")]);
     passes(
         XML,
         &[&format!(

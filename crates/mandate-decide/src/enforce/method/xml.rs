@@ -9,6 +9,8 @@ pub(super) struct Elements {
     begun: bool,
     /// What stands between `<` and `>`, as far as it matters.
     tag: Option<Vec<u8>>,
+    /// It is longer than what is kept of it.
+    long: bool,
 }
 
 impl Elements {
@@ -26,21 +28,21 @@ impl Elements {
             }
         }
         match (&mut self.tag, byte) {
-            (None, b'<') => self.tag = Some(Vec::new()),
-            (Some(_), b'<') => return self.ends() || self.begins_again(),
+            (None, b'<') => return self.begins(),
+            (Some(_), b'<') => return self.ends() || self.begins(),
             (Some(_), b'>') => return self.ends(),
             (Some(tag), _) if tag.len() < LONGEST_TAG => tag.push(byte),
             // Attributes, comments and CDATA may be long, a name may not.
             (Some(tag), _) => {
-                return !tag.starts_with(b"!") && !tag.iter().any(u8::is_ascii_whitespace);
+                return !std::mem::replace(&mut self.long, true) && tag.iter().all(is_name_byte);
             }
             (None, _) => {}
         }
         false
     }
 
-    fn begins_again(&mut self) -> bool {
-        self.tag = Some(Vec::new());
+    fn begins(&mut self) -> bool {
+        (self.tag, self.long) = (Some(Vec::new()), false);
         false
     }
 
@@ -71,6 +73,13 @@ fn declares_plain(declaration: &str) -> bool {
     quoted.next().is_some_and(str::is_empty)
         && quoted.next().is_some_and(is_plain_charset)
         && !declaration.matches("encoding").skip(1).any(|_| true)
+}
+
+/// What a name is made of, and a `/` before it (XML 1.0 §2.3).
+fn is_name_byte(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b':' | b'_' | b'-' | b'.' | b'/')
+        || *byte >= 0x80
 }
 
 /// As much of a tag as is looked at: its name, and of an XML declaration all.

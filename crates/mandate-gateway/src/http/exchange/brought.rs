@@ -4,7 +4,7 @@
 use http::{HeaderMap, StatusCode};
 use mandate_model::stop::{Lineage, Shown as ShownToken, StopSet, Stopped};
 use mandate_model::{ActorLevel, TaskId};
-use mandate_token::{Audience, Expect, JwtSvid, TaskToken, Verified};
+use mandate_token::{Audience, Expect, JwtSvid, SignedClaims, TaskToken, Verified};
 
 use super::super::authenticate::{Scheme, Shown, shown};
 use super::super::front::Front;
@@ -18,6 +18,12 @@ pub(in crate::http) struct Brought<'h> {
     pub(super) svid_text: &'h str,
     pub(super) task_text: &'h str,
     pub(super) proof: Option<&'h str>,
+    pub(in crate::http) pair: Pair,
+}
+
+/// The two tokens, verified: what an access token that was got for them stands and falls with.
+#[derive(Clone)]
+pub(in crate::http) struct Pair {
     pub(in crate::http) svid: Verified<JwtSvid>,
     pub(in crate::http) task: Verified<TaskToken>,
 }
@@ -45,13 +51,14 @@ pub(super) fn verify<'h>(
     headers: &'h HeaderMap,
     task: &'h str,
     asking: &Asking<'_>,
+    signed: &SignedClaims<JwtSvid>,
 ) -> Result<Brought<'h>, Refusal> {
     let Shown { scheme, token } = shown(headers)?;
     let fresh = match scheme {
         Scheme::Bearer => None,
         Scheme::Dpop => Some(front.proofs.fresh(headers, asking.boot)?),
     };
-    let svid = verified_svid(front, snapshot, token, asking)?;
+    let svid = verified_svid(snapshot, asking, signed)?;
     let task_token = verified_task(front, snapshot, task, asking)?;
     let proof = match (svid.claims().confirmation, fresh) {
         (None, None) => None,
@@ -75,23 +82,19 @@ pub(super) fn verify<'h>(
         svid_text: token,
         task_text: task,
         proof,
-        svid,
-        task: task_token,
+        pair: Pair {
+            svid,
+            task: task_token,
+        },
     })
 }
 
 /// A4: an SVID for gateways has their SPIFFE ID for its audience, and is none for the token endpoint.
 fn verified_svid(
-    front: &Front,
     snapshot: &Snapshot,
-    token: &str,
     asking: &Asking<'_>,
+    signed: &SignedClaims<JwtSvid>,
 ) -> Result<Verified<JwtSvid>, Refusal> {
-    let signed = front.exchanges.svids.signed(token, snapshot);
-    let signed = signed.map_err(|why| match front.tokens.signed(token, snapshot) {
-        Ok(_) => BESIDE_AN_ACCESS_TOKEN,
-        Err(_) => why,
-    })?;
     let gateways = snapshot.trust_domain.gateways();
     let audience = Audience::parse(gateways.as_str()).map_err(|_| NO_AUDIENCE)?;
     let expect = Expect {
@@ -119,16 +122,18 @@ fn verified_task(
 impl Brought<'_> {
     /// Whose it is: what is kept for agents is shared out among them.
     pub(super) fn owner(&self) -> ActorLevel {
-        self.svid.claims().agent.clone()
+        self.pair.svid.claims().agent.clone()
     }
 
     pub(super) fn task(&self) -> TaskId {
-        self.task.claims().path.leaf()
+        self.pair.task.claims().path.leaf()
     }
+}
 
+impl Pair {
     /// Whether neither of the two tokens is stopped: revoked, signed by a suspended key, bound to a key that
     /// was replaced, issued before a resumption.
-    pub(super) fn check_stops(&self, stops: &StopSet) -> Result<(), Stopped> {
+    pub(in crate::http) fn check_stops(&self, stops: &StopSet) -> Result<(), Stopped> {
         let (svid, task) = (self.svid.claims(), self.task.claims());
         let holder = svid.confirmation.and_then(|bound| bound.jkt());
         stops.check(&Lineage {
@@ -163,11 +168,6 @@ const NOT_ONE: Refusal = Refusal::Request {
     status: StatusCode::BAD_REQUEST,
     rule: "request.txn_token",
     detail: "`Txn-Token` is one field with one task token",
-};
-const BESIDE_AN_ACCESS_TOKEN: Refusal = Refusal::Request {
-    status: StatusCode::BAD_REQUEST,
-    rule: "request.txn_token",
-    detail: "an access token names its task itself: send it without `Txn-Token`, or a JWT-SVID for gateways with it",
 };
 const NO_AUDIENCE: Refusal = Refusal::NotNow {
     rule: "gateway.not_ready",
