@@ -106,12 +106,7 @@ fn what_is_remembered_is_bounded() {
         record.event = event.canonical().unwrap();
         alike.read(&record).unwrap().unwrap();
     }
-    let held: usize = alike
-        .known
-        .values()
-        .flatten()
-        .map(|one| one.pattern.size())
-        .sum();
+    let held: usize = alike.known.values().flatten().map(Known::size).sum();
     assert_eq!(held, alike.size);
     assert!(held <= MOST_BYTES + 70_000, "{held}");
 }

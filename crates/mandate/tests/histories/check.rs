@@ -410,5 +410,5 @@ fn number_of(event: &Event) -> Option<u64> {
 /// all. Others are of disks that failed.
 fn is_a_broken_promise(alarm: &str) -> bool {
     alarm.starts_with("record ") && alarm.contains(" of spool ")
-        || alarm.starts_with("records of spool ")
+        || alarm.contains("the authority lacks record ")
 }
