@@ -12,7 +12,7 @@ mod tests {
     use http_body_util::{BodyExt, Full};
     use hyper::body::Incoming;
     use mandate_audit::What;
-    use mandate_model::{GatewayId, Thumbprint};
+    use mandate_model::{GatewayId, StopVersion, Thumbprint, Timestamp};
     use mandate_ports::Clock;
     use mandate_token::{AccessToken, Confirmation, JwtSvid, Via};
 
@@ -228,19 +228,10 @@ mod tests {
     #[tokio::test]
     async fn what_was_got_for_a_revoked_svid_or_task_is_not_used_again() {
         let world = world().await;
-        for revoke_task in [false, true] {
+        for which in BOTH {
             let agent = Brings::of(&world);
             agent.served(&world).await;
-            let shown = if revoke_task {
-                &agent.task
-            } else {
-                &agent.svid
-            };
-            let id = claim(shown, "jti").parse().unwrap();
-            let until = mandate_model::Timestamp::from_millis(u64::MAX);
-            let version = world
-                .authority
-                .change_stops(|stops| stops.revoked.push((id, until)));
+            let version = revoke(&world, which(&agent));
             let applied = |w: &World| w.gateway.status().versions.unwrap().stops == version;
             world.until(applied).await;
             assert_eq!(refused(agent.get(&world).await).await, rule(403, "stopped"));
@@ -304,23 +295,14 @@ mod tests {
     #[tokio::test]
     async fn a_revoked_svid_or_task_token_cuts_what_is_open() {
         let world = world().await;
-        for revoke_task in [false, true] {
+        for which in BOTH {
             let agent = Brings::of(&world);
             let mut request = agent.request();
             *request.uri_mut() = "/records/customers/acme/stream".parse().unwrap();
             let mut body = send(world.address, request).await.into_body();
             world.upstream.feed(b"first");
             assert!(body.frame().await.unwrap().is_ok());
-            let shown = if revoke_task {
-                &agent.task
-            } else {
-                &agent.svid
-            };
-            let id = claim(shown, "jti").parse().unwrap();
-            let until = mandate_model::Timestamp::from_millis(u64::MAX);
-            let version = world
-                .authority
-                .change_stops(|stops| stops.revoked.push((id, until)));
+            let version = revoke(&world, which(&agent));
             world
                 .until(|w| w.authority.acknowledged(version).is_some())
                 .await;
@@ -328,6 +310,18 @@ mod tests {
             world.upstream.feed(b"second");
             assert!(body.frame().await.unwrap().is_err());
         }
+    }
+
+    /// The two tokens that an agent brings, one after the other.
+    const BOTH: [fn(&Brings) -> &str; 2] = [|agent| &agent.svid, |agent| &agent.task];
+
+    /// Revokes a token; says by which version of the stops.
+    fn revoke(world: &World, token: &str) -> StopVersion {
+        let id = claim(token, "jti").parse().unwrap();
+        let until = Timestamp::from_millis(u64::MAX);
+        world
+            .authority
+            .change_stops(|stops| stops.revoked.push((id, until)))
     }
 
     /// A claim of a token, unverified.

@@ -6,6 +6,8 @@ use mandate_model::{ActorLevel, BundleVersion, GatewayId, StopVersion, Timestamp
 use mandate_policy::decl::ServerWorkload;
 use mandate_token::{JwtSvid, TaskToken};
 
+use super::right::Right;
+
 /// What is known of such a request.
 pub struct BroughtFacts<'a> {
     /// The present moment.
@@ -14,6 +16,8 @@ pub struct BroughtFacts<'a> {
     pub bundle_version: BundleVersion,
     /// Of the stops that were known then.
     pub stops: StopVersion,
+    /// On which ground it would have been admitted.
+    pub right: Right,
     /// Which gateway was asked.
     pub gateway: &'a GatewayId,
     /// What it was asked for.
@@ -45,6 +49,7 @@ pub fn brought_record(facts: &BroughtFacts<'_>, request: String) -> Event {
         token: Some(task.id),
         jkt: svid.confirmation.and_then(|bound| bound.jkt()),
         gateway: Some(facts.gateway.clone()),
+        without_lease: facts.right == Right::WithoutLease,
         ..Event::new(facts.now, What::AccessDecided { request }, Decision::Denied)
     }
 }

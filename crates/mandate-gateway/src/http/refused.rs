@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mandate_audit::{Decision, Event, What};
 use mandate_decide::enforce::{
-    BroughtFacts, Classified, Denial, Facts, RequestHead, Right, Verdict, admission_record,
+    BroughtFacts, Classified, Denial, Facts, RequestHead, Verdict, admission_record,
     brought_record, shape_of,
 };
 use mandate_model::BootTime;
@@ -69,6 +69,7 @@ impl Refused {
             now: front.now(),
             bundle_version: coming.snapshot.versions.bundle,
             stops: coming.snapshot.stops.version(),
+            right: coming.right,
             gateway: &front.gateway,
             server: coming.server,
             svid: brought.pair.svid.claims(),
@@ -81,7 +82,6 @@ impl Refused {
             trace,
             span,
             via,
-            without_lease: coming.right == Right::WithoutLease,
             rule: Some(refusal.rule()),
             detail: Some(refusal.to_string()),
             ..brought_record(&facts, in_words(coming.server, coming.asked))
