@@ -32,13 +32,14 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
-    Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
-    classify, headers_as_sent, recorded_before, target_as_sent,
+    Ambiguous, Classified, Facts, RecordedBefore, RequestHead, Right, classify, headers_as_sent,
+    recorded_before, target_as_sent,
 };
-use mandate_model::BootTime;
+use mandate_model::{BootTime, Timestamp};
 use mandate_policy::Bundle;
-use mandate_policy::decl::{Action, Credential, ServerWorkload};
+use mandate_policy::decl::{Credential, ServerWorkload};
 use mandate_ports::SpoolError;
+use mandate_token::AccessToken;
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use exchange::{Asker, AskerParts, Exchanges};
@@ -109,7 +110,8 @@ async fn pass(
     // is kept until it is known who asks.
     let sent = headers_as_sent(&head.headers, server);
     let target = target_as_sent(routed.target, server).map_err(two_readings)?;
-    let pending = classify(server, &request_head(&head, &target, &sent));
+    let as_sent = request_head(&head, &target, &sent);
+    let pending = classify(server, &as_sent);
 
     // Authenticate: before a byte of the body is read. Who brings no access token, and what one is got
     // for, is decided as if they had brought it (A9).
@@ -120,7 +122,10 @@ async fn pass(
         server,
         asked: &asked,
         asking: asking(front, arrival, &head, routed.host.as_deref()),
-        pending: &pending,
+        pending,
+        head: &head,
+        as_sent: &as_sent,
+        body: attributes::Announced::of(&body, &front.limits),
     };
     let caller = exchange::who(front, &coming, &holder).await?;
     let token = caller.token();
@@ -137,14 +142,9 @@ async fn pass(
     let denied = |refusal, classified: Option<&Classified>| {
         Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
     };
-    let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
-    let action = server.actions.get(pending.action());
-    let upgrade = may_be_sent(&caller, &snapshot, &head, action, (&target, &sent))
-        .map_err(|why| denied(why, None))?;
-    // No longer than a body may stand still, and never beyond the token.
-    let left = token.claims().expires_at.since(front.now());
-    let within = server.http.idle_timeout.min(left);
-    let as_sent = request_head(&head, &target, &sent);
+    let checked = coming.checked_for(&caller);
+    let (pending, upgrade) = checked.map_err(|why| denied(why, None))?;
+    let within = time_for_the_body(server, token.claims(), front.now());
     let read = attributes::read_attributes(pending, &as_sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
 
@@ -214,19 +214,9 @@ async fn pass(
     finish(front, server, admitted, &decided, released).await
 }
 
-/// That nothing is stopped about what the agent showed, and that none of it goes on to the upstream; and the
-/// upgrade that the request asks for.
-fn may_be_sent(
-    caller: &exchange::Caller<'_>,
-    snapshot: &Snapshot,
-    head: &Parts,
-    action: Option<&Action>,
-    (target, sent): (&str, &HeaderMap),
-) -> Result<Option<Upgrade>, Refusal> {
-    caller.check_brought(&snapshot.stops)?;
-    let shown = caller.shown();
-    headers::keeps_tokens(&shown, target, sent)?;
-    upgrade::of(head, action, &shown)
+/// No longer than a body may stand still, and never beyond the token.
+fn time_for_the_body(server: &ServerWorkload, token: &AccessToken, now: Timestamp) -> Duration {
+    server.http.idle_timeout.min(token.expires_at.since(now))
 }
 
 /// What is decided on again while it runs.
@@ -497,10 +487,6 @@ fn two_readings(_: Ambiguous) -> Refusal {
         rule: "request.target",
         detail: "a query with `;` can be read in two ways; write it as `%3B`",
     }
-}
-
-fn unclassifiable(why: Unclassifiable) -> Refusal {
-    Refusal::Denied(Denial::Unclassifiable(why))
 }
 
 /// The server workload's own limits, which may be narrower than the listener's.

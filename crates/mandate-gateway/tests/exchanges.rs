@@ -291,6 +291,80 @@ mod tests {
         assert_eq!(request, "GET /nothing/like/it");
     }
 
+    #[tokio::test]
+    async fn for_a_request_that_its_head_has_refused_no_access_token_is_got() {
+        let world = world().await;
+        let agent = Brings::of(&world);
+        let refund = "/records/customers/acme/refunds";
+        let long = "9".repeat(70_000);
+        let mut table: Vec<(Request<Full<Bytes>>, u16, &str)> = Vec::new();
+        let mut case =
+            |method: &str, target: &str, field: (&str, &str), body: &str, status, rule| {
+                let mut request = agent.request();
+                *request.method_mut() = method.parse().unwrap();
+                *request.uri_mut() = target.parse().unwrap();
+                let name: http::HeaderName = field.0.parse().unwrap();
+                request.headers_mut().insert(name, field.1.parse().unwrap());
+                *request.body_mut() = Full::from(body.to_owned());
+                table.push((request, status, rule));
+            };
+        case("GET", TARGET, ("x-a", "b"), "{}", 400, "request.body");
+        case(
+            "POST",
+            refund,
+            ("content-type", "text/plain"),
+            "{}",
+            403,
+            "request.attribute",
+        );
+        case(
+            "POST",
+            refund,
+            ("content-encoding", "gzip"),
+            "{}",
+            403,
+            "request.attribute",
+        );
+        case(
+            "POST",
+            refund,
+            ("content-type", "application/json"),
+            &long,
+            413,
+            "request.body",
+        );
+        case(
+            "GET",
+            TARGET,
+            ("upgrade", "websocket"),
+            "",
+            501,
+            "http.upgrade",
+        );
+        case(
+            "GET",
+            TARGET,
+            ("x-copy", &agent.svid),
+            "",
+            400,
+            "request.token",
+        );
+        case(
+            "GET",
+            TARGET,
+            ("x-copy", &agent.task),
+            "",
+            400,
+            "request.token",
+        );
+        for (request, status, named) in table {
+            let said = format!("{} {:?}", request.method(), request.headers());
+            let answer = refused(send(world.address, request).await).await;
+            assert_eq!(answer, rule(status, named), "{said}");
+            assert_eq!(asked(&world), 0, "{said}");
+        }
+    }
+
     /// The access token does not say by which tokens it was got; what is open does.
     #[tokio::test]
     async fn a_revoked_svid_or_task_token_cuts_what_is_open() {

@@ -129,6 +129,15 @@ impl<'a> Pending<'a> {
         }
     }
 
+    /// Whether the body is of a type that attributes can be read from, where some must be. For a caller that
+    /// wants to know before it has the body; [`Self::with_body`] asks it again.
+    pub fn check_body_type(&self, headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
+        if self.needs_body() {
+            check_content_type(headers)?;
+        }
+        Ok(())
+    }
+
     /// Reads the rest from the whole body.
     pub fn with_body(
         self,

@@ -13,20 +13,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use http::request::Parts;
 use mandate_decide::enforce::{
     Denial, Pending, RequestHead, Right, Unclassifiable, check_token_stops,
 };
 use mandate_model::stop::{StopSet, Stopped};
 use mandate_model::{Effect, Secret};
-use mandate_policy::decl::ServerWorkload;
+use mandate_policy::decl::{Action, ServerWorkload};
 use mandate_token::{AccessToken, JwtSvid, SignedClaims, TaskToken, Verified};
 
+use super::attributes::{self, Announced};
 use super::authenticate::{self, TokenCache};
 use super::front::Front;
+use super::headers;
 use super::holder::Holder;
 use super::proof::Asking;
 use super::refusal::Refusal;
 use super::refused::Refused;
+use super::upgrade::{self, Upgrade};
 use crate::snapshot::Snapshot;
 
 pub(crate) use ask::{Asker, AskerParts};
@@ -80,7 +84,40 @@ pub(super) struct Coming<'a, 'h> {
     /// What a proof must have been made for.
     pub(super) asking: Asking<'a>,
     /// Its action, as far as it is one.
-    pub(super) pending: &'a Result<Pending<'a>, Unclassifiable>,
+    pub(super) pending: Result<Pending<'a>, Unclassifiable>,
+    pub(super) head: &'a Parts,
+    /// As it will be sent.
+    pub(super) as_sent: &'a RequestHead<'a>,
+    pub(super) body: Announced,
+}
+
+impl<'a> Coming<'a, '_> {
+    /// Its action and the upgrade that it asks for; if nothing is stopped about what the agent brought, its head is
+    /// one that goes on, and nothing that the agent showed goes with it.
+    pub(super) fn checked_for(
+        self,
+        caller: &Caller<'_>,
+    ) -> Result<(Pending<'a>, Option<Upgrade>), Refusal> {
+        caller.check_brought(&self.snapshot.stops)?;
+        let upgrade = self.check(&caller.shown())?;
+        Ok((self.pending.map_err(unclassifiable)?, upgrade))
+    }
+
+    /// All that its head alone can be refused for, where `shown` is what the agent shows.
+    fn check(&self, shown: &[&str]) -> Result<Option<Upgrade>, Refusal> {
+        let pending = self.pending.as_ref();
+        let pending = pending.map_err(|why| unclassifiable(why.clone()))?;
+        let sent = self.as_sent;
+        headers::keeps_tokens(shown, sent.path_and_query, sent.headers)?;
+        let upgrade = upgrade::of(self.head, self.action(), shown)?;
+        attributes::check_head(pending, sent, self.body)?;
+        Ok(upgrade)
+    }
+
+    fn action(&self) -> Option<&Action> {
+        let pending = self.pending.as_ref().ok()?;
+        self.server.actions.get(pending.action())
+    }
 }
 
 /// The caller of a request: by the access token that it shows, or by the one that is got for what it brings.
@@ -125,7 +162,8 @@ async fn exchanged<'h>(
     }
 }
 
-/// The access token for what was brought. None is got, and none is spent, for a request that is no action.
+/// The access token for what was brought. None is got, and none is spent, for a request that its head alone
+/// has refused.
 async fn got_for(
     front: &Front,
     coming: &Coming<'_, '_>,
@@ -135,18 +173,21 @@ async fn got_for(
     if !server.gateways.is_assigned(&front.gateway) {
         return Err(Refusal::Exchange(ExchangeRefusal::Unassigned));
     }
-    let unclassifiable =
-        |why: &Unclassifiable| Refusal::Denied(Denial::Unclassifiable(why.clone()));
-    let pending = coming.pending.as_ref().map_err(unclassifiable)?;
+    coming.check(&brought.shown())?;
     let wanted = Wanted {
         brought,
         server,
         asking: &coming.asking,
     };
     // A token for a write is good for one.
-    let action = server.actions.get(pending.action());
-    let again = action.is_some_and(|action| action.effect != Effect::Write);
+    let again = coming
+        .action()
+        .is_some_and(|action| action.effect != Effect::Write);
     front.exchanges.access_token(front, &wanted, again).await
+}
+
+fn unclassifiable(why: Unclassifiable) -> Refusal {
+    Refusal::Denied(Denial::Unclassifiable(why))
 }
 
 impl Caller<'_> {
@@ -164,9 +205,9 @@ impl Caller<'_> {
     }
 
     /// What the agent showed, and no upstream is to see.
-    pub(super) fn shown(&self) -> Vec<&str> {
+    fn shown(&self) -> Vec<&str> {
         match &self.brought {
-            Some(brought) => vec![brought.svid_text, brought.task_text],
+            Some(brought) => brought.shown().to_vec(),
             None => vec![self.text()],
         }
     }
@@ -178,7 +219,7 @@ impl Caller<'_> {
 
     /// Whether nothing is stopped about what the agent brought. About the access token that is asked with
     /// every decision; it does not say by which tokens it was got.
-    pub(super) fn check_brought(&self, stops: &StopSet) -> Result<(), Refusal> {
+    fn check_brought(&self, stops: &StopSet) -> Result<(), Refusal> {
         let Some(brought) = self.brought() else {
             return Ok(());
         };

@@ -120,6 +120,11 @@ fn verified_task(
 }
 
 impl Brought<'_> {
+    /// What no upstream is to see.
+    pub(super) fn shown(&self) -> [&str; 2] {
+        [self.svid_text, self.task_text]
+    }
+
     /// Whose it is: what is kept for agents is shared out among them.
     pub(super) fn owner(&self) -> ActorLevel {
         self.pair.svid.claims().agent.clone()
