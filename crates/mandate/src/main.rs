@@ -27,6 +27,10 @@ mod serve;
 
 use std::process::ExitCode;
 
+/// Records are made by one thread and freed by another; this allocator is made for that.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     cli::run()
 }
