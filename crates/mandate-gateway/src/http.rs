@@ -32,14 +32,13 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
-    Ambiguous, Classified, Facts, RecordedBefore, RequestHead, Right, classify, headers_as_sent,
-    recorded_before, target_as_sent,
+    Ambiguous, Classified, Denial, RecordedBefore, RequestHead, Right, Unclassifiable, classify,
+    headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::{BootTime, Timestamp};
 use mandate_policy::Bundle;
 use mandate_policy::decl::{Credential, ServerWorkload};
 use mandate_ports::SpoolError;
-use mandate_token::AccessToken;
 
 pub(crate) use authenticate::TokenCache;
 pub(crate) use exchange::{Asker, AskerParts, Exchanges};
@@ -113,56 +112,54 @@ async fn pass(
     let as_sent = request_head(&head, &target, &sent);
     let pending = classify(server, &as_sent);
 
-    // Authenticate: before a byte of the body is read. Who brings no access token, and what one is got
-    // for, is decided as if they had brought it (A9).
+    // Authenticate: before a byte of the body is read.
     let asked = request_head(&head, &target, &head.headers);
     let coming = exchange::Coming {
         snapshot: &snapshot,
+        bundle,
         right,
         server,
-        asked: &asked,
-        asking: asking(front, arrival, &head, routed.host.as_deref()),
-        pending,
         head: &head,
+        asked: &asked,
         as_sent: &as_sent,
+        asking: asking(front, arrival, &head, routed.host.as_deref()),
         body: attributes::Announced::of(&body, &front.limits),
     };
-    let caller = exchange::who(front, &coming, &holder).await?;
-    let token = caller.token();
-    let facts = |now| Facts {
-        now,
-        bundle,
-        bundle_version: snapshot.versions.bundle,
-        stops: &snapshot.stops,
-        gateway: &front.gateway,
-        right,
-        server,
-        token,
-    };
+    let authenticated = exchange::authenticate(front, &coming, &holder)?;
     let denied = |refusal, classified: Option<&Classified>| {
-        Refused::after_authentication(front, &facts(front.now()), &asked, refusal, classified)
+        authenticated.refused(front, &coming, refusal, classified)
     };
-    let checked = coming.checked_for(&caller);
-    let (pending, upgrade) = checked.map_err(|why| denied(why, None))?;
-    let within = time_for_the_body(server, token.claims(), front.now());
+    let pending = pending.map_err(|why| denied(unclassifiable(why), None))?;
+    let upgrade = authenticated.check_head(front, &coming, &pending);
+    let upgrade = upgrade.map_err(|why| denied(why, None))?;
+    let within = time_for_the_body(server, authenticated.expires_at(), front.now());
     let read = attributes::read_attributes(pending, &as_sent, body, &front.limits, within).await;
     let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
-
     // Whoever went away meanwhile gets no access: nobody would have asked for what it does.
     if reply.is_gone() {
         return Err(denied(Refusal::AgentGone, Some(&classified)));
     }
 
+    // Who brought no access token, and what one is got for, is decided as if they had brought it (A9).
+    let getting = authenticated.with_token(front, &coming, classified.effect());
+    let caller = getting.await?;
+    let token = caller.token();
+
     // Decide: pure, over one snapshot.
-    let facts_now = facts(front.now());
-    let verdict = front.verdicts.decide(&facts_now, bundle, &classified);
-    let record = decision_record(front, &facts_now, &asked, Some(&classified), &verdict);
+    let facts = coming.facts(front, token, front.now());
+    let verdict = front.verdicts.decide(&facts, bundle, &classified);
+    let record = decision_record(front, &facts, &asked, Some(&classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {
         // Spent before it is recorded: a token is never used twice because a record failed.
         let allowed = token.claims().uses.map_or(1, std::num::NonZeroU32::get);
-        let spent = front.spent.spend(spend, allowed, facts_now.now);
-        spent.map_err(|why| denied(Refusal::Spent(why), Some(&classified)))?;
+        front
+            .spent
+            .spend(spend, allowed, facts.now)
+            .map_err(|why| {
+                let refusal = Refusal::Spent(why);
+                Refused::after_authentication(front, &facts, &asked, refusal, Some(&classified))
+            })?;
     }
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
@@ -215,8 +212,8 @@ async fn pass(
 }
 
 /// No longer than a body may stand still, and never beyond the token.
-fn time_for_the_body(server: &ServerWorkload, token: &AccessToken, now: Timestamp) -> Duration {
-    server.http.idle_timeout.min(token.expires_at.since(now))
+fn time_for_the_body(server: &ServerWorkload, expires_at: Timestamp, now: Timestamp) -> Duration {
+    server.http.idle_timeout.min(expires_at.since(now))
 }
 
 /// What is decided on again while it runs.
@@ -487,6 +484,10 @@ fn two_readings(_: Ambiguous) -> Refusal {
         rule: "request.target",
         detail: "a query with `;` can be read in two ways; write it as `%3B`",
     }
+}
+
+fn unclassifiable(why: Unclassifiable) -> Refusal {
+    Refusal::Denied(Denial::Unclassifiable(why))
 }
 
 /// The server workload's own limits, which may be narrower than the listener's.

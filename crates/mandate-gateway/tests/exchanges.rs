@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn for_a_request_that_its_head_has_refused_no_access_token_is_got() {
+    async fn for_a_request_that_its_head_or_body_has_refused_no_access_token_is_got() {
         let world = world().await;
         let agent = Brings::of(&world);
         let refund = "/records/customers/acme/refunds";
@@ -322,6 +322,14 @@ mod tests {
             refund,
             ("content-encoding", "gzip"),
             "{}",
+            403,
+            "request.attribute",
+        );
+        case(
+            "POST",
+            refund,
+            ("content-type", "application/json"),
+            r#"{"amount_cents":"7"}"#,
             403,
             "request.attribute",
         );

@@ -15,11 +15,12 @@ use std::time::Duration;
 use http::StatusCode;
 use http::request::Parts;
 use mandate_decide::enforce::{
-    Denial, Pending, RequestHead, Right, Unclassifiable, check_token_stops,
+    Classified, Denial, Facts, Pending, RequestHead, Right, check_token_stops,
 };
-use mandate_model::stop::{StopSet, Stopped};
-use mandate_model::{Effect, Secret};
-use mandate_policy::decl::{Action, ServerWorkload};
+use mandate_model::stop::Stopped;
+use mandate_model::{Effect, Secret, Timestamp};
+use mandate_policy::Bundle;
+use mandate_policy::decl::ServerWorkload;
 use mandate_token::{AccessToken, JwtSvid, SignedClaims, TaskToken, Verified};
 
 use super::attributes::{self, Announced};
@@ -46,12 +47,23 @@ pub(crate) struct Exchanges {
     tasks: TokenCache<TaskToken>,
 }
 
+/// Who asks. Of what was brought, the access token is still to be got: only for a request that is an action.
+pub(super) enum Authenticated<'h> {
+    /// By an access token.
+    Access {
+        token: Verified<AccessToken>,
+        text: &'h str,
+    },
+    /// By a JWT-SVID and a task token (A9).
+    Brought(Brought<'h>),
+}
+
 /// Who asks, and the access token by which it is decided.
 pub(super) struct Caller<'h> {
     token: Verified<AccessToken>,
     text: Text<'h>,
     /// What the agent showed, where this gateway exchanged for it.
-    brought: Option<Brought<'h>>,
+    brought: Option<Pair>,
 }
 
 enum Text<'h> {
@@ -73,121 +85,164 @@ struct Wanted<'a> {
     asking: &'a Asking<'a>,
 }
 
-/// A request of which it is not known yet who makes it.
+/// A request that is decided on.
 pub(super) struct Coming<'a, 'h> {
     pub(super) snapshot: &'a Snapshot,
+    pub(super) bundle: &'a Arc<Bundle>,
     /// On which ground it may be admitted.
     pub(super) right: Right,
     pub(super) server: &'a ServerWorkload,
+    pub(super) head: &'h Parts,
     /// As it came.
     pub(super) asked: &'a RequestHead<'h>,
-    /// What a proof must have been made for.
-    pub(super) asking: Asking<'a>,
-    /// Its action, as far as it is one.
-    pub(super) pending: Result<Pending<'a>, Unclassifiable>,
-    pub(super) head: &'a Parts,
     /// As it will be sent.
     pub(super) as_sent: &'a RequestHead<'a>,
+    /// What a proof must have been made for.
+    pub(super) asking: Asking<'a>,
     pub(super) body: Announced,
 }
 
 impl<'a> Coming<'a, '_> {
-    /// Its action and the upgrade that it asks for; if nothing is stopped about what the agent brought, its head is
-    /// one that goes on, and nothing that the agent showed goes with it.
-    pub(super) fn checked_for(
-        self,
-        caller: &Caller<'_>,
-    ) -> Result<(Pending<'a>, Option<Upgrade>), Refusal> {
-        caller.check_brought(&self.snapshot.stops)?;
-        let upgrade = self.check(&caller.shown())?;
-        Ok((self.pending.map_err(unclassifiable)?, upgrade))
-    }
-
-    /// All that its head alone can be refused for, where `shown` is what the agent shows.
-    fn check(&self, shown: &[&str]) -> Result<Option<Upgrade>, Refusal> {
-        let pending = self.pending.as_ref();
-        let pending = pending.map_err(|why| unclassifiable(why.clone()))?;
-        let sent = self.as_sent;
-        headers::keeps_tokens(shown, sent.path_and_query, sent.headers)?;
-        let upgrade = upgrade::of(self.head, self.action(), shown)?;
-        attributes::check_head(pending, sent, self.body)?;
-        Ok(upgrade)
-    }
-
-    fn action(&self) -> Option<&Action> {
-        let pending = self.pending.as_ref().ok()?;
-        self.server.actions.get(pending.action())
+    /// What it is decided against at `now`, by `token`.
+    pub(super) fn facts<'f>(
+        &'f self,
+        front: &'f Front,
+        token: &'f Verified<AccessToken>,
+        now: Timestamp,
+    ) -> Facts<'f> {
+        Facts {
+            now,
+            bundle: self.bundle,
+            bundle_version: self.snapshot.versions.bundle,
+            stops: &self.snapshot.stops,
+            gateway: &front.gateway,
+            right: self.right,
+            server: self.server,
+            token,
+        }
     }
 }
 
-/// The caller of a request: by the access token that it shows, or by the one that is got for what it brings.
-pub(super) async fn who<'h>(
+/// Who makes a request: by the access token that it shows, or by what it brings to get one for.
+pub(super) fn authenticate<'h>(
     front: &Front,
     coming: &Coming<'_, 'h>,
     holder: &Holder,
-) -> Result<Caller<'h>, Refused> {
+) -> Result<Authenticated<'h>, Refusal> {
     let headers = coming.asked.headers;
     let asking = &coming.asking;
     let signed = match (brought::task_token(headers)?, holder) {
         (None, Holder::Access(signed)) => signed,
         (Some(task), Holder::Svid(signed)) => {
             let brought = brought::verify(front, coming.snapshot, headers, task, asking, signed)?;
-            return exchanged(front, coming, brought).await;
+            return Ok(Authenticated::Brought(brought));
         }
-        (Some(_), Holder::Access(_)) => return Err(BESIDE_AN_ACCESS_TOKEN.into()),
-        (None, Holder::Svid(_)) => return Err(NO_TASK.into()),
+        (Some(_), Holder::Access(_)) => return Err(BESIDE_AN_ACCESS_TOKEN),
+        (None, Holder::Svid(_)) => return Err(NO_TASK),
     };
     let (proofs, snapshot) = (&front.proofs, coming.snapshot);
     let server = coming.server;
-    let token = authenticate::authenticate(proofs, snapshot, server, headers, asking, signed)?;
-    Ok(Caller {
-        token,
-        text: Text::Shown(authenticate::shown(headers)?.token),
-        brought: None,
+    Ok(Authenticated::Access {
+        token: authenticate::authenticate(proofs, snapshot, server, headers, asking, signed)?,
+        text: authenticate::shown(headers)?.token,
     })
 }
 
-async fn exchanged<'h>(
-    front: &Front,
-    coming: &Coming<'_, 'h>,
-    brought: Brought<'h>,
-) -> Result<Caller<'h>, Refused> {
-    match got_for(front, coming, &brought).await {
-        Ok(got) => Ok(Caller {
-            token: got.token,
-            text: Text::Got(got.text),
-            brought: Some(brought),
-        }),
-        Err(why) => Err(Refused::brought(front, coming, &brought, why)),
+impl<'h> Authenticated<'h> {
+    /// That nothing is stopped about what the agent brought, that the head is one that goes on, and that nothing
+    /// of what the agent showed goes with it; and the upgrade that it asks for.
+    pub(super) fn check_head(
+        &self,
+        front: &Front,
+        coming: &Coming<'_, '_>,
+        pending: &Pending<'_>,
+    ) -> Result<Option<Upgrade>, Refusal> {
+        if let Authenticated::Brought(brought) = self {
+            if !coming.server.gateways.is_assigned(&front.gateway) {
+                return Err(Refusal::Exchange(ExchangeRefusal::Unassigned));
+            }
+            let stopped = |why| Refusal::Denied(Denial::Stopped(why));
+            let stops = &coming.snapshot.stops;
+            brought.pair.check_stops(stops).map_err(stopped)?;
+        }
+        let (shown, sent) = (self.shown(), coming.as_sent);
+        headers::keeps_tokens(&shown, sent.path_and_query, sent.headers)?;
+        let action = coming.server.actions.get(pending.action());
+        let upgrade = upgrade::of(coming.head, action, &shown)?;
+        attributes::check_head(pending, sent, coming.body)?;
+        Ok(upgrade)
     }
-}
 
-/// The access token for what was brought. None is got, and none is spent, for a request that its head alone
-/// has refused.
-async fn got_for(
-    front: &Front,
-    coming: &Coming<'_, '_>,
-    brought: &Brought<'_>,
-) -> Result<Got, Refusal> {
-    let server = coming.server;
-    if !server.gateways.is_assigned(&front.gateway) {
-        return Err(Refusal::Exchange(ExchangeRefusal::Unassigned));
+    /// What the agent showed, and no upstream is to see.
+    fn shown(&self) -> Vec<&str> {
+        match self {
+            Authenticated::Access { text, .. } => vec![text],
+            Authenticated::Brought(brought) => brought.shown().to_vec(),
+        }
     }
-    coming.check(&brought.shown())?;
-    let wanted = Wanted {
-        brought,
-        server,
-        asking: &coming.asking,
-    };
-    // A token for a write is good for one.
-    let again = coming
-        .action()
-        .is_some_and(|action| action.effect != Effect::Write);
-    front.exchanges.access_token(front, &wanted, again).await
-}
 
-fn unclassifiable(why: Unclassifiable) -> Refusal {
-    Refusal::Denied(Denial::Unclassifiable(why))
+    /// When the first of the tokens ends that the agent showed.
+    pub(super) fn expires_at(&self) -> Timestamp {
+        match self {
+            Authenticated::Access { token, .. } => token.claims().expires_at,
+            Authenticated::Brought(brought) => {
+                let Pair { svid, task } = &brought.pair;
+                svid.claims().expires_at.min(task.claims().expires_at)
+            }
+        }
+    }
+
+    /// The record of a request of its that is refused before it is decided on.
+    pub(super) fn refused(
+        &self,
+        front: &Front,
+        coming: &Coming<'_, '_>,
+        refusal: Refusal,
+        classified: Option<&Classified>,
+    ) -> Refused {
+        match self {
+            Authenticated::Brought(brought) => Refused::brought(front, coming, brought, refusal),
+            Authenticated::Access { token, .. } => {
+                let facts = coming.facts(front, token, front.now());
+                Refused::after_authentication(front, &facts, coming.asked, refusal, classified)
+            }
+        }
+    }
+
+    /// With the access token for an action with this effect, which is got where the agent brought what one is got
+    /// for.
+    pub(super) async fn with_token(
+        self,
+        front: &Front,
+        coming: &Coming<'_, '_>,
+        effect: Effect,
+    ) -> Result<Caller<'h>, Refused> {
+        let brought = match self {
+            Authenticated::Access { token, text } => {
+                return Ok(Caller {
+                    token,
+                    text: Text::Shown(text),
+                    brought: None,
+                });
+            }
+            Authenticated::Brought(brought) => brought,
+        };
+        let wanted = Wanted {
+            brought: &brought,
+            server: coming.server,
+            asking: &coming.asking,
+        };
+        // A token for a write is good for one.
+        let again = effect != Effect::Write;
+        match front.exchanges.access_token(front, &wanted, again).await {
+            Ok(got) => Ok(Caller {
+                token: got.token,
+                text: Text::Got(got.text),
+                brought: Some(brought.pair),
+            }),
+            Err(why) => Err(Refused::brought(front, coming, &brought, why)),
+        }
+    }
 }
 
 impl Caller<'_> {
@@ -204,27 +259,9 @@ impl Caller<'_> {
         }
     }
 
-    /// What the agent showed, and no upstream is to see.
-    fn shown(&self) -> Vec<&str> {
-        match &self.brought {
-            Some(brought) => brought.shown().to_vec(),
-            None => vec![self.text()],
-        }
-    }
-
     /// The tokens that the agent brought.
     pub(super) fn brought(&self) -> Option<&Pair> {
-        self.brought.as_ref().map(|brought| &brought.pair)
-    }
-
-    /// Whether nothing is stopped about what the agent brought. About the access token that is asked with
-    /// every decision; it does not say by which tokens it was got.
-    fn check_brought(&self, stops: &StopSet) -> Result<(), Refusal> {
-        let Some(brought) = self.brought() else {
-            return Ok(());
-        };
-        let stopped = |why| Refusal::Denied(Denial::Stopped(why));
-        brought.check_stops(stops).map_err(stopped)
+        self.brought.as_ref()
     }
 }
 
