@@ -149,21 +149,17 @@ pub(super) fn authenticate<'h>(
 }
 
 impl<'h> Authenticated<'h> {
-    /// That nothing is stopped about what the agent brought, that the head is one that goes on, and that nothing
-    /// of what the agent showed goes with it; and the upgrade that it asks for.
+    /// That the head is one that goes on, and that nothing of what the agent showed goes with it; and the upgrade
+    /// that it asks for.
     pub(super) fn check_head(
         &self,
         front: &Front,
         coming: &Coming<'_, '_>,
         pending: &Pending<'_>,
     ) -> Result<Option<Upgrade>, Refusal> {
-        if let Authenticated::Brought(brought) = self {
-            if !coming.server.gateways.is_assigned(&front.gateway) {
-                return Err(Refusal::Exchange(ExchangeRefusal::Unassigned));
-            }
-            let stopped = |why| Refusal::Denied(Denial::Stopped(why));
-            let stops = &coming.snapshot.stops;
-            brought.pair.check_stops(stops).map_err(stopped)?;
+        let assigned = coming.server.gateways.is_assigned(&front.gateway);
+        if matches!(self, Authenticated::Brought(_)) && !assigned {
+            return Err(Refusal::Exchange(ExchangeRefusal::Unassigned));
         }
         let (shown, sent) = (self.shown(), coming.as_sent);
         headers::keeps_tokens(&shown, sent.path_and_query, sent.headers)?;
@@ -234,7 +230,19 @@ impl<'h> Authenticated<'h> {
         };
         // A token for a write is good for one.
         let again = effect != Effect::Write;
-        match front.exchanges.access_token(front, &wanted, again).await {
+        let got = front.exchanges.access_token(front, &wanted, again).await;
+        // About the access token it is asked with every decision; it does not say by which tokens it was got.
+        // The authority has been asked first: what it refuses it says in its own words.
+        let stopped = |why| Refusal::Denied(Denial::Stopped(why));
+        let standing = |got| {
+            let stops = &coming.snapshot.stops;
+            brought
+                .pair
+                .check_stops(stops)
+                .map(|()| got)
+                .map_err(stopped)
+        };
+        match got.and_then(standing) {
             Ok(got) => Ok(Caller {
                 token: got.token,
                 text: Text::Got(got.text),
