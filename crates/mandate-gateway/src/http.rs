@@ -5,11 +5,13 @@ mod authenticate;
 mod challenges;
 mod echo;
 mod exchange;
+mod form;
 mod forward;
 mod front;
 mod headers;
 mod holder;
 mod inject;
+mod lists;
 mod outcome;
 mod proof;
 mod refusal;
@@ -32,8 +34,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
-    Ambiguous, Classified, Denial, RecordedBefore, RequestHead, Right, Unclassifiable, classify,
-    headers_as_sent, recorded_before, target_as_sent,
+    self, Ambiguous, Classified, Denial, Era, Facts, RecordedBefore, RequestHead, Right,
+    Unclassifiable, classify, headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::{BootTime, Timestamp};
 use mandate_policy::Bundle;
@@ -55,7 +57,10 @@ use crate::body::{AnyBody, of_request};
 use crate::egress::End;
 use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
+use attributes::Reading;
+use form::Form;
 use holder::Holder;
+use lists::Lists;
 use outcome::{Decided, Recorded};
 use proof::Asking;
 use refusal::Refusal;
@@ -75,10 +80,13 @@ pub(crate) async fn serve(
 ) {
     let began = front.gate.clock.boot();
     // In a box, for it is large: a task is moved about before it begins, and all of it would be copied.
-    let passing = Box::pin(pass(&front, &arrival, request, &mut reply, began));
+    let mut form = Form::default();
+    let to = (&mut reply, &mut form);
+    let passing = Box::pin(pass(&front, &arrival, request, to, began));
     if let Err(refused) = passing.await {
         let refusal = refused.recorded(&front, &arrival, began).await;
-        reply.send(refusal.response(front.proofs.nonce(front.gate.clock.boot())));
+        let nonce = front.proofs.nonce(front.gate.clock.boot());
+        reply.send(form.response(&refusal, nonce));
     }
 }
 
@@ -87,7 +95,7 @@ async fn pass(
     front: &Arc<Front>,
     arrival: &Arrival,
     request: Request<Incoming>,
-    reply: &mut Reply,
+    (reply, form): (&mut Reply, &mut Form),
     began: BootTime,
 ) -> Result<(), Refused> {
     // Accept: nothing is looked at without the right to admit, and nothing that is ambiguous. Which
@@ -123,9 +131,10 @@ async fn pass(
         asked: &asked,
         as_sent: &as_sent,
         asking: asking(front, arrival, &head, routed.host.as_deref()),
-        body: attributes::Announced::of(&body, &front.limits),
+        body: attributes::Announced::of(&body, server, &front.limits),
     };
     let authenticated = exchange::authenticate(front, &coming, &holder)?;
+    *form = Form::of(server);
     let denied = |refusal, classified: Option<&Classified>| {
         authenticated.refused(front, &coming, refusal, classified)
     };
@@ -133,8 +142,14 @@ async fn pass(
     let upgrade = authenticated.check_head(front, &coming, &pending);
     let upgrade = upgrade.map_err(|why| denied(why, None))?;
     let within = time_for_the_body(server, authenticated.expires_at(), front.now());
-    let read = attributes::read_attributes(pending, &as_sent, body, &front.limits, within).await;
-    let (classified, body) = read.map_err(|refusal| denied(refusal, None))?;
+    let reading = Reading::of(server, &front.limits, within);
+    let read = attributes::read_attributes(pending, &as_sent, body, reading).await;
+    let read = read.map_err(|(why, bytes)| {
+        form.read(bytes);
+        denied(why, None).in_words(form.words())
+    })?;
+    let (classified, body) = (read.classified, read.body);
+    form.read(read.bytes);
     // Whoever went away meanwhile gets no access: nobody would have asked for what it does.
     if reply.is_gone() {
         return Err(denied(Refusal::AgentGone, Some(&classified)));
@@ -147,20 +162,7 @@ async fn pass(
 
     // Decide: pure, over one snapshot.
     let facts = coming.facts(front, token, front.now());
-    let verdict = front.verdicts.decide(&facts, bundle, &classified);
-    let record = decision_record(front, &facts, &asked, Some(&classified), &verdict);
-    let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
-    if let Some(spend) = admission.spend() {
-        // Spent before it is recorded: a token is never used twice because a record failed.
-        let allowed = token.claims().uses.map_or(1, std::num::NonZeroU32::get);
-        front
-            .spent
-            .spend(spend, allowed, facts.now)
-            .map_err(|why| {
-                let refusal = Refusal::Spent(why);
-                Refused::after_authentication(front, &facts, &asked, refusal, Some(&classified))
-            })?;
-    }
+    let (admission, record) = decided(front, &facts, bundle, &asked, &classified)?;
 
     // Admit: registered before the record, so that a stop that comes now finds it (B1).
     let asked = as_asked(&head, &target, &sent, upgrade.as_ref());
@@ -188,6 +190,7 @@ async fn pass(
             target: &target,
             token: caller.text(),
             upgrade: upgrade.as_ref(),
+            era: classified.era(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
         // Where it lies it stays: what is handed on is its place.
@@ -202,13 +205,41 @@ async fn pass(
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
-    let idle = server.http.idle_timeout;
-    let nonce = front.nonce_for(token.claims());
-    let switching = Switching::of(server, upgrade, agent);
-    let within = (idle, nonce);
-    let handing_over = hand_over(front, arrival, &access, answered, switching, within, reply);
+    let handing = Handing {
+        idle: server.http.idle_timeout,
+        nonce: front.nonce_for(token.claims()),
+        switching: Switching::of(server, upgrade, agent),
+        lists: Lists::of(&classified, bundle, server, token),
+    };
+    let handing_over = hand_over(front, arrival, &access, answered, handing, reply);
     let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
     finish(front, server, admitted, &decided, released).await
+}
+
+/// Decides, and spends what is good for a number of uses; the decision's record.
+fn decided(
+    front: &Front,
+    facts: &Facts<'_>,
+    bundle: &Arc<Bundle>,
+    asked: &RequestHead<'_>,
+    classified: &Classified,
+) -> Result<(enforce::Admission, Event), Refused> {
+    let verdict = front.verdicts.decide(facts, bundle, classified);
+    let record = decision_record(front, facts, asked, Some(classified), &verdict);
+    let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
+    if let Some(spend) = admission.spend() {
+        // Spent before it is recorded: a token is never used twice because a record failed.
+        let uses = facts.token.claims().uses;
+        let allowed = uses.map_or(1, std::num::NonZeroU32::get);
+        front
+            .spent
+            .spend(spend, allowed, facts.now)
+            .map_err(|why| {
+                let refusal = Refusal::Spent(why);
+                Refused::after_authentication(front, facts, asked, refusal, Some(classified))
+            })?;
+    }
+    Ok((admission, record))
 }
 
 /// No longer than a body may stand still, and never beyond the token.
@@ -270,16 +301,33 @@ async fn in_order(
 
 type Released = Result<(u16, Lent), (Option<u16>, Refusal)>;
 
+/// How an answer is released.
+struct Handing {
+    /// How long nothing may pass.
+    idle: Duration,
+    /// For the agent's next proof.
+    nonce: Option<HeaderValue>,
+    /// What the connections switch to.
+    switching: Option<Switching>,
+    /// For whom lists are, if it may have some.
+    lists: Option<Lists>,
+}
+
 /// Releases the answer to the agent, and follows it until nothing of it is under way.
 async fn hand_over(
     front: &Front,
     arrival: &Arrival,
     access: &Arc<Admission>,
     answered: Forwarded,
-    switching: Option<Switching>,
-    (idle, nonce): (Duration, Option<HeaderValue>),
+    handing: Handing,
     reply: &mut Reply,
 ) -> Released {
+    let Handing {
+        idle,
+        nonce,
+        switching,
+        lists,
+    } = handing;
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
     let switches = answered.response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -298,7 +346,7 @@ async fn hand_over(
             }
         };
     }
-    let releasing = release::release(access, answered.response, needles, idle);
+    let releasing = release::release(access, answered.response, needles, (idle, lists));
     let response = forward::unless_cut(access, releasing).await;
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
         Ok(mut response) => {
@@ -397,6 +445,8 @@ struct Unaddressed<'a> {
     /// The access token.
     token: &'a str,
     upgrade: Option<&'a Upgrade>,
+    /// Of a message to an MCP server.
+    era: Option<Era>,
 }
 
 type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
@@ -416,6 +466,7 @@ async fn inject_and_forward(
         target,
         token,
         upgrade,
+        era,
     } = request;
     let upstream_token = front.upstream_tokens.of(server, token, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
@@ -429,6 +480,11 @@ async fn inject_and_forward(
     );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
+    if era == Some(Era::Stateless) {
+        // It has none of them, and a server that believed one would answer in somebody's session.
+        outgoing.headers.remove("mcp-session-id");
+        outgoing.headers.remove("last-event-id");
+    }
     if let Some(upgrade) = upgrade {
         outgoing.upgrades = true;
         upgrade.ask(&mut outgoing.headers, server.credential != Credential::None)?;

@@ -36,7 +36,8 @@ pub fn classify(data: &[u8]) -> bool {
     let Ok(pending) = find_action(records(), &head) else {
         return false;
     };
-    let reads = matches!(pending.action().as_str(), "read" | "search" | "report");
+    let action = pending.action().expect("its head says it").as_str();
+    let reads = matches!(action, "read" | "search" | "report");
     assert_eq!(method, if reads { "GET" } else { "POST" });
     assert_eq!(
         target_as_sent(target.to_owned(), records()).as_deref(),

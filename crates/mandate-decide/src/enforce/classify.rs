@@ -10,6 +10,7 @@ use mandate_model::{
 use mandate_policy::decl::{Action, Attribute, AttributeSource, Credential, ServerWorkload};
 
 use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_json};
+use super::mcp::{self, Era, McpFault};
 use super::parameter::is_twin;
 use super::target::{Ambiguous, Target};
 
@@ -69,28 +70,40 @@ pub enum Unclassifiable {
     /// What stands at the pointer is no text, integer or list of those.
     #[error("attribute `{0}`: the body has neither a text nor an integer there")]
     NoScalar(AttributeName),
+    /// A message to an MCP server that cannot be read in one way, or of a method that is not forwarded.
+    #[error("{0}")]
+    Mcp(#[from] McpFault),
+    /// A tool, prompt or resource that no action names.
+    #[error("no action of this server workload names this {0}")]
+    Undeclared(&'static str),
 }
 
 /// A request that is an action, with all its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Classified {
-    action: ActionName,
-    effect: Effect,
-    attributes: RequestAttributes,
-    shape: String,
+    pub(super) action: Option<ActionName>,
+    pub(super) effect: Effect,
+    pub(super) attributes: RequestAttributes,
+    pub(super) shape: String,
+    pub(super) era: Option<Era>,
 }
 
-/// A request whose action is known; attributes may still have to be read from its body.
+/// A request as far as its head says what it is: its action or attributes may still have to be read from its body.
 #[derive(Debug)]
-pub struct Pending<'a> {
-    classified: Classified,
-    from_body: Vec<(&'a AttributeName, &'a Attribute, &'a str)>,
+pub struct Pending<'a>(Known<'a>);
+
+#[derive(Debug)]
+enum Known<'a> {
+    /// Its action, and the attributes that its body has.
+    Action(Classified, Vec<(&'a AttributeName, &'a Attribute, &'a str)>),
+    /// That it is a message to this MCP server.
+    Message(&'a ServerWorkload),
 }
 
 impl Classified {
-    /// The action.
-    pub fn action(&self) -> &ActionName {
-        &self.action
+    /// The action. None is what is said to an MCP server without using anything of it.
+    pub fn action(&self) -> Option<&ActionName> {
+        self.action.as_ref()
     }
 
     /// What it does.
@@ -107,35 +120,74 @@ impl Classified {
     pub fn shape(&self) -> &str {
         &self.shape
     }
+
+    /// By which rules a message to an MCP server is sent.
+    pub fn era(&self) -> Option<Era> {
+        self.era
+    }
+
+    /// Whether what answers it may be, or bring, a list of what an MCP server has: everything but a use of it.
+    pub fn may_be_answered_by_a_list(&self) -> bool {
+        self.era.is_some() && self.action.is_none()
+    }
+
+    /// Both at once, if they are of one action: each value of each must be admitted.
+    pub(super) fn and(mut self, other: Classified) -> Option<Self> {
+        if self.action != other.action {
+            return None;
+        }
+        for (name, values) in other.attributes.iter() {
+            for value in values {
+                self.attributes.add(name.clone(), value.clone());
+            }
+        }
+        Some(self)
+    }
 }
 
 impl<'a> Pending<'a> {
-    /// Whether the body must be read before the request can be decided.
-    pub fn needs_body(&self) -> bool {
-        !self.from_body.is_empty()
+    pub(super) fn whole(classified: Classified) -> Self {
+        Self(Known::Action(classified, Vec::new()))
     }
 
-    /// The action, for limits that depend on it.
-    pub fn action(&self) -> &ActionName {
-        &self.classified.action
+    pub(super) fn message(server: &'a ServerWorkload) -> Self {
+        Self(Known::Message(server))
+    }
+
+    /// Whether the body must be read before the request can be decided.
+    pub fn needs_body(&self) -> bool {
+        match &self.0 {
+            Known::Action(_, from_body) => !from_body.is_empty(),
+            Known::Message(_) => true,
+        }
+    }
+
+    /// The action, where the head says it and there is one.
+    pub fn action(&self) -> Option<&ActionName> {
+        match &self.0 {
+            Known::Action(classified, _) => classified.action(),
+            Known::Message(_) => None,
+        }
     }
 
     /// The request, if no body is needed; otherwise itself again.
     pub fn without_body(self) -> Result<Classified, Self> {
-        if self.needs_body() {
-            Err(self)
-        } else {
-            Ok(self.classified)
+        match self.0 {
+            Known::Action(classified, from_body) if from_body.is_empty() => Ok(classified),
+            known @ (Known::Action(..) | Known::Message(_)) => Err(Self(known)),
         }
     }
 
-    /// Whether the body is of a type that attributes can be read from, where some must be. For a caller that
-    /// wants to know before it has the body; [`Self::with_body`] asks it again.
+    /// Whether the body is of a type that it can be decided on, where it must be. For a caller that wants to know
+    /// before it has the body; [`Self::with_body`] asks it again.
     pub fn check_body_type(&self, headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
-        if self.needs_body() {
-            check_content_type(headers)?;
+        match &self.0 {
+            Known::Action(_, from_body) if from_body.is_empty() => Ok(()),
+            Known::Action(..) => check_content_type(headers),
+            Known::Message(_) => {
+                check_content_type(headers).map_err(|_| McpFault::ContentType.into())
+            }
         }
-        Ok(())
     }
 
     /// Reads the rest from the whole body.
@@ -144,15 +196,17 @@ impl<'a> Pending<'a> {
         headers: &http::HeaderMap,
         body: &[u8],
     ) -> Result<Classified, Unclassifiable> {
+        let (mut classified, from_body) = match self.0 {
+            Known::Message(server) => return mcp::by_message(server, headers, body),
+            Known::Action(classified, from_body) => (classified, from_body),
+        };
         check_content_type(headers)?;
         let body = strict_json(body)?;
-        let mut classified = self.classified;
-        for (name, attribute, pointer) in self.from_body {
+        for (name, attribute, pointer) in from_body {
             if has_case_twin(&body, pointer) {
                 return Err(Unclassifiable::BodyCase(name.clone()));
             }
-            let found =
-                scalars_at(&body, pointer).ok_or_else(|| Unclassifiable::NoScalar(name.clone()))?;
+            let found = json_scalars(&body, pointer, name)?;
             let texts = found.iter().map(|scalar| typed(scalar, name, attribute));
             let texts = texts.collect::<Result<Vec<_>, _>>()?;
             add(&mut classified.attributes, name, attribute, texts)?;
@@ -161,12 +215,23 @@ impl<'a> Pending<'a> {
     }
 }
 
+pub(super) fn json_scalars(
+    json: &serde_json::Value,
+    pointer: &str,
+    name: &AttributeName,
+) -> Result<Vec<Scalar>, Unclassifiable> {
+    scalars_at(json, pointer).ok_or_else(|| Unclassifiable::NoScalar(name.clone()))
+}
+
 /// Finds the action of a request and what its head says of its attributes.
 pub fn classify<'a>(
     server: &'a ServerWorkload,
     head: &RequestHead<'_>,
 ) -> Result<Pending<'a>, Unclassifiable> {
     let target = Target::parse(head.path_and_query)?;
+    if let Some(mcp) = &server.mcp {
+        return mcp::by_head(server, mcp, head, &target);
+    }
     check_credential(server, &target)?;
     let (action, shape, path) = find(server, head.method, &target)?;
     let mut attributes = RequestAttributes::new();
@@ -191,18 +256,18 @@ pub fn classify<'a>(
                 add(&mut attributes, name, attribute, found)?;
             }
             AttributeSource::Body(pointer) => from_body.push((name, attribute, pointer.as_str())),
+            // Of an MCP server's actions, none of which is told by its head.
+            AttributeSource::Argument(_) => {}
         }
     }
     let classified = Classified {
-        action: action.name.clone(),
+        action: Some(action.name.clone()),
         effect: action.effect,
         attributes,
         shape,
+        era: None,
     };
-    Ok(Pending {
-        classified,
-        from_body,
-    })
+    Ok(Pending(Known::Action(classified, from_body)))
 }
 
 /// Where the upstream's credential is a query parameter, no other parameter may pass for it: some
@@ -228,7 +293,7 @@ pub fn shape_of(server: &ServerWorkload, head: &RequestHead<'_>) -> Option<Strin
         .map(|(_, shape, _)| shape)
 }
 
-type Found<'a> = (&'a Action, String, BTreeMap<String, String>);
+pub(super) type Found<'a> = (&'a Action, String, BTreeMap<String, String>);
 
 fn find<'a>(
     server: &'a ServerWorkload,
@@ -236,8 +301,17 @@ fn find<'a>(
     target: &Target<'_>,
 ) -> Result<Found<'a>, Unclassifiable> {
     let segments: Vec<&str> = target.segments().iter().map(AsRef::as_ref).collect();
+    found(server, method, &segments)
+}
+
+/// The action that `method` and `segments` are, in words, and the variables of its pattern.
+pub(super) fn found<'a>(
+    server: &'a ServerWorkload,
+    method: &str,
+    segments: &[&str],
+) -> Result<Found<'a>, Unclassifiable> {
     let matched = server
-        .match_request(method, &segments)
+        .match_request(method, segments)
         .ok_or(Unclassifiable::NoAction)?;
     let path = matched
         .path_vars
@@ -252,7 +326,7 @@ fn find<'a>(
     Ok((action, matched.route.to_string(), path))
 }
 
-fn add<'v>(
+pub(super) fn add<'v>(
     attributes: &mut RequestAttributes,
     name: &AttributeName,
     attribute: &Attribute,
@@ -272,7 +346,7 @@ fn add<'v>(
 }
 
 /// JSON has types of its own: a string that spells a number is no number, here as upstream.
-fn typed<'s>(
+pub(super) fn typed<'s>(
     scalar: &'s Scalar,
     name: &AttributeName,
     attribute: &Attribute,
@@ -329,7 +403,7 @@ fn check_content_type(headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
 }
 
 /// `application/json`, without a parameter that says that its bytes are not UTF-8.
-fn is_utf8_json(text: &str) -> bool {
+pub(super) fn is_utf8_json(text: &str) -> bool {
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
     essence.eq_ignore_ascii_case("application/json")

@@ -4,13 +4,15 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entry, Uncovered};
 use mandate_model::stop::{Lineage, Shown, StopSet, Stopped};
 use mandate_model::{
-    BundleVersion, Effect, GatewayId, KeyId, PolicyName, ServerName, TaskId, Timestamp, TokenId,
+    ActionName, BundleVersion, Effect, GatewayId, KeyId, PolicyName, ServerName, TaskId, Timestamp,
+    TokenId,
 };
 use mandate_policy::decl::{LogStyle, Possession, ServerWorkload};
 use mandate_policy::{Bundle, PolicyDenial, PolicyRequest, PolicyVerdict};
 use mandate_token::{AccessToken, Verified};
 
 use super::classify::{Classified, Unclassifiable};
+use super::mcp;
 use super::right::Right;
 
 /// What an access is decided against.
@@ -60,6 +62,9 @@ pub enum Denial {
     /// Policy does not permit it.
     #[error("{0}")]
     Policy(PolicyDenial),
+    /// What was said to an MCP server uses nothing of it, and the agent may use nothing of it either.
+    #[error("no access policy lets this agent use anything of this server workload in this task")]
+    NothingToUse,
     /// A token that is good for a number of uses, or for one write, was used before.
     #[error(
         "this access token is spent: get another one for each write, or for each counted access"
@@ -172,7 +177,7 @@ pub fn deciding_entry<'a>(facts: &Facts<'a>, classified: &Classified) -> Option<
     match permitted(facts, classified, |request| facts.bundle.permits(request)) {
         Ok((entry, _)) => Some(entry),
         Err(_) => {
-            let (server, action) = (&facts.server.name, classified.action());
+            let (server, action) = (&facts.server.name, classified.action()?);
             let covering = token.entries.cover(server, action, classified.attributes());
             covering.ok()
         }
@@ -185,14 +190,18 @@ fn permitted<'a>(
     permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
 ) -> Result<(&'a Entry, Vec<PolicyName>), Denial> {
     let token = facts.token.claims();
-    let (server, action) = (&facts.server.name, classified.action());
+    let server = &facts.server.name;
+    let Some(action) = classified.action() else {
+        let spoken = may_speak(facts).map(|entry| (entry, Vec::new()));
+        return spoken.ok_or(Denial::NothingToUse);
+    };
     let mut uncovered = None;
     let mut denied = None;
     // One entry must cover the request and satisfy what policies ask of the mandate.
     for entry in token.entries.for_action(server, action) {
         match entry.check(classified.attributes()) {
             Err(why) => uncovered = uncovered.or(Some(why)),
-            Ok(()) => match ask_policy(facts, classified, entry, &permits) {
+            Ok(()) => match ask_policy(facts, (action, classified), entry, &permits) {
                 Ok(policies) => return Ok((entry, policies)),
                 Err(why) => denied = denied.or(Some(why)),
             },
@@ -205,9 +214,20 @@ fn permitted<'a>(
     Err(denied.unwrap_or_else(|| Denial::Mandate(uncovered.unwrap_or_else(no_entry))))
 }
 
+/// Whoever may use something of an MCP server in their task may speak to it: by the first entry for such a thing.
+fn may_speak<'a>(facts: &Facts<'a>) -> Option<&'a Entry> {
+    let (token, server) = (facts.token.claims(), &facts.server.name);
+    let usable = |entry: &&Entry| {
+        entry.server == *server
+            && facts.server.actions.contains_key(&entry.action)
+            && mcp::may_use(facts.bundle, server, token, &entry.action)
+    };
+    token.entries.iter().find(usable)
+}
+
 fn ask_policy(
     facts: &Facts<'_>,
-    classified: &Classified,
+    (action, classified): (&ActionName, &Classified),
     entry: &Entry,
     permits: impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
 ) -> Result<Vec<PolicyName>, Denial> {
@@ -216,7 +236,7 @@ fn ask_policy(
         actor: token.acting.actor(),
         act: token.acting.levels().get(1..).unwrap_or_default(),
         server: &facts.server.name,
-        action: classified.action(),
+        action,
         attributes: classified.attributes(),
         entry: Some(entry),
         principal: &token.principal,
@@ -295,7 +315,8 @@ impl Denial {
         match self {
             Denial::Unclassifiable(why) => match why {
                 Unclassifiable::Ambiguous(_) => "request.ambiguous",
-                Unclassifiable::NoAction => "request.no_action",
+                Unclassifiable::NoAction | Unclassifiable::Undeclared(_) => "request.no_action",
+                Unclassifiable::Mcp(fault) => fault.rule(),
                 Unclassifiable::Unfit { .. }
                 | Unclassifiable::HeaderList(_)
                 | Unclassifiable::QueryTwin(_)
@@ -316,6 +337,7 @@ impl Denial {
             },
             Denial::ProofRequired(_) => "proof.required",
             Denial::Policy(why) => why.rule(),
+            Denial::NothingToUse => "policy.default_deny",
             Denial::Spent => "token.spent",
         }
     }
@@ -350,7 +372,7 @@ pub fn admission_record(
         principal: Some(token.principal.clone()),
         trigger: Some(token.trigger.clone()),
         server: Some(facts.server.name.clone()),
-        action: classified.map(|c| c.action().clone()),
+        action: classified.and_then(|c| c.action().cloned()),
         attributes: classified
             .map(|c| logged(facts.server, c, hash))
             .unwrap_or_default(),
@@ -371,7 +393,9 @@ fn logged(
     classified: &Classified,
     hash: impl Fn(&str) -> String,
 ) -> std::collections::BTreeMap<mandate_model::AttributeName, Vec<mandate_model::AttributeValue>> {
-    let action = server.actions.get(classified.action());
+    let action = classified
+        .action()
+        .and_then(|name| server.actions.get(name));
     let hashed = |name: &mandate_model::AttributeName| {
         action
             .and_then(|a| a.attributes.get(name))

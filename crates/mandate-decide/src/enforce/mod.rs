@@ -7,6 +7,7 @@ mod brought;
 mod classify;
 mod decide;
 mod durability;
+mod mcp;
 mod method;
 mod parameter;
 mod right;
@@ -21,6 +22,7 @@ pub use decide::{
     decide_with, deciding_entry, recheck,
 };
 pub use durability::{RecordedBefore, recorded_before};
+pub use mcp::{Addressee, Era, Listed, McpFault, REVISIONS, UnreadableList, may_be_shown, shown};
 pub use method::MethodOverrides;
 pub use right::{LeaseState, Right, right_to_admit};
 pub use sent::{headers_as_sent, named_by_connection, target_as_sent};

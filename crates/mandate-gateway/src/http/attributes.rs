@@ -10,6 +10,8 @@ use mandate_decide::enforce::{
     Ambiguous, Classified, Denial, MethodOverrides, Pending, RequestHead, Unclassifiable,
 };
 
+use mandate_policy::decl::ServerWorkload;
+
 use super::refusal::Refusal;
 use crate::body::{AnyBody, checked_by, full, incoming};
 use crate::listener::Limits;
@@ -23,8 +25,8 @@ pub(super) struct Announced {
 }
 
 impl Announced {
-    pub(super) fn of(body: &Incoming, limits: &Limits) -> Self {
-        let limit = u64::try_from(limits.decided_body_bytes).unwrap_or(u64::MAX);
+    pub(super) fn of(body: &Incoming, server: &ServerWorkload, limits: &Limits) -> Self {
+        let limit = u64::try_from(longest(server, limits)).unwrap_or(u64::MAX);
         Self {
             none: body.is_end_stream(),
             too_long: body.size_hint().lower() > limit,
@@ -54,7 +56,47 @@ pub(super) fn check_head(
     Ok(())
 }
 
-/// Completes a classification that [`check_head`] let pass, waiting `within` for the body. The body that goes on is, byte for byte, the one that was read.
+/// What is decided on.
+pub(super) struct Read {
+    pub(super) classified: Classified,
+    /// What goes on is, byte for byte, what was read.
+    pub(super) body: AnyBody,
+    /// The body, where it was read whole.
+    pub(super) bytes: Option<Bytes>,
+}
+
+/// Why a body is not decided on, and the body as far as it was read whole.
+pub(super) type Unread = (Refusal, Option<Bytes>);
+
+/// How a body is read that is decided on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    /// In bytes.
+    pub(super) longest: usize,
+    /// How long it is waited for.
+    pub(super) within: Duration,
+}
+
+impl Reading {
+    /// Of a request for `server`, whose body may take `within`.
+    pub(super) fn of(server: &ServerWorkload, limits: &Limits, within: Duration) -> Self {
+        Self {
+            longest: longest(server, limits),
+            within: within.min(limits.header_timeout),
+        }
+    }
+}
+
+/// A message to an MCP server may carry a file; attributes are read from shorter bodies.
+fn longest(server: &ServerWorkload, limits: &Limits) -> usize {
+    match server.mcp {
+        None => limits.decided_body_bytes,
+        Some(_) => usize::try_from(server.http.max_body_bytes)
+            .map_or(MESSAGE_BYTES, |most| most.min(MESSAGE_BYTES)),
+    }
+}
+
+/// Completes a classification that [`check_head`] let pass.
 ///
 /// A body in which some server would look for another method is looked through: before anything of it
 /// goes on where its length says that it is short, otherwise as it passes.
@@ -62,32 +104,60 @@ pub(super) async fn read_attributes(
     pending: Pending<'_>,
     head: &RequestHead<'_>,
     body: Incoming,
-    limits: &Limits,
-    within: Duration,
-) -> Result<(Classified, AnyBody), Refusal> {
+    reading: Reading,
+) -> Result<Read, Unread> {
     let looking = MethodOverrides::of(head.method, head.headers);
     let pending = match pending.without_body() {
-        Ok(classified) if body.is_end_stream() => return Ok((classified, incoming(body))),
-        Ok(classified) => {
-            let Some(looking) = looking.map_err(ambiguous)? else {
-                return Ok((classified, incoming(body)));
-            };
-            let short = u64::try_from(limits.decided_body_bytes).unwrap_or(u64::MAX);
-            if body.size_hint().exact().is_none_or(|length| length > short) {
-                return Ok((classified, looked_through(incoming(body), looking)));
-            }
-            let bytes = read_in_time(body, limits, within).await?;
-            looking.look_at_whole(&bytes).map_err(ambiguous)?;
-            return Ok((classified, full(bytes)));
-        }
+        Ok(classified) => return look_through(classified, looking, body, reading).await,
         Err(pending) => pending,
     };
-    let bytes = read_in_time(body, limits, within).await?;
-    let classified = pending.with_body(head.headers, &bytes).map_err(no_action)?;
-    if let Some(looking) = looking.map_err(ambiguous)? {
-        looking.look_at_whole(&bytes).map_err(ambiguous)?;
+    let bytes = read_in_time(body, reading)
+        .await
+        .map_err(|why| (why, None))?;
+    let read = |why: Refusal| (why, Some(bytes.clone()));
+    let classified = pending
+        .with_body(head.headers, &bytes)
+        .map_err(|why| read(no_action(why)))?;
+    if let Some(looking) = looking.map_err(|why| read(ambiguous(why)))? {
+        let looked = looking.look_at_whole(&bytes);
+        looked.map_err(|why| read(ambiguous(why)))?;
     }
-    Ok((classified, full(bytes)))
+    Ok(Read {
+        classified,
+        body: full(bytes.clone()),
+        bytes: Some(bytes),
+    })
+}
+
+/// Nothing is decided on in the body, but for whether it replaces the method.
+async fn look_through(
+    classified: Classified,
+    looking: Result<Option<MethodOverrides>, Ambiguous>,
+    body: Incoming,
+    reading: Reading,
+) -> Result<Read, Unread> {
+    let passes = |classified, body| Read {
+        classified,
+        body,
+        bytes: None,
+    };
+    if body.is_end_stream() {
+        return Ok(passes(classified, incoming(body)));
+    }
+    let Some(looking) = looking.map_err(|why| (ambiguous(why), None))? else {
+        return Ok(passes(classified, incoming(body)));
+    };
+    let short = u64::try_from(reading.longest).unwrap_or(u64::MAX);
+    if body.size_hint().exact().is_none_or(|length| length > short) {
+        let body = looked_through(incoming(body), looking);
+        return Ok(passes(classified, body));
+    }
+    let bytes = read_in_time(body, reading)
+        .await
+        .map_err(|why| (why, None))?;
+    let looked = looking.look_at_whole(&bytes);
+    looked.map_err(|why| (ambiguous(why), None))?;
+    Ok(passes(classified, full(bytes)))
 }
 
 fn ambiguous(why: Ambiguous) -> Refusal {
@@ -113,9 +183,8 @@ fn unexpected() -> Refusal {
     }
 }
 
-async fn read_in_time(body: Incoming, limits: &Limits, within: Duration) -> Result<Bytes, Refusal> {
-    let reading = read(body, limits.decided_body_bytes);
-    tokio::time::timeout(within.min(limits.header_timeout), reading)
+async fn read_in_time(body: Incoming, reading: Reading) -> Result<Bytes, Refusal> {
+    tokio::time::timeout(reading.within, read(body, reading.longest))
         .await
         .unwrap_or(Err(Refusal::Body {
             status: StatusCode::REQUEST_TIMEOUT,
@@ -144,3 +213,6 @@ async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
     }
     Ok(bytes.freeze())
 }
+
+/// As the SDKs' own servers take.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;

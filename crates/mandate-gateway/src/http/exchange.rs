@@ -163,7 +163,9 @@ impl<'h> Authenticated<'h> {
         }
         let (shown, sent) = (self.shown(), coming.as_sent);
         headers::keeps_tokens(&shown, sent.path_and_query, sent.headers)?;
-        let action = coming.server.actions.get(pending.action());
+        let action = pending
+            .action()
+            .and_then(|name| coming.server.actions.get(name));
         let upgrade = upgrade::of(coming.head, action, &shown)?;
         attributes::check_head(pending, sent, coming.body)?;
         Ok(upgrade)

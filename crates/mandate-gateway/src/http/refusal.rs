@@ -110,6 +110,9 @@ pub(super) enum Refusal {
     /// The upstream's answer is encoded, so that nobody can tell whether it holds the credential.
     #[error("the upstream's answer was withheld: it is encoded, although it was asked not to be")]
     Encoded,
+    /// The upstream's answer may be a list that shows what this agent may not use, and cannot be read in one way.
+    #[error("the upstream's list was withheld: it cannot be read in one way")]
+    Unlisted,
     /// The body that attributes are read from is too long or broke off.
     #[error("{detail}")]
     Body {
@@ -148,6 +151,7 @@ impl Refusal {
             Refusal::UnaskedUpgrade => "upstream.upgrade",
             Refusal::Echo => "upstream.echo",
             Refusal::Encoded => "upstream.encoded",
+            Refusal::Unlisted => "upstream.list",
             Refusal::AgentGone => "agent.gone",
             Refusal::Body { .. } => "request.body",
         };
@@ -186,7 +190,8 @@ impl Refusal {
             | Refusal::UnaskedUpgrade
             | Refusal::AgentGone
             | Refusal::Echo
-            | Refusal::Encoded => StatusCode::BAD_GATEWAY,
+            | Refusal::Encoded
+            | Refusal::Unlisted => StatusCode::BAD_GATEWAY,
             Refusal::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -263,6 +268,7 @@ impl Refusal {
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded
+            | Refusal::Unlisted
             | Refusal::Body { .. } => return Vec::new(),
         };
         challenges([scheme], &self.said(error))

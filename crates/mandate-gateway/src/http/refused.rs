@@ -84,7 +84,7 @@ impl Refused {
             via,
             rule: Some(refusal.rule()),
             detail: Some(refusal.to_string()),
-            ..brought_record(&facts, in_words(coming.server, coming.asked))
+            ..brought_record(&facts, words_of(coming.server, coming.asked))
         };
         Self::denial(refusal, record)
     }
@@ -104,12 +104,22 @@ impl Refused {
         };
         let mut record = decision_record(front, facts, asked, classified, &Err(denial));
         if classified.is_none() {
-            let request = in_words(facts.server, asked);
+            let request = words_of(facts.server, asked);
             record.what = What::AccessDecided { request };
         }
         record.rule = Some(refusal.rule());
         record.detail = Some(refusal.to_string());
         Self::denial(refusal, record)
+    }
+
+    /// With `words` for what was asked, where they are known and it is no action.
+    pub(super) fn in_words(mut self, words: Option<String>) -> Self {
+        if let (Telling::Record(record), Some(words)) = (&mut self.telling, words)
+            && let What::AccessDecided { request } = &mut record.what
+        {
+            *request = words;
+        }
+        self
     }
 
     /// Tells of it. A refusal that should be recorded and cannot be is another refusal.
@@ -198,7 +208,7 @@ pub(super) fn count(front: &Front, record: &Event, began: BootTime) {
 }
 
 /// What was asked for: the action's pattern, or where it is no action, method and path as they came.
-fn in_words(server: &ServerWorkload, asked: &RequestHead<'_>) -> String {
+fn words_of(server: &ServerWorkload, asked: &RequestHead<'_>) -> String {
     shape_of(server, asked).unwrap_or_else(|| as_received(asked.method, asked.path_and_query))
 }
 

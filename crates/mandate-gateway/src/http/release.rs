@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 
 use super::echo::{Needles, Sieve};
 use super::headers::{is_plain, strip_response};
+use super::lists::Lists;
 use super::refusal::Refusal;
 use crate::admission::Admission;
 use crate::body::{AnyBody, BodyError, Checked, OutBody, full, incoming};
@@ -26,14 +27,15 @@ pub(super) async fn release(
     admission: &Arc<Admission>,
     response: Response<Incoming>,
     needles: Needles,
-    idle: Duration,
+    (idle, lists): (Duration, Option<Lists>),
 ) -> Result<Response<OutBody>, Refusal> {
     if response.status().is_informational() {
         // Nothing was asked that could switch protocols (RFC 9110 §15.2.2).
         return Err(Refusal::UpstreamBroke);
     }
     let (mut head, body) = response.into_parts();
-    if !needles.is_empty() && !is_plain(&head.headers) {
+    let searched = !needles.is_empty() || lists.is_some();
+    if searched && !is_plain(&head.headers) {
         return Err(Refusal::Encoded);
     }
     strip_response(&mut head.headers);
@@ -55,6 +57,14 @@ pub(super) async fn release(
             sieve: Sieve::new(needles),
             trailers: None,
         })
+    };
+    let body = match lists {
+        None => body,
+        Some(lists) => {
+            let showing = lists.shown(&mut head.headers, body);
+            let shown = tokio::time::timeout(idle, showing).await;
+            shown.unwrap_or(Err(Refusal::UpstreamTimeout))?
+        }
     };
     // What h2 said in its own version is said by the agent's connection in its own.
     head.version = Version::HTTP_11;

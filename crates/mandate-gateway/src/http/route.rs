@@ -176,12 +176,17 @@ pub(super) const NO_SERVER: Refusal = Refusal::Request {
     detail: "no server workload answers here",
 };
 /// Credentials too: where two stand, an upstream behind another gateway may believe the other one.
-const ONCE: [&str; 8] = [
+const ONCE: [&str; 13] = [
     "authorization",
     "content-length",
     "content-type",
     "dpop",
     "host",
+    "last-event-id",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
+    "mcp-session-id",
     "transfer-encoding",
     "txn-token",
     "upgrade",

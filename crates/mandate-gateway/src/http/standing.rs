@@ -68,6 +68,9 @@ impl Access {
             return Ok(Cow::Borrowed(&self.classified));
         }
         let before = self.bundle.server(&self.server);
+        if before == Some(server) {
+            return Ok(Cow::Borrowed(&self.classified));
+        }
         let leads_elsewhere = before.is_none_or(|before| {
             before.upstream != server.upstream
                 || before.ca != server.ca
@@ -87,9 +90,9 @@ impl Access {
         let again = classify(server, &head);
         let again = again
             .map_err(|why| Cut::new(Denial::Unclassifiable(why.clone()).rule(), why.to_string()))?;
-        let action = |server: &'_ ServerWorkload| server.actions.get(again.action()).cloned();
+        let action = |server: &'_ ServerWorkload| server.actions.get(again.action()?).cloned();
         let upgrade = self.request.upgrade.as_ref();
-        let action_now = server.actions.get(again.action());
+        let action_now = again.action().and_then(|name| server.actions.get(name));
         if upgrade.is_some_and(|to| action_now.is_none_or(|action| !action.upgrade.contains(to))) {
             return Err(changed("its action declares no such upgrade now"));
         }

@@ -63,6 +63,29 @@ spec:
     read: {{effect: read, match: "GET /customers/{{customer}}/**"}}
 ---
 apiVersion: mandate.dev/v1alpha1
+kind: ServerWorkload
+metadata: {{name: desk}}
+spec:
+  resource: https://desk.acme.example/mcp
+  upstream: http://{address}
+  credential: {{value: "Bearer ${{secret:records-key}}", header: Authorization}}
+  mcp: {{}}
+  actions:
+    look: {{effect: read, match: [tool look_up, prompt summary], attributes: {{customer: /customer_id}}}}
+    refund: {{effect: write, match: tool refund, attributes: {{customer: /customer_id}}}}
+    report: {{effect: read, match: "resource file:///reports/{{customer}}/**"}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: desk-looking}}
+spec: {{agents: [retriever], server: desk, actions: [look, report], taskMustFix: [customer]}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: desk-refunding}}
+spec: {{agents: [executor], server: desk, actions: [refund], taskMustFix: [customer]}}
+---
+apiVersion: mandate.dev/v1alpha1
 kind: AccessPolicy
 metadata: {{name: vault-reading}}
 spec: {{agents: [retriever], server: vault, actions: [read], taskMustFix: [customer]}}
@@ -91,6 +114,7 @@ spec:
   ceiling:
     - {{server: records, actions: [read, list, show, refund, upload]}}
     - {{server: vault, actions: [read]}}
+    - {{server: desk, actions: [look, refund, report]}}
   maxDuration: 2h
 "##
     )

@@ -163,6 +163,19 @@ pub fn for_vault(claims: AccessToken) -> AccessToken {
     }
 }
 
+/// The same for `actions` of the MCP server `desk`.
+pub fn for_desk(claims: AccessToken, actions: &[&str]) -> AccessToken {
+    let entries = serde_json::json!([{
+        "type": "mandate_access", "server": "desk", "actions": actions,
+        "constraints": {"customer": {"in": ["acme"]}},
+    }]);
+    AccessToken {
+        audience: Audience::parse("https://desk.acme.example/mcp").unwrap(),
+        entries: parse_entries(serde_json::from_value(entries).unwrap()).unwrap(),
+        ..claims
+    }
+}
+
 /// What an agent of type `name` holds for `action` with customer `acme`, issued at `now`.
 pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
     let entries = serde_json::json!([{

@@ -31,8 +31,13 @@ pub struct Arrived {
 
 type Feed = mpsc::UnboundedSender<Bytes>;
 
+/// What the MCP server answers: type and body.
+type Answer = (&'static str, String);
+
 pub struct Upstream {
     pub address: SocketAddr,
+    /// What `POST /mcp` is answered with.
+    pub mcp: Arc<Mutex<Answer>>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
     feeds: Arc<Mutex<Vec<Feed>>>,
 }
@@ -42,16 +47,22 @@ impl Upstream {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Self {
             address: listener.local_addr().unwrap(),
+            mcp: Arc::default(),
             arrived: Arc::default(),
             feeds: Arc::default(),
         };
         let (arrived, feeds) = (upstream.arrived.clone(), upstream.feeds.clone());
+        let mcp = upstream.mcp.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (arrived, feeds) = (arrived.clone(), feeds.clone());
+                let mcp = mcp.clone();
                 let tls = tls.clone().map(tokio_rustls::TlsAcceptor::from);
                 tokio::spawn(async move {
-                    let service = service_fn(|r| answer(arrived.clone(), feeds.clone(), r));
+                    let service = service_fn(|r| {
+                        let mcp = mcp.lock().unwrap().clone();
+                        answer(arrived.clone(), feeds.clone(), mcp, r)
+                    });
                     let server = auto::Builder::new(TokioExecutor::new());
                     if let Some(tls) = tls {
                         let Ok(stream) = tls.accept(stream).await else {
@@ -95,6 +106,7 @@ type Body = BoxBody<Bytes, Infallible>;
 async fn answer(
     arrived: Arc<Mutex<Vec<Arrived>>>,
     feeds: Arc<Mutex<Vec<Feed>>>,
+    mcp: Answer,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
@@ -112,10 +124,24 @@ async fn answer(
         whole: came_whole,
     });
     let path = head.uri.path();
-    if path.ends_with("/stream") {
+    let is_mcp_stream = path == "/mcp" && head.method == http::Method::GET;
+    if path.ends_with("/stream") || is_mcp_stream {
         let (feed, chunks) = mpsc::unbounded_channel();
         feeds.lock().unwrap().push(feed);
-        return Ok(Response::new(streaming(chunks)));
+        let mut response = Response::new(streaming(chunks));
+        if is_mcp_stream {
+            let events = "text/event-stream".parse().unwrap();
+            response.headers_mut().insert(header::CONTENT_TYPE, events);
+        }
+        return Ok(response);
+    }
+    if path == "/mcp" {
+        let (media_type, body) = mcp;
+        let mut response = Response::new(whole(&body));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, media_type.parse().unwrap());
+        headers.insert("mcp-session-id", "s-1".parse().unwrap());
+        return Ok(response);
     }
     if path.ends_with("/silence") {
         std::future::pending::<()>().await;

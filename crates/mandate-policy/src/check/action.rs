@@ -11,14 +11,27 @@ use crate::decl::{Action, Attribute, AttributeSource, LogStyle, Matcher, Route};
 use crate::mistake::{Mistakes, Place, did_you_mean};
 use crate::source::Node;
 
-pub(super) fn actions(spec: &Node, mistakes: &mut Mistakes) -> BTreeMap<ActionName, Action> {
+/// How requests of a server workload are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// By method and path.
+    Http,
+    /// By the tool, prompt or resource that is used.
+    Mcp,
+}
+
+pub(super) fn actions(
+    spec: &Node,
+    spoken: Spoken,
+    mistakes: &mut Mistakes,
+) -> BTreeMap<ActionName, Action> {
     let members = spec.get("actions").into_iter().flat_map(Node::members);
     let mut found = BTreeMap::new();
     for (key, node) in members {
         match ActionName::parse(&key.name) {
             Err(error) => mistakes.error(key.at, error.to_string(), ""),
             Ok(name) => {
-                if let Some(action) = action(&name, node, mistakes) {
+                if let Some(action) = action(&name, node, spoken, mistakes) {
                     found.insert(name, action);
                 }
             }
@@ -27,27 +40,38 @@ pub(super) fn actions(spec: &Node, mistakes: &mut Mistakes) -> BTreeMap<ActionNa
     found
 }
 
-fn action(name: &ActionName, node: &Node, mistakes: &mut Mistakes) -> Option<Action> {
+fn action(
+    name: &ActionName,
+    node: &Node,
+    spoken: Spoken,
+    mistakes: &mut Mistakes,
+) -> Option<Action> {
+    let (parse, example): (fn(&str) -> _, _) = match spoken {
+        Spoken::Http => (Route::parse, "say it as `GET /customers/{customer}/**`"),
+        Spoken::Mcp => (
+            Route::parse_mcp,
+            "say it as `tool read_file` or `resource file:///reports/{customer}/**`",
+        ),
+    };
     let mut routes = Vec::new();
     for pattern in node.get("match").into_iter().flat_map(Node::items) {
-        match pattern.text().map(Route::parse) {
+        match pattern.text().map(parse) {
             Some(Ok(route)) => routes.push(route),
-            Some(Err(why)) => mistakes.error(
-                pattern.at,
-                why.to_string(),
-                "say it as `GET /customers/{customer}/**`",
-            ),
+            Some(Err(why)) => mistakes.error(pattern.at, why.to_string(), example),
             None => {}
         }
     }
-    let attributes = attributes(node, &routes, mistakes);
+    let attributes = attributes(node, &routes, spoken, mistakes);
     if routes.is_empty() {
         return None;
     }
     Some(Action {
         name: name.clone(),
         effect: effect(node),
-        upgrade: upgrade(node, &routes, &attributes, mistakes),
+        upgrade: match spoken {
+            Spoken::Http => upgrade(node, &routes, &attributes, mistakes),
+            Spoken::Mcp => no_upgrade(node, mistakes),
+        },
         routes,
         attributes,
     })
@@ -99,6 +123,14 @@ fn upgrade(
     found
 }
 
+fn no_upgrade(node: &Node, mistakes: &mut Mistakes) -> BTreeSet<String> {
+    if let Some(declared) = node.get("upgrade") {
+        let message = "an MCP server's messages switch to no other protocol";
+        mistakes.error(declared.at, message, "leave `upgrade` out");
+    }
+    BTreeSet::new()
+}
+
 /// An effect that is missing or none has been noted as a mistake, and the bundle does not load; what else
 /// is wrong with the action is looked for as if it wrote.
 fn effect(node: &Node) -> Effect {
@@ -112,6 +144,7 @@ fn effect(node: &Node) -> Effect {
 fn attributes(
     node: &Node,
     routes: &[Route],
+    spoken: Spoken,
     mistakes: &mut Mistakes,
 ) -> BTreeMap<AttributeName, Attribute> {
     let variables: BTreeSet<&str> = routes.iter().flat_map(Route::variables).collect();
@@ -125,7 +158,12 @@ fn attributes(
                 continue;
             }
         };
-        if let Some(attribute) = attribute(&name, key.at, node, &variables, mistakes) {
+        let place = AttributePlace {
+            name: &name,
+            at: key.at,
+            spoken,
+        };
+        if let Some(attribute) = attribute(&place, node, &variables, mistakes) {
             if let AttributeSource::Path(variable) = &attribute.source {
                 taken.insert(variable.clone());
             }
@@ -146,23 +184,32 @@ fn attributes(
     found
 }
 
-fn attribute(
-    name: &AttributeName,
+/// Which attribute it is that is read, of what kind of server workload.
+struct AttributePlace<'a> {
+    name: &'a AttributeName,
     at: Place,
+    spoken: Spoken,
+}
+
+fn attribute(
+    place: &AttributePlace<'_>,
     node: &Node,
     variables: &BTreeSet<&str>,
     mistakes: &mut Mistakes,
 ) -> Option<Attribute> {
-    let source = attribute_source(name, at, node, mistakes)?;
+    let at = place.at;
+    let source = attribute_source(place, node, mistakes)?;
     if let AttributeSource::Path(variable) = &source
         && !variables.contains(variable.as_str())
     {
-        let place = node.get("path").map_or(at, |n| n.at);
+        let (place_spoken, place) = (place.spoken, node.get("path").map_or(at, |n| n.at));
         let message = format!("no path of this action has a variable `{{{variable}}}`");
         let help = match did_you_mean(variable, variables.iter().copied()) {
-            hint if hint.is_empty() => {
-                "say where it is: `path`, `query`, `header` or `body`".to_owned()
+            hint if hint.is_empty() => match place_spoken {
+                Spoken::Http => "say where it is: `path`, `query`, `header` or `body`",
+                Spoken::Mcp => "say where it is: `path` of a resource's URI, or `argument`",
             }
+            .to_owned(),
             hint => hint,
         };
         mistakes.error(place, message, help);
@@ -179,21 +226,48 @@ fn attribute(
 }
 
 fn attribute_source(
-    name: &AttributeName,
-    at: Place,
+    place: &AttributePlace<'_>,
     node: &Node,
     mistakes: &mut Mistakes,
 ) -> Option<AttributeSource> {
-    let said: Vec<&str> = ["path", "query", "header", "body"]
+    let AttributePlace { name, at, spoken } = *place;
+    if node.text().is_some() {
+        if spoken == Spoken::Mcp {
+            return pointer(node, mistakes).map(AttributeSource::Argument);
+        }
+        let message = "a pointer alone is an argument of an MCP server's tool, which this is not";
+        mistakes.error(node.at, message, "say it as `{body: /amount_cents}`");
+        return None;
+    }
+    let said: Vec<&str> = SOURCES
         .into_iter()
         .filter(|field| node.get(field).is_some())
         .collect();
+    let foreign = match spoken {
+        Spoken::Http => &["argument"][..],
+        Spoken::Mcp => &["query", "header", "body"][..],
+    };
+    if let Some(field) = said.iter().find(|field| foreign.contains(field)) {
+        let (message, help) = match spoken {
+            Spoken::Http => (
+                format!("`{field}` is of an MCP server, which this is not"),
+                "read it from `path`, `query`, `header` or `body`, or add `mcp: {}` to the server workload",
+            ),
+            Spoken::Mcp => (
+                format!("no attribute of an MCP server's action comes from `{field}`"),
+                "read it from an `argument`, or from the `path` of a resource's URI",
+            ),
+        };
+        mistakes.error(place_of(node, field), message, help);
+        return None;
+    }
     match said.as_slice() {
         [] => Some(AttributeSource::Path(name.as_str().to_owned())),
         ["path"] => text(node, "path").map(AttributeSource::Path),
         ["query"] => text(node, "query").map(AttributeSource::Query),
         ["header"] => attribute_header(node.get("header")?, mistakes).map(AttributeSource::Header),
-        ["body"] => body_pointer(node.get("body")?, mistakes),
+        ["body"] => pointer(node.get("body")?, mistakes).map(AttributeSource::Body),
+        ["argument"] => pointer(node.get("argument")?, mistakes).map(AttributeSource::Argument),
         _ => {
             let message = format!("`{name}` comes from {}", said.join(" and from "));
             mistakes.error(
@@ -206,14 +280,14 @@ fn attribute_source(
     }
 }
 
-fn body_pointer(node: &Node, mistakes: &mut Mistakes) -> Option<AttributeSource> {
+fn pointer(node: &Node, mistakes: &mut Mistakes) -> Option<String> {
     let text = node.text()?;
     let escaped = text
         .split('~')
         .skip(1)
         .all(|rest| rest.starts_with(['0', '1']));
     if text.starts_with('/') && escaped {
-        return Some(AttributeSource::Body(text.to_owned()));
+        return Some(text.to_owned());
     }
     mistakes.error(
         node.at,
@@ -300,3 +374,5 @@ fn pattern_place(spec: &Node, action: &ActionName, pattern: &str) -> Place {
         .or(patterns)
         .map_or(spec.at, |n| n.at)
 }
+
+const SOURCES: [&str; 5] = ["path", "query", "header", "body", "argument"];

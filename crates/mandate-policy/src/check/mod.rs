@@ -7,6 +7,7 @@ mod claim;
 mod cross;
 mod gateways;
 mod http;
+mod mcp;
 mod moment;
 mod names;
 mod operator;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use mandate_model::{SecretName, ServerName, Timestamp};
 
+use super::action::{self, Spoken};
 use super::read::{parsed, text};
-use super::{action, gateways, http, moment, place_of, url};
+use super::{gateways, http, mcp, moment, place_of, url};
 use crate::decl::{
     AttributeSource, Credential, Durability, HttpSettings, LeaseLoss, SecretTemplate,
     ServerWorkload,
@@ -20,7 +21,9 @@ pub(super) fn server(
     mistakes: &mut Mistakes,
 ) -> Option<ServerWorkload> {
     let name = ServerName::parse(name).ok()?;
-    let actions = action::actions(spec, mistakes);
+    let mcp = spec.get("mcp").map(|node| mcp::mcp(node, mistakes));
+    let spoken = mcp.as_ref().map_or(Spoken::Http, |_| Spoken::Mcp);
+    let actions = action::actions(spec, spoken, mistakes);
     let matcher = action::matcher(spec, &actions, mistakes);
     let credential = spec
         .get("credential")
@@ -46,11 +49,13 @@ pub(super) fn server(
         proof: super::agent::possession(spec),
         durability,
         http: http.unwrap_or_default(),
+        mcp,
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
         matcher,
     };
     attributes_arrive(&server, spec, mistakes);
+    mcp::check(&server, spec, mistakes);
     Some(server)
 }
 

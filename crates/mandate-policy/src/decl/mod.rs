@@ -25,9 +25,9 @@ pub use provider::{
     TrustProvider,
 };
 pub(crate) use route::Matcher;
-pub use route::{Matched, Route, Segment};
+pub use route::{Matched, PROMPT, RESOURCE, Route, Segment, TOOL, is_scheme};
 pub use server::{
-    Action, Attribute, AttributeSource, Durability, HttpSettings, LeaseLoss, LogStyle,
+    Action, Attribute, AttributeSource, Durability, HttpSettings, LeaseLoss, LogStyle, McpSettings,
     ServerWorkload, Upstream,
 };
 pub use task::{OccurrenceRule, PersonRule, TaskPolicy, TriggerRule};

@@ -22,15 +22,24 @@ pub enum Segment {
     Rest,
 }
 
-/// A method and a path template: `GET /customers/{customer}/**`.
+/// A method and a path template: `GET /customers/{customer}/**`. Of an MCP server: what is used of it, and its
+/// name or URI template: `tool read_file`, `prompt summary`, `resource file:///reports/{customer}/**`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Route {
-    /// The method, compared byte for byte.
+    /// The method, compared byte for byte; or one of [`TOOL`], [`PROMPT`] and [`RESOURCE`], which are none.
     pub method: String,
-    /// The path's segments.
+    /// The path's segments. The name of a tool or prompt is one; a resource has what stands between the slashes
+    /// of its URI, the scheme with its colon included.
     pub segments: Vec<Segment>,
 }
+
+/// The [`Route::method`] of a tool.
+pub const TOOL: &str = "tool";
+/// The [`Route::method`] of a prompt.
+pub const PROMPT: &str = "prompt";
+/// The [`Route::method`] of a resource.
+pub const RESOURCE: &str = "resource";
 
 /// Why text is no [`Route`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +56,16 @@ pub(crate) enum MalformedRoute {
     Segment(String),
     #[error("`{{{0}}}` stands twice in one path")]
     Twice(String),
+    #[error("a pattern of an MCP server is `tool NAME`, `prompt NAME` or `resource URI`")]
+    McpForm,
+    #[error(
+        "`{0}` is no name of a tool or prompt: 1 to 128 characters without spaces, `{{`, `}}` and `*`"
+    )]
+    Name(String),
+    #[error(
+        "`{0}` is no URI template: a scheme in lower case, `:`, and segments as in a path, without query and fragment"
+    )]
+    Uri(String),
 }
 
 impl Route {
@@ -64,6 +83,20 @@ impl Route {
                 segments.push(segment(part, n + 1 == parts.len())?);
             }
         }
+        Self::with(method, segments)
+    }
+
+    /// A pattern of an MCP server.
+    pub(crate) fn parse_mcp(text: &str) -> Result<Self, MalformedRoute> {
+        let (kind, what) = text.split_once(' ').ok_or(MalformedRoute::McpForm)?;
+        match kind {
+            TOOL | PROMPT => Self::with(kind, vec![name(what)?]),
+            RESOURCE => Self::with(kind, uri(what)?),
+            _ => Err(MalformedRoute::McpForm),
+        }
+    }
+
+    fn with(method: &str, segments: Vec<Segment>) -> Result<Self, MalformedRoute> {
         let route = Self {
             method: method.to_owned(),
             segments,
@@ -173,6 +206,44 @@ fn segment(text: &str, last: bool) -> Result<Segment, MalformedRoute> {
     }
 }
 
+/// The name of a tool or prompt: what the server calls it, byte for byte.
+fn name(text: &str) -> Result<Segment, MalformedRoute> {
+    let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"{}*".contains(c);
+    if (1..=128).contains(&text.len()) && text.chars().all(plain) {
+        Ok(Segment::Literal(text.to_owned()))
+    } else {
+        Err(MalformedRoute::Name(text.to_owned()))
+    }
+}
+
+/// `file:///reports/{customer}/**`: the scheme is one segment with its colon, or, where no slash follows it, with
+/// all that follows. The two after it may be empty, as an authority and the root of its paths are.
+fn uri(text: &str) -> Result<Vec<Segment>, MalformedRoute> {
+    let malformed = || MalformedRoute::Uri(text.to_owned());
+    let (scheme, _) = text.split_once(':').ok_or_else(malformed)?;
+    if !is_scheme(scheme) {
+        return Err(malformed());
+    }
+    let parts: Vec<&str> = text.split('/').collect();
+    let mut segments = Vec::with_capacity(parts.len());
+    for (n, part) in parts.iter().enumerate() {
+        let last = n + 1 == parts.len();
+        let may_be_empty = (1..=2).contains(&n) || last;
+        segments.push(match *part {
+            "" if n > 0 && may_be_empty => Segment::Literal(String::new()),
+            part => segment(part, last && n > 0).map_err(|_| malformed())?,
+        });
+    }
+    let begins = matches!(segments.first(), Some(Segment::Literal(_)));
+    begins.then_some(segments).ok_or_else(malformed)
+}
+
+/// RFC 3986 §3.1, in its canonical lower case.
+pub fn is_scheme(text: &str) -> bool {
+    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-.".contains(&b);
+    text.bytes().next().is_some_and(|b| b.is_ascii_lowercase()) && text.bytes().all(rest)
+}
+
 /// Templates are compared with decoded segments, so they are written decoded. What could be
 /// spelled in two ways (`%`, `;`, `?`, `#`, `\`) or be taken for a pattern is refused.
 fn is_literal(c: char) -> bool {
@@ -193,6 +264,13 @@ impl fmt::Display for Segment {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.method)?;
+        if matches!(&*self.method, TOOL | PROMPT | RESOURCE) {
+            let mut segments = self.segments.iter();
+            segments
+                .next()
+                .map_or(Ok(()), |first| write!(f, "{first}"))?;
+            return segments.try_for_each(|segment| write!(f, "/{segment}"));
+        }
         if self.segments.is_empty() {
             return f.write_str("/");
         }

@@ -41,6 +41,8 @@ pub struct ServerWorkload {
     pub durability: Durability,
     /// How HTTP is spoken.
     pub http: HttpSettings,
+    /// That it is an MCP server, and how it is spoken to as one.
+    pub mcp: Option<McpSettings>,
     /// The name of the CA in local configuration that the upstream's certificate is checked
     /// against; the usual public ones, if `None`.
     pub ca: Option<String>,
@@ -94,7 +96,7 @@ impl ServerWorkload {
 
     /// Whether an agent's field `name`, in lower case, reaches the upstream as it came. What the gateway
     /// sets itself does not, and neither does what would keep it from finding an echo of the credential
-    /// in the answer (C4).
+    /// in the answer (C4), or from reading a list in it.
     pub fn passes(&self, name: &str) -> bool {
         let http = &self.http;
         let own = [self.credential.header(), http.pass_task_id.as_deref()];
@@ -103,7 +105,7 @@ impl ServerWorkload {
             && !http.strip_headers.contains(name)
             && !own.contains(&Some(name))
             && (http.traceparent || !headers::is_trace(name))
-            && (self.credential == Credential::None || !cuts_answer)
+            && (!cuts_answer || self.credential == Credential::None && self.mcp.is_none())
     }
 
     /// Whether it is observed only at `now`.
@@ -216,6 +218,8 @@ pub enum AttributeSource {
     Header(String),
     /// What this JSON pointer (RFC 6901) finds in the body; if that is an array, each element.
     Body(String),
+    /// What this JSON pointer finds in the arguments of a tool or prompt; if that is an array, each element.
+    Argument(String),
 }
 
 impl fmt::Display for AttributeSource {
@@ -225,6 +229,7 @@ impl fmt::Display for AttributeSource {
             AttributeSource::Query(name) => write!(f, "query `{name}`"),
             AttributeSource::Header(name) => write!(f, "header `{name}`"),
             AttributeSource::Body(pointer) => write!(f, "body `{pointer}`"),
+            AttributeSource::Argument(pointer) => write!(f, "argument `{pointer}`"),
         }
     }
 }
@@ -236,6 +241,16 @@ pub enum LogStyle {
     Plain,
     /// As keyed hashes, for personal values.
     Hash,
+}
+
+/// How a gateway speaks MCP for a server workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct McpSettings {
+    /// The path of its endpoint, the same at the gateway and below the upstream's base.
+    pub path: String,
+    /// The `code` of JSON-RPC errors that tell of denials.
+    pub denial_code: i64,
 }
 
 /// How a gateway speaks HTTP for a server workload.

@@ -185,6 +185,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         proof,
         durability,
         http,
+        mcp,
         ca,
         actions,
         matcher: _,
@@ -224,6 +225,10 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
     }
     possession(*proof, &mut d);
     self::http(http, &mut d);
+    if let Some(mcp) = mcp {
+        d.say("mcp.path", &mcp.path);
+        d.say("mcp.denialCode", mcp.denial_code);
+    }
     d.say("tls.ca", ca.as_deref().unwrap_or_default());
     for action in actions.values() {
         let field = |what: &str| format!("actions.{}.{what}", action.name);

@@ -176,6 +176,11 @@ static SERVER_WORKLOAD: &[Field] = &[
     ),
     optional("http", Record(HTTP), "How HTTP is spoken."),
     optional(
+        "mcp",
+        Record(MCP),
+        "That it is an MCP server, spoken to by Streamable HTTP: its actions are tools, prompts and resources.",
+    ),
+    optional(
         "tls",
         Record(&[optional(
             "ca",
@@ -283,6 +288,19 @@ static HTTP: &[Field] = &[
     ),
 ];
 
+static MCP: &[Field] = &[
+    optional(
+        "path",
+        Text,
+        "The path of its endpoint, the same at the gateway and below the upstream's base. Default `/mcp`.",
+    ),
+    optional(
+        "denialCode",
+        Integer(i64::MIN),
+        "The `code` of the JSON-RPC errors that tell of denials; those of tool calls are results with `isError`. Default 403.",
+    ),
+];
+
 static ACTION: &[Field] = &[
     required(
         "effect",
@@ -292,12 +310,12 @@ static ACTION: &[Field] = &[
     required(
         "match",
         OneOrMany(&Text),
-        "Method and path templates: `GET /customers/{customer}/**`. `{name}` and `*` are one segment, `**` at the end is any number.",
+        "Method and path templates: `GET /customers/{customer}/**`. `{name}` and `*` are one segment, `**` at the end is any number. Of an MCP server: `tool NAME`, `prompt NAME`, `resource URI`.",
     ),
     optional(
         "attributes",
-        Map(&Record(ATTRIBUTE)),
-        "Resource attributes. Each `{name}` of a path is one without being listed.",
+        Map(&TextOr(&Record(ATTRIBUTE))),
+        "Resource attributes. Each `{name}` of a path is one without being listed. Text is the `argument` of an MCP server's.",
     ),
     optional(
         "upgrade",
@@ -322,6 +340,11 @@ static ATTRIBUTE: &[Field] = &[
         "body",
         Text,
         "The JSON pointer (RFC 6901) into the body whose value, or each item, is the value.",
+    ),
+    optional(
+        "argument",
+        Text,
+        "Of an MCP server: the JSON pointer (RFC 6901) into the arguments of the tool or prompt whose value, or each item, is the value.",
     ),
     optional(
         "type",

@@ -253,13 +253,12 @@ fn explain(
     };
     let verdict = decide(&facts, classified);
     let request = policy_request(&facts, classified);
-    let policies = match bundle.explain(&request) {
-        Ok(all) => all
-            .into_iter()
-            .map(|e| (e.policy.to_string(), e.why.to_string()))
-            .collect(),
-        Err(_) => Vec::new(),
-    };
+    let all = request.and_then(|request| bundle.explain(&request).ok());
+    let policies = all
+        .unwrap_or_default()
+        .into_iter()
+        .map(|e| (e.policy.to_string(), e.why.to_string()))
+        .collect();
     let attributes: Vec<String> = classified
         .attributes()
         .iter()
@@ -280,20 +279,21 @@ fn explain(
     })
 }
 
-fn policy_request<'a>(facts: &Facts<'a>, classified: &'a Classified) -> PolicyRequest<'a> {
+/// What policies are asked. They are asked nothing about what is no action.
+fn policy_request<'a>(facts: &Facts<'a>, classified: &'a Classified) -> Option<PolicyRequest<'a>> {
     let token = facts.token.claims();
-    PolicyRequest {
+    Some(PolicyRequest {
         actor: token.acting.actor(),
         act: token.acting.levels().get(1..).unwrap_or_default(),
         server: &facts.server.name,
-        action: classified.action(),
+        action: classified.action()?,
         attributes: classified.attributes(),
         entry: deciding_entry(facts, classified),
         principal: &token.principal,
         trigger: &token.trigger,
         purpose: &token.purpose,
         now: facts.now,
-    }
+    })
 }
 
 fn tell(explained: &Explained, context: &Context) -> Exit {

@@ -1,0 +1,162 @@
+//! What a message asks for, by its method.
+
+use std::borrow::Cow;
+
+use mandate_policy::decl::{PROMPT, RESOURCE, TOOL};
+use serde_json::{Map, Value};
+
+use super::fault::McpFault;
+use super::message::{Call, Era, Kind, Message, check_spelling};
+use super::uri;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Ask<'m> {
+    /// Something that is an action, or nothing.
+    Use(Vec<Used<'m>>),
+    /// What is no use of anything: what there is, what the server can do, the session itself.
+    Speak,
+}
+
+/// A tool, prompt or resource that is used.
+#[derive(Debug)]
+pub(super) struct Used<'m> {
+    /// `tool`, `prompt` or `resource`.
+    pub(super) kind: &'static str,
+    /// Its name, or the segments of its URI.
+    pub(super) segments: Vec<Cow<'m, str>>,
+    /// An object.
+    pub(super) arguments: Option<&'m Value>,
+}
+
+/// What `message` asks for. A method that is not listed here is denied.
+pub(super) fn of(message: &Message) -> Result<Ask<'_>, McpFault> {
+    let unknown = McpFault::Method { era: message.era };
+    let sessions = message.era == Era::Sessions;
+    let call = match &message.kind {
+        Kind::Response => return Ok(Ask::Speak),
+        Kind::Notification(call) => {
+            let known = match &*call.method {
+                "notifications/cancelled" | "notifications/progress" => true,
+                "notifications/initialized" | "notifications/roots/list_changed" => sessions,
+                _ => false,
+            };
+            return known.then_some(Ask::Speak).ok_or(unknown);
+        }
+        Kind::Request(call) => call,
+    };
+    match &*call.method {
+        "tools/call" => called(call),
+        "prompts/get" => used(named(PROMPT, &call.params)?, arguments(&call.params)?),
+        "resources/read" => used_resource(&call.params),
+        "resources/subscribe" | "resources/unsubscribe" if sessions => used_resource(&call.params),
+        "completion/complete" => completed(&call.params),
+        "subscriptions/listen" if !sessions => listened(&call.params),
+        "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
+            Ok(Ask::Speak)
+        }
+        "initialize" | "ping" | "logging/setLevel" if sessions => Ok(Ask::Speak),
+        "server/discover" if !sessions => Ok(Ask::Speak),
+        _ => Err(unknown),
+    }
+}
+
+type Named<'m> = (&'static str, Vec<Cow<'m, str>>);
+
+fn used<'m>(
+    (kind, segments): Named<'m>,
+    arguments: Option<&'m Value>,
+) -> Result<Ask<'m>, McpFault> {
+    Ok(Ask::Use(vec![Used {
+        kind,
+        segments,
+        arguments,
+    }]))
+}
+
+fn called(call: &Call) -> Result<Ask<'_>, McpFault> {
+    if call.params.contains_key("task") {
+        return Err(McpFault::Unsupported(
+            "a call as a task is not forwarded: nobody could say later whose task it is",
+        ));
+    }
+    used(named(TOOL, &call.params)?, arguments(&call.params)?)
+}
+
+fn used_resource(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
+    let uri = text(params, "uri").ok_or(NO_URI)?;
+    used((RESOURCE, uri::segments(uri)?), None)
+}
+
+/// Whoever completes what a prompt or resource takes learns what there is of it: it is asked as if they used it.
+fn completed(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
+    let why = "`ref` must be a `ref/prompt` with a `name`, or a `ref/resource` with a `uri`";
+    let Some(Value::Object(reference)) = params.get("ref") else {
+        return Err(McpFault::Params(why));
+    };
+    check_spelling(reference, &["type", "name", "uri"])?;
+    match text(reference, "type") {
+        Some("ref/prompt") => {
+            let context = match params.get("context") {
+                Some(Value::Object(context)) => arguments(context)?,
+                _ => None,
+            };
+            used(named(PROMPT, reference)?, context)
+        }
+        Some("ref/resource") => used_resource(reference),
+        _ => Err(McpFault::Params(why)),
+    }
+}
+
+/// A stream that tells of changes: of the lists, and of resources, each of which must be one that may be read.
+fn listened(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
+    let Some(Value::Object(wanted)) = params.get("notifications") else {
+        return Err(McpFault::Params(
+            "`notifications` must say what is listened for",
+        ));
+    };
+    let mut resources = Vec::new();
+    for (name, value) in wanted {
+        match (name.as_str(), value) {
+            (
+                "toolsListChanged" | "promptsListChanged" | "resourcesListChanged",
+                Value::Bool(_),
+            ) => {}
+            ("resourceSubscriptions", Value::Array(uris)) => {
+                for uri in uris {
+                    let uri = uri.as_str().ok_or(NO_URI)?;
+                    resources.push(Used {
+                        kind: RESOURCE,
+                        segments: uri::segments(uri)?,
+                        arguments: None,
+                    });
+                }
+            }
+            _ => return Err(McpFault::Unsupported("this is not listened for here")),
+        }
+    }
+    Ok(if resources.is_empty() {
+        Ask::Speak
+    } else {
+        Ask::Use(resources)
+    })
+}
+
+fn named<'m>(kind: &'static str, params: &'m Map<String, Value>) -> Result<Named<'m>, McpFault> {
+    let name = text(params, "name").ok_or(McpFault::Params("`name` must be text"))?;
+    Ok((kind, vec![Cow::Borrowed(name)]))
+}
+
+fn arguments(params: &Map<String, Value>) -> Result<Option<&Value>, McpFault> {
+    match params.get("arguments") {
+        None => Ok(None),
+        Some(arguments @ Value::Object(_)) => Ok(Some(arguments)),
+        Some(_) => Err(McpFault::Params("`arguments` must be an object")),
+    }
+}
+
+fn text<'m>(params: &'m Map<String, Value>, name: &str) -> Option<&'m str> {
+    params.get(name).and_then(Value::as_str)
+}
+
+const NO_URI: McpFault = McpFault::Params("a resource's `uri` must be text");

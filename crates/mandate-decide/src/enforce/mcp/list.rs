@@ -1,0 +1,231 @@
+//! What a list shows, and whom it is for.
+//!
+//! What is shown stays, byte for byte, as the server wrote it; what is not shown is taken out. A list that cannot be
+//! read in one way is no list for anybody.
+
+use std::fmt;
+
+use mandate_policy::fold;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Listed;
+
+/// Why an answer is withheld that may be a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the upstream's list cannot be read in one way")]
+pub struct UnreadableList;
+
+/// `message` without the items of lists that `shows` says no to, and private to who asked; `None` where nothing of
+/// it changes.
+pub fn shown(
+    message: &[u8],
+    shows: impl Fn(Listed, &str) -> bool,
+) -> Result<Option<Vec<u8>>, UnreadableList> {
+    let Members(message) = read(message)?;
+    check_spelling(&message, &["result"])?;
+    let Some(result) = member(&message, "result") else {
+        return Ok(None);
+    };
+    // What is no object has no lists.
+    if !result.get().starts_with('{') {
+        return Ok(None);
+    }
+    let Members(result) = read(result.get().as_bytes())?;
+    check_spelling(
+        &result,
+        &[
+            "tools",
+            "prompts",
+            "resources",
+            "resourceTemplates",
+            "cacheScope",
+        ],
+    )?;
+    let lists =
+        |(name, _): &(String, &RawValue)| Listed::ALL.iter().any(|(_, list, _)| list == name);
+    if !result.iter().any(lists) {
+        return Ok(None);
+    }
+    let result = rewritten(&result, |name, value| {
+        if name == "cacheScope" {
+            return Ok(Some(r#""private""#.to_owned()));
+        }
+        let listed = Listed::ALL.iter().find(|(_, list, _)| *list == name);
+        let Some((listed, _, naming)) = listed else {
+            return Ok(None);
+        };
+        let items: Vec<&RawValue> =
+            serde_json::from_str(value.get()).map_err(|_| UnreadableList)?;
+        let mut kept = Vec::with_capacity(items.len());
+        for item in &items {
+            if shows(*listed, &named(item, naming)?) {
+                kept.push(item.get());
+            }
+        }
+        let all = kept.len() == items.len();
+        Ok((!all).then(|| format!("[{}]", kept.join(","))))
+    })?;
+    let message = rewritten(&message, |name, _| {
+        Ok((name == "result").then(|| result.clone()))
+    })?;
+    Ok(Some(message.into_bytes()))
+}
+
+/// An object of `members`, each as `change` has it, or as it came.
+fn rewritten(
+    members: &[(String, &RawValue)],
+    change: impl Fn(&str, &RawValue) -> Result<Option<String>, UnreadableList>,
+) -> Result<String, UnreadableList> {
+    let mut text = String::from("{");
+    for (name, value) in members {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::to_string(name).map_err(|_| UnreadableList)?);
+        text.push(':');
+        match change(name, value)? {
+            Some(changed) => text.push_str(&changed),
+            None => text.push_str(value.get()),
+        }
+    }
+    text.push('}');
+    Ok(text)
+}
+
+fn named(item: &RawValue, naming: &str) -> Result<String, UnreadableList> {
+    let Members(members) = read(item.get().as_bytes())?;
+    check_spelling(&members, &[naming])?;
+    let name = member(&members, naming).ok_or(UnreadableList)?;
+    serde_json::from_str(name.get()).map_err(|_| UnreadableList)
+}
+
+fn member<'r>(members: &[(String, &'r RawValue)], name: &str) -> Option<&'r RawValue> {
+    let found = members.iter().find(|(other, _)| other == name);
+    found.map(|(_, value)| *value)
+}
+
+/// Refuses members that some clients would take for one of `known`: those of another letter case.
+fn check_spelling(members: &[(String, &RawValue)], known: &[&str]) -> Result<(), UnreadableList> {
+    let is_twin = |name: &str| {
+        known
+            .iter()
+            .any(|known| *known != name && fold(known) == fold(name))
+    };
+    if members.iter().any(|(name, _)| is_twin(name)) {
+        return Err(UnreadableList);
+    }
+    Ok(())
+}
+
+fn read(json: &[u8]) -> Result<Members<'_>, UnreadableList> {
+    serde_json::from_slice(json).map_err(|_| UnreadableList)
+}
+
+/// The members of an object in their order, none of them twice.
+struct Members<'r>(Vec<(String, &'r RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut members: Vec<(String, &'de RawValue)> = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if members.len() >= MOST_MEMBERS || members.iter().any(|(other, _)| *other == name) {
+                return Err(M::Error::custom(
+                    "a member stands twice, or there are too many",
+                ));
+            }
+            members.push((name, map.next_value()?));
+        }
+        Ok(Members(members))
+    }
+}
+
+/// No message, result or item has so many; each is compared with those before it.
+const MOST_MEMBERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(message: &str) -> Result<Option<String>, UnreadableList> {
+        let shows = |_, name: &str| name.starts_with("ok") || name.starts_with("file:///ok");
+        let shown = shown(message.as_bytes(), shows)?;
+        Ok(shown.map(|bytes| String::from_utf8(bytes).unwrap()))
+    }
+
+    #[test]
+    fn what_may_not_be_used_is_taken_out_and_the_rest_stays_as_it_was() {
+        let list = r#"{"jsonrpc":"2.0", "id":1,"result":{"tools":[{"name":"ok1", "x":1.50},{"name":"no"},{"name":"ok2"}],"nextCursor":""}}"#;
+        let expected = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"ok1", "x":1.50},{"name":"ok2"}],"nextCursor":""}}"#;
+        assert_eq!(of(list), Ok(Some(expected.to_owned())));
+        let resources =
+            r#"{"result":{"resources":[{"uri":"file:///no","name":"ok"},{"uri":"file:///ok"}]}}"#;
+        let expected = r#"{"result":{"resources":[{"uri":"file:///ok"}]}}"#;
+        assert_eq!(of(resources), Ok(Some(expected.to_owned())));
+        let templates = r#"{"result":{"resourceTemplates":[{"uriTemplate":"file:///no/{x}"}]}}"#;
+        let expected = r#"{"result":{"resourceTemplates":[]}}"#;
+        assert_eq!(of(templates), Ok(Some(expected.to_owned())));
+        let prompts = r#"{"result":{"prompts":[{"name":"no"}]}}"#;
+        assert_eq!(
+            of(prompts),
+            Ok(Some(r#"{"result":{"prompts":[]}}"#.to_owned()))
+        );
+    }
+
+    /// FAILURES 37: filtered lists cached across identities.
+    #[test]
+    fn a_list_is_private_to_who_asked() {
+        let list = r#"{"result":{"tools":[{"name":"ok"}],"ttlMs":1000,"cacheScope":"public"}}"#;
+        let expected =
+            r#"{"result":{"tools":[{"name":"ok"}],"ttlMs":1000,"cacheScope":"private"}}"#;
+        assert_eq!(of(list), Ok(Some(expected.to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_list_stays() {
+        for other in [
+            r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"tools"}]}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"x"}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"tools":[{"name":"no"}]}}"#,
+            r#"{"result":null}"#,
+        ] {
+            assert_eq!(of(other), Ok(None), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_list_with_two_readings_is_none() {
+        for bad in [
+            r#"{"result":{"tools":[],"tools":[{"name":"no"}]}}"#,
+            r#"{"result":{"tools":[]},"result":{"tools":[{"name":"no"}]}}"#,
+            r#"{"result":{"tools":[],"\u0074ools":[{"name":"no"}]}}"#,
+            r#"{"result":{"tools":[],"Tools":[{"name":"no"}]}}"#,
+            r#"{"Result":{"tools":[{"name":"no"}]}}"#,
+            r#"{"result":{"tools":[{"name":"ok","name":"no"}]}}"#,
+            r#"{"result":{"tools":[{"name":"ok","Name":"no"}]}}"#,
+            r#"{"result":{"tools":[{"title":"ok"}]}}"#,
+            r#"{"result":{"tools":[{"name":7}]}}"#,
+            r#"{"result":{"tools":["ok"]}}"#,
+            r#"{"result":{"tools":{"name":"no"}}}"#,
+            r#"[{"result":{"tools":[]}}]"#,
+            r#"{"result":{"tools":[]}"#,
+            "",
+        ] {
+            assert_eq!(of(bad), Err(UnreadableList), "{bad}");
+        }
+    }
+}

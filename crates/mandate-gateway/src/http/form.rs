@@ -1,0 +1,184 @@
+//! How a refusal is told: as a problem (RFC 9457), or to a client of MCP in the words of its protocol, so that a
+//! model cannot take it for success (FAILURES 24).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use mandate_decide::enforce::{Addressee, Denial, McpFault, REVISIONS, Unclassifiable};
+use mandate_policy::decl::{McpSettings, ServerWorkload};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::refusal::Refusal;
+use crate::body::OutBody;
+
+/// The form of a refusal.
+#[derive(Debug, Default)]
+pub(super) enum Form {
+    /// Of plain HTTP.
+    #[default]
+    Problem,
+    /// Of an MCP server's message.
+    Message {
+        denial_code: i64,
+        /// As far as it was read. Looked into where a refusal is told, and never before.
+        body: Option<Bytes>,
+    },
+}
+
+impl Form {
+    /// What who asks for something of `server` understands.
+    pub(super) fn of(server: &ServerWorkload) -> Self {
+        match &server.mcp {
+            None => Form::Problem,
+            Some(McpSettings { denial_code, .. }) => Form::Message {
+                denial_code: *denial_code,
+                body: None,
+            },
+        }
+    }
+
+    /// From now on it is known whom a refusal is for.
+    pub(super) fn read(&mut self, read: Option<Bytes>) {
+        if let Form::Message { body, .. } = self {
+            *body = read;
+        }
+    }
+
+    /// What was asked for, in words.
+    pub(super) fn words(&self) -> Option<String> {
+        match self {
+            Form::Message {
+                body: Some(body), ..
+            } => Addressee::of(body).words,
+            Form::Message { body: None, .. } | Form::Problem => None,
+        }
+    }
+
+    /// The reply that tells of `refusal`.
+    pub(super) fn response(
+        &self,
+        refusal: &Refusal,
+        nonce: Option<HeaderValue>,
+    ) -> Response<OutBody> {
+        let mut response = refusal.response(nonce);
+        let Form::Message { denial_code, body } = self else {
+            return response;
+        };
+        let to = body.as_deref().map(Addressee::of).unwrap_or_default();
+        let told = Told::of(refusal, *denial_code, to);
+        *response.status_mut() = told.status;
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        // What has text keys alone is always written.
+        let message = serde_json::to_vec(&told.message).unwrap_or_default();
+        *response.body_mut() = OutBody::Own(Some(Bytes::from(message)));
+        response
+    }
+}
+
+/// A reply, and what is in it.
+struct Told {
+    status: StatusCode,
+    message: Message,
+}
+
+/// A JSON-RPC response (JSON-RPC 2.0 §5). Without an id where the request's cannot be told.
+#[derive(Serialize)]
+struct Message {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Value>,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Result(FailedCall),
+    Error {
+        code: i64,
+        message: String,
+        data: Value,
+    },
+}
+
+/// A tool's result that says that it has failed, for the model to read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FailedCall {
+    content: [Value; 1],
+    is_error: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+}
+
+impl Told {
+    fn of(refusal: &Refusal, denial_code: i64, to: Addressee) -> Self {
+        let status = refusal.status();
+        let fault =
+            if let Refusal::Denied(Denial::Unclassifiable(Unclassifiable::Mcp(fault))) = refusal {
+                Some(fault)
+            } else {
+                None
+            };
+        // A decision: nothing is wrong with the message, and trying it in another way does not help.
+        let decided = fault.is_none() && status == StatusCode::FORBIDDEN;
+        if decided && to.is_tool_call && to.id.is_some() {
+            return Self::failed_call(refusal, to);
+        }
+        let (status, code) = if let Some(fault) = fault {
+            let status = StatusCode::from_u16(fault.status()).unwrap_or(status);
+            (status, fault.code().unwrap_or(denial_code))
+        } else if decided {
+            (StatusCode::OK, denial_code)
+        } else if status == StatusCode::UNAUTHORIZED {
+            (status, denial_code)
+        } else if status.is_client_error() {
+            (status, INVALID_REQUEST)
+        } else {
+            (status, INTERNAL_ERROR)
+        };
+        let data = match fault {
+            Some(McpFault::Version { requested }) => {
+                json!({"supported": REVISIONS, "requested": requested})
+            }
+            _ => json!({"rule": refusal.rule()}),
+        };
+        let outcome = Outcome::Error {
+            code,
+            message: refusal.to_string(),
+            data,
+        };
+        let message = Message {
+            jsonrpc: "2.0",
+            id: to.id,
+            outcome,
+        };
+        Self { status, message }
+    }
+
+    fn failed_call(refusal: &Refusal, to: Addressee) -> Self {
+        let rule = refusal.rule();
+        let text = format!(
+            "Denied by policy, and not carried out: {refusal} (rule `{rule}`). The same call will be denied again."
+        );
+        let outcome = Outcome::Result(FailedCall {
+            content: [json!({"type": "text", "text": text})],
+            is_error: true,
+            result_type: to.is_stateless.then_some("complete"),
+        });
+        let message = Message {
+            jsonrpc: "2.0",
+            id: to.id,
+            outcome,
+        };
+        Self {
+            status: StatusCode::OK,
+            message,
+        }
+    }
+}
+
+const INVALID_REQUEST: i64 = -32600;
+const INTERNAL_ERROR: i64 = -32603;

@@ -1,0 +1,284 @@
+//! Lists of an MCP server on their way to an agent: each shows what it may use in its task.
+//!
+//! A list comes as JSON, or in an event of a stream. The event of a list that cannot be read in one way cuts the
+//! stream; of what is no list every byte passes as it came.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Limited};
+use mandate_decide::enforce::{Classified, UnreadableList, may_be_shown, shown};
+use mandate_model::ServerName;
+use mandate_policy::Bundle;
+use mandate_policy::decl::ServerWorkload;
+use mandate_token::{AccessToken, Verified};
+
+use super::refusal::Refusal;
+use crate::body::{AnyBody, BodyError, full};
+
+/// For whom lists are.
+#[derive(Clone)]
+pub(super) struct Lists {
+    bundle: Arc<Bundle>,
+    server: ServerName,
+    token: Verified<AccessToken>,
+}
+
+impl Lists {
+    /// Of a request that may be answered by one, of who holds `token`.
+    pub(super) fn of(
+        classified: &Classified,
+        bundle: &Arc<Bundle>,
+        server: &ServerWorkload,
+        token: &Verified<AccessToken>,
+    ) -> Option<Self> {
+        classified.may_be_answered_by_a_list().then(|| Self {
+            bundle: Arc::clone(bundle),
+            server: server.name.clone(),
+            token: token.clone(),
+        })
+    }
+
+    /// `body` with nothing in its lists that the agent may not use.
+    pub(super) async fn shown(
+        self,
+        headers: &mut HeaderMap,
+        body: AnyBody,
+    ) -> Result<AnyBody, Refusal> {
+        match media_type(headers).as_deref() {
+            Some("application/json") => {
+                let whole = Limited::new(body, LONGEST).collect().await;
+                let whole = whole.map_err(|_| Refusal::Unlisted)?.to_bytes();
+                let whole = self.message(whole).map_err(|_| Refusal::Unlisted)?;
+                headers.remove(header::CONTENT_LENGTH);
+                headers.remove(header::TRANSFER_ENCODING);
+                Ok(full(whole))
+            }
+            Some("text/event-stream") => {
+                headers.remove(header::CONTENT_LENGTH);
+                Ok(Box::pin(Events {
+                    inner: Some(body),
+                    lists: self,
+                    waiting: BytesMut::new(),
+                }))
+            }
+            // Nothing that a client would read a list from.
+            _ if body.is_end_stream() => Ok(body),
+            _ => Err(Refusal::Unlisted),
+        }
+    }
+
+    fn message(&self, message: Bytes) -> Result<Bytes, UnreadableList> {
+        if message.is_empty() {
+            return Ok(message);
+        }
+        let server = self.bundle.server(&self.server);
+        let token = self.token.claims();
+        let changed = shown(&message, |listed, named| {
+            server.is_some_and(|server| may_be_shown(&self.bundle, server, token, listed, named))
+        })?;
+        Ok(changed.map_or(message, Bytes::from))
+    }
+
+    /// An event with its last line, as it is shown (HTML, "Server-sent events").
+    fn event(&self, event: Bytes) -> Result<Bytes, UnreadableList> {
+        let lines: Vec<&[u8]> = lines(&event).collect();
+        let data: Vec<&[u8]> = lines.iter().filter_map(|line| data_of(line)).collect();
+        if data.is_empty() {
+            return Ok(event);
+        }
+        let message = Bytes::from(data.join(&b'\n'));
+        // An event without a message keeps the connection open, or says from where it is resumed.
+        if message.trim_ascii().is_empty() {
+            return Ok(event);
+        }
+        let changed = self.message(message.clone())?;
+        if changed == message {
+            return Ok(event);
+        }
+        let mut shown = BytesMut::with_capacity(event.len());
+        for line in lines
+            .iter()
+            .filter(|line| !line.is_empty() && data_of(line).is_none())
+        {
+            shown.extend_from_slice(line);
+            shown.extend_from_slice(b"\n");
+        }
+        shown.extend_from_slice(b"data: ");
+        shown.extend_from_slice(&changed);
+        shown.extend_from_slice(b"\n\n");
+        Ok(shown.freeze())
+    }
+}
+
+/// What a line of an event adds to its data.
+fn data_of(line: &[u8]) -> Option<&[u8]> {
+    if line == b"data" {
+        return Some(b"");
+    }
+    let value = line.strip_prefix(b"data:")?;
+    Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+/// Lines end with `\r\n`, `\n` or `\r`.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r'))?;
+        let (line, after) = rest.split_at(end);
+        rest = after
+            .strip_prefix(b"\r\n")
+            .or_else(|| after.get(1..))
+            .unwrap_or_default();
+        Some(line)
+    })
+}
+
+/// Where the first event of `text` ends: after the first empty line. A `\r` at the very end may be half of a line's
+/// end, so it ends nothing yet.
+fn end_of_event(text: &[u8]) -> Option<usize> {
+    let (mut at, mut line) = (0, 0_usize);
+    while let Some(byte) = text.get(at) {
+        let length = match (byte, text.get(at + 1)) {
+            (b'\n', _) => 1,
+            (b'\r', None) => return None,
+            (b'\r', Some(b'\n')) => 2,
+            (b'\r', Some(_)) => 1,
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        if at == line {
+            return Some(at + length);
+        }
+        at += length;
+        line = at;
+    }
+    None
+}
+
+/// A stream of events, each passed on once it is whole.
+struct Events {
+    inner: Option<AnyBody>,
+    lists: Lists,
+    waiting: BytesMut,
+}
+
+impl Events {
+    fn next_event(&mut self) -> Option<Result<Bytes, BodyError>> {
+        let end = end_of_event(&self.waiting)?;
+        let event = self.waiting.split_to(end).freeze();
+        Some(self.lists.event(event).map_err(unreadable))
+    }
+
+    /// An event that its stream has not ended is none (HTML, "Server-sent events"); comments are.
+    fn last(&mut self) -> Option<Result<Bytes, BodyError>> {
+        let rest = std::mem::take(&mut self.waiting).freeze();
+        if rest.is_empty() {
+            return None;
+        }
+        let whole = [&rest[..], b"\n\n"].concat();
+        let shown = self.lists.event(Bytes::from(whole.clone()));
+        Some(match shown {
+            Ok(shown) if shown == whole => Ok(rest),
+            Ok(shown) => Ok(shown),
+            Err(why) => Err(unreadable(why)),
+        })
+    }
+}
+
+fn unreadable(why: UnreadableList) -> BodyError {
+    BodyError::Source(Box::new(why))
+}
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            if let Some(event) = self.next_event() {
+                return Poll::Ready(Some(event.map(Frame::data)));
+            }
+            if self.waiting.len() > LONGEST {
+                self.inner = None;
+                return Poll::Ready(Some(Err(unreadable(UnreadableList))));
+            }
+            let Some(inner) = self.inner.as_mut() else {
+                return Poll::Ready(self.last().map(|event| event.map(Frame::data)));
+            };
+            match ready!(inner.as_mut().poll_frame(cx)) {
+                None => self.inner = None,
+                Some(Err(why)) => return Poll::Ready(Some(Err(why))),
+                // Trailers say nothing of a stream of events.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.waiting.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let ended = self
+            .inner
+            .as_ref()
+            .is_none_or(|inner| inner.is_end_stream());
+        ended && self.waiting.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}
+
+/// In lower case and without parameters.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(said), None) = (types.next(), types.next()) else {
+        return None;
+    };
+    let essence = said.to_str().ok()?.split(';').next()?;
+    Some(essence.trim().to_ascii_lowercase())
+}
+
+/// A list of thousands of tools with their schemas.
+const LONGEST: usize = 8 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_ends_with_the_first_empty_line() {
+        for (text, end) in [
+            ("data: x\n\nmore", Some(9)),
+            ("data: x\r\n\r\nmore", Some(11)),
+            ("data: x\r\rmore", Some(9)),
+            ("data: x\n\r\nmore", Some(10)),
+            ("\n", Some(1)),
+            ("data: x\n", None),
+            ("data: x\r\n\r", None),
+            ("data: x", None),
+            ("", None),
+        ] {
+            assert_eq!(end_of_event(text.as_bytes()), end, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_data_of_an_event_is_that_of_all_its_lines() {
+        let event = b"id: 1\r\ndata: {\"a\":\rdata:1}\ndata\n: data: no\n\n";
+        let data: Vec<&[u8]> = lines(event).filter_map(data_of).collect();
+        assert_eq!(data, [&b"{\"a\":"[..], b"1}", b""]);
+    }
+}

@@ -1,0 +1,354 @@
+//! An MCP server behind the gateway: which messages reach it, and what comes back.
+
+mod common;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Request, Response, StatusCode};
+    use http_body_util::{BodyExt, Full};
+    use hyper::body::Incoming;
+    use mandate_audit::{Decision, What};
+    use mandate_model::stop::Subject;
+    use mandate_ports::Clock;
+    use serde_json::{Value, json};
+
+    use crate::common::World;
+    use crate::common::agent::{send, text};
+    use crate::common::tokens::{claims, for_desk};
+
+    const CALLED: &str =
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"gold"}]}}"#;
+
+    struct Agent<'w> {
+        world: &'w World,
+        token: String,
+    }
+
+    impl<'w> Agent<'w> {
+        fn new(world: &'w World) -> Self {
+            Self::of(world, "retriever", &["look", "report", "refund"])
+        }
+
+        fn of(world: &'w World, name: &str, actions: &[&str]) -> Self {
+            let claims = for_desk(claims(name, "read", world.clocks.now()), actions);
+            Self {
+                world,
+                token: world.authority.keys.sign(claims),
+            }
+        }
+
+        fn request(&self, message: &Value) -> Request<Full<Bytes>> {
+            Request::post("/desk/mcp")
+                .header("host", "gateway")
+                .header("authorization", format!("Bearer {}", self.token))
+                .header("content-type", "application/json")
+                .header("accept", "application/json, text/event-stream")
+                .body(Full::from(message.to_string()))
+                .unwrap()
+        }
+
+        /// The status, and the answer as it came.
+        async fn says(&self, message: &Value) -> (StatusCode, String) {
+            let answer = send(self.world.address, self.request(message)).await;
+            (answer.status(), text(answer).await)
+        }
+
+        /// The stream of a session.
+        async fn opens_a_stream(&self) -> Response<Incoming> {
+            let mut request = self.request(&json!(null));
+            *request.method_mut() = http::Method::GET;
+            *request.body_mut() = Full::default();
+            send(self.world.address, request).await
+        }
+
+        async fn asks(&self, method: &str, params: Value) -> (StatusCode, Value) {
+            let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+            let (status, said) = self.says(&message).await;
+            (status, serde_json::from_str(&said).unwrap())
+        }
+
+        async fn calls(&self, tool: &str, arguments: Value) -> (StatusCode, Value) {
+            let params = json!({"name": tool, "arguments": arguments});
+            self.asks("tools/call", params).await
+        }
+    }
+
+    fn answers(world: &World, media_type: &'static str, body: &str) {
+        *world.upstream.mcp.lock().unwrap() = (media_type, body.to_owned());
+    }
+
+    /// FAILURES 24: nobody can take it for success, and it says by which rule.
+    #[track_caller]
+    fn is_denied((status, answer): (StatusCode, Value), rule: &str) {
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["id"], 7);
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(&format!("`{rule}`")), "{text}");
+        assert!(answer["result"].get("structuredContent").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_within_the_mandate_reaches_the_server_with_its_credential() {
+        let world = World::new().await;
+        answers(&world, "application/json", CALLED);
+        let (status, answer) = Agent::new(&world)
+            .calls("look_up", json!({"customer_id": "acme"}))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer.to_string(), CALLED);
+        let arrived = &world.upstream.arrived()[0];
+        assert_eq!(arrived.target, "/mcp");
+        assert_eq!(
+            arrived.headers["authorization"],
+            "Bearer upstream-key-4711/x"
+        );
+        let sent: Value = serde_json::from_slice(&arrived.body).unwrap();
+        assert_eq!(sent["params"]["arguments"]["customer_id"], "acme");
+        let decided = world
+            .record(|r| matches!(r.what, What::AccessDecided { .. }))
+            .await;
+        assert_eq!(decided.decision, Decision::Allowed);
+        assert_eq!(
+            decided.what,
+            What::AccessDecided {
+                request: "tool look_up".to_owned()
+            }
+        );
+        assert_eq!(decided.action.unwrap().as_str(), "look");
+        assert_eq!(decided.attributes.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_the_mandate_or_the_policy_does_not_cover_is_a_result_that_failed() {
+        let world = World::new().await;
+        answers(&world, "application/json", CALLED);
+        let agent = Agent::new(&world);
+        let customer = |name: &str| json!({"customer_id": name});
+        is_denied(
+            agent.calls("look_up", customer("globex")).await,
+            "mandate.unfit",
+        );
+        is_denied(agent.calls("look_up", json!({})).await, "mandate.missing");
+        is_denied(
+            agent.calls("look_up", json!({"customer_id": 7})).await,
+            "request.attribute",
+        );
+        is_denied(
+            agent.calls("refund", customer("acme")).await,
+            "policy.default_deny",
+        );
+        is_denied(
+            agent.calls("delete_all", json!({})).await,
+            "request.no_action",
+        );
+        let narrow = Agent::of(&world, "retriever", &["report"]);
+        is_denied(
+            narrow.calls("look_up", customer("acme")).await,
+            "mandate.no_entry",
+        );
+        assert!(world.upstream.arrived().is_empty());
+        let undeclared = world
+            .record(|r| r.rule.as_deref() == Some("request.no_action"))
+            .await;
+        let request = "tools/call delete_all".to_owned();
+        assert_eq!(undeclared.what, What::AccessDecided { request });
+    }
+
+    #[tokio::test]
+    async fn what_is_no_call_is_denied_with_an_error_of_its_own_code() {
+        let world = World::new().await;
+        let agent = Agent::new(&world);
+        let read = agent
+            .asks("resources/read", json!({"uri": "file:///reports/globex/x"}))
+            .await;
+        assert_eq!(
+            (read.0, &read.1["error"]["code"]),
+            (StatusCode::OK, &json!(403))
+        );
+        assert_eq!(read.1["error"]["data"], json!({"rule": "mandate.unfit"}));
+        let unknown = agent.asks("tools/delete", json!({})).await;
+        assert_eq!(unknown.1["error"]["code"], -32601);
+        let (status, batch) = agent
+            .says(&json!([{"jsonrpc": "2.0", "id": 1, "method": "ping"}]))
+            .await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(
+            batch.contains("-32600") && !batch.contains("\"id\""),
+            "{batch}"
+        );
+        // FAILURES 37.
+        let mut lying = agent.request(&json!({
+            "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+            "params": {"name": "look_up", "arguments": {"customer_id": "acme"}},
+        }));
+        lying
+            .headers_mut()
+            .insert("mcp-name", "refund".parse().unwrap());
+        let lying = send(world.address, lying).await;
+        assert_eq!(lying.status(), StatusCode::BAD_REQUEST);
+        assert!(text(lying).await.contains("-32020"));
+        assert!(world.upstream.arrived().is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_a_token_there_is_a_challenge_and_nothing_of_the_server() {
+        let world = World::new().await;
+        let mut request =
+            Agent::new(&world).request(&json!({"jsonrpc": "2.0", "id": 7, "method": "ping"}));
+        request.headers_mut().remove("authorization");
+        let answer = send(world.address, request).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert!(answer.headers().contains_key("www-authenticate"));
+        assert!(world.upstream.arrived().is_empty());
+    }
+
+    const TOOLS: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"look_up","inputSchema":{"type":"object"}},{"name":"refund","inputSchema":{}},{"name":"delete_all","inputSchema":{}}],"ttlMs":60000,"cacheScope":"public"}}"#;
+    const SHOWN: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"look_up","inputSchema":{"type":"object"}}],"ttlMs":60000,"cacheScope":"private"}}"#;
+
+    #[tokio::test]
+    async fn a_list_shows_what_may_be_used_in_this_task() {
+        let world = World::new().await;
+        let list = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"});
+        let agent = Agent::new(&world);
+        answers(&world, "application/json", TOOLS);
+        assert_eq!(agent.says(&list).await, (StatusCode::OK, SHOWN.to_owned()));
+        let events = format!("id: 1\ndata:\n\n: here\n\nevent: message\nid: 2\ndata: {TOOLS}\n\n");
+        answers(&world, "text/event-stream", &events);
+        let shown = format!("id: 1\ndata:\n\n: here\n\nevent: message\nid: 2\ndata: {SHOWN}\n\n");
+        assert_eq!(agent.says(&list).await, (StatusCode::OK, shown));
+        let split = TOOLS.replace("\"tools\":[", "\"tools\":[\r\ndata:");
+        answers(
+            &world,
+            "text/event-stream; charset=utf-8",
+            &format!("data: {split}"),
+        );
+        let (_, said) = agent.says(&list).await;
+        assert_eq!(said, format!("data: {SHOWN}\n\n"));
+        // Of another task: nothing of it at all.
+        let other = Agent::of(&world, "retriever", &["report"]);
+        answers(&world, "application/json", TOOLS);
+        assert!(!other.says(&list).await.1.contains("look_up"));
+        let record = world
+            .record(|r| {
+                r.what
+                    == What::AccessDecided {
+                        request: "mcp tools/list".to_owned(),
+                    }
+            })
+            .await;
+        assert_eq!((record.decision, record.action), (Decision::Allowed, None));
+    }
+
+    #[tokio::test]
+    async fn a_list_that_cannot_be_read_in_one_way_is_withheld() {
+        let world = World::new().await;
+        let list = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"});
+        let agent = Agent::new(&world);
+        for (media_type, body) in [
+            ("application/json", TOOLS.replace("\"ttlMs\"", "\"Tools\"")),
+            (
+                "application/json",
+                TOOLS.replace("\"ttlMs\":60000", "\"tools\":[]"),
+            ),
+            ("application/json", "{\"result\":".to_owned()),
+            ("text/plain", TOOLS.to_owned()),
+            ("text/html", "<p>".to_owned()),
+        ] {
+            answers(&world, media_type, &body);
+            let (status, said) = agent.says(&list).await;
+            assert_eq!(status, StatusCode::BAD_GATEWAY, "{body}");
+            assert!(
+                said.contains("upstream.list") && said.contains("\"id\":7"),
+                "{said}"
+            );
+        }
+        // In a stream, where what was replayed may be a list too.
+        let mut stream = agent.opens_a_stream().await;
+        world.upstream.feed(b"data: {}\n\n");
+        assert!(stream.body_mut().frame().await.unwrap().is_ok());
+        world
+            .upstream
+            .feed(b"data: {\"result\":{\"tools\":[],\"tools\":[]}}\n\n");
+        assert!(stream.body_mut().frame().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_may_use_nothing_of_it_is_not_spoken_to() {
+        let world = World::new().await;
+        answers(&world, "application/json", TOOLS);
+        let executor = Agent::of(&world, "executor", &["look"]);
+        for method in ["initialize", "tools/list", "ping"] {
+            let (status, said) = executor.asks(method, json!({})).await;
+            assert_eq!(
+                (status, &said["error"]["code"]),
+                (StatusCode::OK, &json!(403)),
+                "{method}"
+            );
+            assert_eq!(said["error"]["data"]["rule"], "policy.default_deny");
+        }
+        assert!(world.upstream.arrived().is_empty());
+    }
+
+    /// FAILURES 16 and 18.
+    #[tokio::test]
+    async fn a_suspension_stops_lists_and_initialize_and_cuts_the_open_stream() {
+        let world = World::new().await;
+        answers(&world, "application/json", TOOLS);
+        let agent = Agent::new(&world);
+        let mut stream = agent.opens_a_stream().await;
+        assert_eq!(stream.headers()["content-type"], "text/event-stream");
+        world
+            .upstream
+            .feed(b"data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n");
+        assert!(stream.body_mut().frame().await.unwrap().is_ok());
+        let version = world.authority.suspend(Subject::Agent {
+            id: crate::common::tokens::agent("retriever"),
+        });
+        world
+            .until(|w| w.authority.acknowledged(version).is_some())
+            .await;
+        world.upstream.feed(b"data: {}\n\n");
+        assert!(stream.body_mut().frame().await.unwrap().is_err());
+        let before = world.upstream.arrived().len();
+        for method in ["initialize", "tools/list"] {
+            let (status, said) = agent.asks(method, json!({})).await;
+            assert_eq!(
+                (status, &said["error"]["data"]["rule"]),
+                (StatusCode::OK, &json!("stopped"))
+            );
+        }
+        is_denied(
+            agent.calls("look_up", json!({"customer_id": "acme"})).await,
+            "stopped",
+        );
+        assert_eq!(world.upstream.arrived().len(), before);
+    }
+
+    #[tokio::test]
+    async fn a_message_without_a_session_reaches_none() {
+        let world = World::new().await;
+        answers(&world, "application/json", CALLED);
+        let params = json!({
+            "name": "look_up",
+            "arguments": {"customer_id": "acme"},
+            "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"},
+        });
+        let message = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params});
+        let mut request = Agent::new(&world).request(&message);
+        for (name, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "look_up"),
+            ("mcp-session-id", "s-of-another"),
+            ("last-event-id", "5"),
+        ] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        assert_eq!(send(world.address, request).await.status(), StatusCode::OK);
+        let headers = &world.upstream.arrived()[0].headers;
+        assert!(!headers.contains_key("mcp-session-id") && !headers.contains_key("last-event-id"));
+        assert_eq!(headers["mcp-name"], "look_up");
+    }
+}
