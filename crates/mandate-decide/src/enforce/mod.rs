@@ -22,7 +22,7 @@ pub use decide::{
     decide_with, deciding_entry, recheck,
 };
 pub use durability::{RecordedBefore, recorded_before};
-pub use mcp::{Addressee, Era, Listed, McpFault, REVISIONS, UnreadableList, may_be_shown, shown};
+pub use mcp::{Addressee, Era, Listed, McpFault, UnreadableList, may_be_shown, shown};
 pub use method::MethodOverrides;
 pub use right::{LeaseState, Right, right_to_admit};
 pub use sent::{headers_as_sent, named_by_connection, target_as_sent};

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use mandate_decide::enforce::{Addressee, Denial, McpFault, REVISIONS, Unclassifiable};
+use mandate_decide::enforce::{Addressee, Denial, McpFault, Unclassifiable};
 use mandate_policy::decl::{McpSettings, ServerWorkload};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -141,7 +141,7 @@ impl Told {
         };
         let data = match fault {
             Some(McpFault::Version { requested }) => {
-                json!({"supported": REVISIONS, "requested": requested})
+                json!({"supported": McpFault::supported(requested), "requested": requested})
             }
             _ => json!({"rule": refusal.rule()}),
         };

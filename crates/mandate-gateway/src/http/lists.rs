@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use http::response::Parts;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
@@ -44,22 +45,17 @@ impl Lists {
     }
 
     /// `body` with nothing in its lists that the agent may not use.
-    pub(super) async fn shown(
-        self,
-        headers: &mut HeaderMap,
-        body: AnyBody,
-    ) -> Result<AnyBody, Refusal> {
-        match media_type(headers).as_deref() {
+    pub(super) async fn shown(self, head: &mut Parts, body: AnyBody) -> Result<AnyBody, Refusal> {
+        match media_type(&head.headers).as_deref() {
             Some("application/json") => {
-                let whole = Limited::new(body, LONGEST).collect().await;
-                let whole = whole.map_err(|_| Refusal::Unlisted)?.to_bytes();
-                let whole = self.message(whole).map_err(|_| Refusal::Unlisted)?;
-                headers.remove(header::CONTENT_LENGTH);
-                headers.remove(header::TRANSFER_ENCODING);
+                let whole = self.message(whole(body).await?);
+                let whole = whole.map_err(|_| Refusal::Unlisted)?;
+                head.headers.remove(header::CONTENT_LENGTH);
+                head.headers.remove(header::TRANSFER_ENCODING);
                 Ok(full(whole))
             }
             Some("text/event-stream") => {
-                headers.remove(header::CONTENT_LENGTH);
+                head.headers.remove(header::CONTENT_LENGTH);
                 Ok(Box::pin(Events {
                     inner: Some(body),
                     lists: self,
@@ -67,8 +63,14 @@ impl Lists {
                 }))
             }
             // Nothing that a client would read a list from.
-            _ if body.is_end_stream() => Ok(body),
-            _ => Err(Refusal::Unlisted),
+            _ if !head.status.is_success() => Ok(body),
+            _ => {
+                let whole = whole(body).await?;
+                whole
+                    .is_empty()
+                    .then(|| full(whole))
+                    .ok_or(Refusal::Unlisted)
+            }
         }
     }
 
@@ -113,6 +115,11 @@ impl Lists {
         shown.extend_from_slice(b"\n\n");
         Ok(shown.freeze())
     }
+}
+
+async fn whole(body: AnyBody) -> Result<Bytes, Refusal> {
+    let whole = Limited::new(body, LONGEST).collect().await;
+    Ok(whole.map_err(|_| Refusal::Unlisted)?.to_bytes())
 }
 
 /// What a line of an event adds to its data.

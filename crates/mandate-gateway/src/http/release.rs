@@ -61,7 +61,7 @@ pub(super) async fn release(
     let body = match lists {
         None => body,
         Some(lists) => {
-            let showing = lists.shown(&mut head.headers, body);
+            let showing = lists.shown(&mut head, body);
             let shown = tokio::time::timeout(idle, showing).await;
             shown.unwrap_or(Err(Refusal::UpstreamTimeout))?
         }

@@ -1,7 +1,7 @@
 //! What is wrong with a message, in MCP's own terms.
 
 use super::super::body::UnreadableBody;
-use super::message::Era;
+use super::message::{Era, FIRST_STATELESS};
 
 /// Why a message is none that is decided on. It is denied, and forwarded nowhere.
 ///
@@ -42,7 +42,7 @@ pub enum McpFault {
 }
 
 /// The revisions that are spoken (`protocolVersion`), the oldest first.
-pub const REVISIONS: [&str; 5] = [
+pub(super) const REVISIONS: [&str; 5] = [
     "2024-11-05",
     "2025-03-26",
     "2025-06-18",
@@ -62,6 +62,18 @@ impl McpFault {
             McpFault::Params(_) => "mcp.params",
             McpFault::Method { .. } => "mcp.method",
             McpFault::Unsupported(_) => "mcp.unsupported",
+        }
+    }
+
+    /// The revisions that a client is told of which asked for `requested`: those that say their version in each
+    /// message, if it does that itself.
+    pub fn supported(requested: &str) -> &'static [&'static str] {
+        let from = REVISIONS
+            .iter()
+            .position(|revision| *revision >= FIRST_STATELESS);
+        match from {
+            Some(from) if requested >= FIRST_STATELESS => REVISIONS.get(from..).unwrap_or_default(),
+            Some(_) | None => &REVISIONS,
         }
     }
 

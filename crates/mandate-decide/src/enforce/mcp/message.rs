@@ -312,7 +312,7 @@ fn decoded(said: &str) -> Result<Cow<'_, str>, McpFault> {
 }
 
 pub(super) const CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
-const FIRST_STATELESS: &str = "2026-07-28";
+pub(super) const FIRST_STATELESS: &str = "2026-07-28";
 const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";

@@ -30,7 +30,7 @@ use super::classify::{
 };
 use super::target::Target;
 use ask::{Ask, Used};
-pub use fault::{McpFault, REVISIONS};
+pub use fault::McpFault;
 pub use list::{UnreadableList, shown};
 pub use message::Era;
 use message::{Kind, Message};

@@ -405,6 +405,8 @@ fn a_revision_that_is_not_spoken_is_refused() {
         );
         is_fault(said, "mcp.version", Some(-32022));
     }
+    assert_eq!(McpFault::supported("2027-01-01"), ["2026-07-28"]);
+    assert_eq!(McpFault::supported("1999-01-01").len(), 5);
     let claim = json!({"name": "look_up", "_meta": {super::message::CLAIM: "2025-11-25"}});
     is_fault(old("tools/call", &claim), "mcp.params", Some(-32602));
 }
