@@ -50,7 +50,7 @@ pub fn classify(data: &[u8]) -> bool {
     true
 }
 
-fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> HeaderMap {
+pub(crate) fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
         let name = HeaderName::from_bytes(name.as_bytes());

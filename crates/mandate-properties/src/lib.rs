@@ -7,6 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "the world that the properties are checked in is fixed, and made here"
 )]
 
@@ -14,6 +15,8 @@ mod body;
 mod bundle;
 mod classify;
 mod context;
+mod lists;
+mod mcp;
 mod method;
 mod tokens;
 mod world;
@@ -22,6 +25,8 @@ pub use body::body;
 pub use bundle::bundle;
 pub use classify::classify;
 pub use context::context;
+pub use lists::lists;
+pub use mcp::mcp;
 pub use method::method;
 pub use tokens::tokens;
 
@@ -29,11 +34,13 @@ pub use tokens::tokens;
 pub type Property = (&'static str, fn(&[u8]) -> bool);
 
 /// Every property.
-pub const ALL: [Property; 6] = [
+pub const ALL: [Property; 8] = [
     ("tokens", tokens),
     ("bundle", bundle),
     ("classify", classify),
     ("body", body),
     ("context", context),
     ("method", method),
+    ("mcp", mcp),
+    ("lists", lists),
 ];

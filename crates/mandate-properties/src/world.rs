@@ -21,7 +21,16 @@ pub(crate) fn world() -> &'static Bundle {
 }
 
 pub(crate) fn records() -> &'static ServerWorkload {
-    let name = ServerName::parse("records").unwrap();
+    server("records")
+}
+
+/// An MCP server.
+pub(crate) fn desk() -> &'static ServerWorkload {
+    server("desk")
+}
+
+fn server(name: &str) -> &'static ServerWorkload {
+    let name = ServerName::parse(name).unwrap();
     world().server(&name).unwrap()
 }
 
