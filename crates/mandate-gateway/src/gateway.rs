@@ -41,6 +41,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Keys the hashes by which records show personal attributes.
     pub attribute_key: Secret<Vec<u8>>,
+    /// Says whose sessions of MCP servers are. Gateways that stand before the same servers have the same.
+    pub session_key: Secret<Vec<u8>>,
 }
 
 /// What a gateway is given of the world.
@@ -290,6 +292,7 @@ fn front(
         refusals: Refusals::default(),
         metrics,
         attribute_key: Secret::new(config.attribute_key.expose().clone()),
+        sessions: crate::http::Sessions::new(&config.session_key),
         limits: config.limits,
         gate,
     }

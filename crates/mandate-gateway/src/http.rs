@@ -18,6 +18,7 @@ mod refusal;
 mod refused;
 mod release;
 mod route;
+mod sessions;
 mod standing;
 mod tunnel;
 mod upgrade;
@@ -34,8 +35,8 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use mandate_audit::{Decision, Event, SpoolKey};
 use mandate_decide::enforce::{
-    self, Ambiguous, Classified, Denial, Era, Facts, RecordedBefore, RequestHead, Right,
-    Unclassifiable, classify, headers_as_sent, recorded_before, target_as_sent,
+    self, Ambiguous, Classified, Denial, Facts, RecordedBefore, RequestHead, Right, Unclassifiable,
+    classify, headers_as_sent, recorded_before, target_as_sent,
 };
 use mandate_model::{BootTime, Timestamp};
 use mandate_policy::Bundle;
@@ -49,6 +50,7 @@ pub(crate) use inject::Injections;
 pub(crate) use proof::Proofs;
 pub use proof::PublicAddress;
 pub use route::Routing;
+pub(crate) use sessions::Sessions;
 pub(crate) use upstream_token::UpstreamTokens;
 pub(crate) use verdicts::Verdicts;
 
@@ -66,6 +68,7 @@ use proof::Asking;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
 use route::Routed;
+use sessions::{Owner, Session};
 use standing::{Access, Asked};
 use tunnel::Switching;
 use upgrade::Upgrade;
@@ -156,7 +159,7 @@ async fn pass(
     }
 
     // Who brought no access token, and what one is got for, is decided as if they had brought it (A9).
-    let getting = authenticated.with_token(front, &coming, classified.effect());
+    let getting = authenticated.with_token(front, &coming, &classified);
     let caller = getting.await?;
     let token = caller.token();
 
@@ -190,7 +193,7 @@ async fn pass(
             target: &target,
             token: caller.text(),
             upgrade: upgrade.as_ref(),
-            era: classified.era(),
+            session: caller.session(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
         // Where it lies it stays: what is handed on is its place.
@@ -210,6 +213,9 @@ async fn pass(
         nonce: front.nonce_for(token.claims()),
         switching: Switching::of(server, upgrade, agent),
         lists: Lists::of(&classified, bundle, server, token),
+        owner: classified
+            .era()
+            .map(|_| exchange::owner(server, token.claims())),
     };
     let handing_over = hand_over(front, arrival, &access, answered, handing, reply);
     let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
@@ -311,6 +317,8 @@ struct Handing {
     switching: Option<Switching>,
     /// For whom lists are, if it may have some.
     lists: Option<Lists>,
+    /// Whose a session is that it begins.
+    owner: Option<Owner>,
 }
 
 /// Releases the answer to the agent, and follows it until nothing of it is under way.
@@ -327,6 +335,7 @@ async fn hand_over(
         nonce,
         switching,
         lists,
+        owner,
     } = handing;
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
@@ -351,6 +360,9 @@ async fn hand_over(
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
         Ok(mut response) => {
             access.down.leaves_by(&arrival.socket);
+            if let Some(owner) = &owner {
+                front.sessions.give(owner, response.headers_mut());
+            }
             // For the next proof.
             if let Some(nonce) = nonce {
                 response.headers_mut().insert(proof::DPOP_NONCE, nonce);
@@ -445,8 +457,7 @@ struct Unaddressed<'a> {
     /// The access token.
     token: &'a str,
     upgrade: Option<&'a Upgrade>,
-    /// Of a message to an MCP server.
-    era: Option<Era>,
+    session: &'a Session,
 }
 
 type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
@@ -466,7 +477,7 @@ async fn inject_and_forward(
         target,
         token,
         upgrade,
-        era,
+        session,
     } = request;
     let upstream_token = front.upstream_tokens.of(server, token, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
@@ -480,11 +491,7 @@ async fn inject_and_forward(
     );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
-    if era == Some(Era::Stateless) {
-        // It has none of them, and a server that believed one would answer in somebody's session.
-        outgoing.headers.remove("mcp-session-id");
-        outgoing.headers.remove("last-event-id");
-    }
+    session.put(&mut outgoing.headers);
     if let Some(upgrade) = upgrade {
         outgoing.upgrades = true;
         upgrade.ask(&mut outgoing.headers, server.credential != Credential::None)?;

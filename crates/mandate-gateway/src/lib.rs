@@ -25,6 +25,7 @@ mod body;
 mod control;
 mod egress;
 mod gateway;
+mod hmac;
 mod http;
 mod lease;
 mod listener;

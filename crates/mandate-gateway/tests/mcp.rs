@@ -326,6 +326,58 @@ mod tests {
         assert_eq!(world.upstream.arrived().len(), before);
     }
 
+    /// FAILURES 39: nothing pins a client to one gateway, and nobody else gets its session.
+    #[tokio::test]
+    async fn a_session_is_of_the_agent_and_task_that_began_it() {
+        let world = World::new().await;
+        answers(&world, "application/json", CALLED);
+        let agent = Agent::new(&world);
+        let ping = json!({"jsonrpc": "2.0", "id": 7, "method": "ping"});
+        let begun = send(world.address, agent.request(&ping)).await;
+        let session = begun.headers()["mcp-session-id"].clone();
+        assert!(session.to_str().unwrap().starts_with("s-1~"));
+        let with = |agent: &Agent<'_>, session: &str| {
+            let mut request = agent.request(&ping);
+            let session = session.parse().unwrap();
+            request.headers_mut().insert("mcp-session-id", session);
+            request
+        };
+        // Another token of the same task, as after a renewal.
+        let again = Agent::new(&world);
+        let known = session.to_str().unwrap();
+        let answer = send(world.address, with(&again, known)).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let sent = world.upstream.arrived();
+        assert_eq!(sent.last().unwrap().headers["mcp-session-id"], "s-1");
+        let claims = for_desk(claims("retriever", "read", world.clocks.now()), &["look"]);
+        let elsewhere = mandate_token::AccessToken {
+            path: mandate_model::task::TaskPath::root_of(crate::common::tokens::task(9)),
+            ..claims
+        };
+        let of_another_task = Agent {
+            world: &world,
+            token: world.authority.keys.sign(elsewhere),
+        };
+        let of_another_type = Agent::of(&world, "executor", &["refund"]);
+        let forged = known.replace("s-1~", "s-2~");
+        for (agent, session) in [
+            (&of_another_task, known),
+            (&of_another_type, known),
+            (&agent, "s-1"),
+            (&agent, "s-1~"),
+            (&agent, &forged),
+        ] {
+            let answer = send(world.address, with(agent, session)).await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{session}");
+            let said = text(answer).await;
+            assert!(
+                said.contains("mcp.session") && said.contains("\"id\":7"),
+                "{said}"
+            );
+        }
+        assert_eq!(world.upstream.arrived().len(), sent.len());
+    }
+
     #[tokio::test]
     async fn a_message_without_a_session_reaches_none() {
         let world = World::new().await;

@@ -149,6 +149,11 @@ impl DataDir {
         self.0.join("attribute-key")
     }
 
+    /// Says whose sessions of MCP servers are.
+    pub(crate) fn session_key(&self) -> PathBuf {
+        self.0.join("session-key")
+    }
+
     /// What never changes in the life of a server: its trust domain and its issuer.
     pub(crate) fn identity(&self) -> PathBuf {
         self.0.join("server.json")

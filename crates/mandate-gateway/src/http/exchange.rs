@@ -31,6 +31,7 @@ use super::holder::Holder;
 use super::proof::Asking;
 use super::refusal::Refusal;
 use super::refused::Refused;
+use super::sessions::{Owner, Session};
 use super::upgrade::{self, Upgrade};
 use crate::snapshot::Snapshot;
 
@@ -64,6 +65,7 @@ pub(super) struct Caller<'h> {
     text: Text<'h>,
     /// What the agent showed, where this gateway exchanged for it.
     brought: Option<Pair>,
+    session: Session,
 }
 
 enum Text<'h> {
@@ -190,6 +192,17 @@ impl<'h> Authenticated<'h> {
         }
     }
 
+    fn owner(&self, server: &ServerWorkload) -> Owner {
+        match self {
+            Authenticated::Access { token, .. } => owner(server, token.claims()),
+            Authenticated::Brought(brought) => Owner {
+                server: server.name.clone(),
+                agent: brought.owner().sub,
+                task: brought.task(),
+            },
+        }
+    }
+
     /// The record of a request of its that is refused before it is decided on.
     pub(super) fn refused(
         &self,
@@ -207,20 +220,25 @@ impl<'h> Authenticated<'h> {
         }
     }
 
-    /// With the access token for an action with this effect, which is got where the agent brought what one is got
-    /// for.
+    /// With the access token for what was `classified`, which is got where the agent brought what one is got for;
+    /// and with the session of an MCP server that it names, if that is its own.
     pub(super) async fn with_token(
         self,
         front: &Front,
         coming: &Coming<'_, '_>,
-        effect: Effect,
+        classified: &Classified,
     ) -> Result<Caller<'h>, Refused> {
+        let era = classified.era();
+        let owner = self.owner(coming.server);
+        let session = front.sessions.of(&owner, coming.asked.headers, era);
+        let session = session.map_err(|why| self.refused(front, coming, why, Some(classified)))?;
         let brought = match self {
             Authenticated::Access { token, text } => {
                 return Ok(Caller {
                     token,
                     text: Text::Shown(text),
                     brought: None,
+                    session,
                 });
             }
             Authenticated::Brought(brought) => brought,
@@ -231,7 +249,7 @@ impl<'h> Authenticated<'h> {
             asking: &coming.asking,
         };
         // A token for a write is good for one.
-        let again = effect != Effect::Write;
+        let again = classified.effect() != Effect::Write;
         let got = front.exchanges.access_token(front, &wanted, again).await;
         // About the access token it is asked with every decision; it does not say by which tokens it was got.
         // The authority has been asked first: what it refuses it says in its own words.
@@ -249,13 +267,28 @@ impl<'h> Authenticated<'h> {
                 token: got.token,
                 text: Text::Got(got.text),
                 brought: Some(brought.pair),
+                session,
             }),
             Err(why) => Err(Refused::brought(front, coming, &brought, why)),
         }
     }
 }
 
+/// Whose a session of `server` is that is begun with `token`.
+pub(super) fn owner(server: &ServerWorkload, token: &AccessToken) -> Owner {
+    Owner {
+        server: server.name.clone(),
+        agent: token.acting.actor().sub.clone(),
+        task: token.path.leaf(),
+    }
+}
+
 impl Caller<'_> {
+    /// The session that its request goes on in.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// The access token's claims.
     pub(super) fn token(&self) -> &Verified<AccessToken> {
         &self.token

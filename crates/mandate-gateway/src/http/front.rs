@@ -19,10 +19,12 @@ use super::inject::Injections;
 use super::proof::{Proofs, PublicAddress};
 use super::refusal::Refusal;
 use super::route::Routing;
+use super::sessions::Sessions;
 use super::upstream_token::UpstreamTokens;
 use super::verdicts::Verdicts;
 use crate::admission::{Admission, Cut, Gate, Registry};
 use crate::body::OutBody;
+use crate::hmac::hmac_sha256;
 use crate::listener::Limits;
 use crate::metrics::Metrics;
 use crate::record::Recorder;
@@ -52,6 +54,8 @@ pub(crate) struct Front {
     pub(crate) metrics: Arc<Metrics>,
     /// Keys the hashes by which records show personal attributes.
     pub(crate) attribute_key: Secret<Vec<u8>>,
+    /// Whose sessions of MCP servers are.
+    pub(crate) sessions: Sessions,
     /// What callers can use up.
     pub(crate) limits: Limits,
 }
@@ -147,28 +151,10 @@ impl Front {
         admission.abort(Cut::new("token.expired", "the access token has expired"))
     }
 
-    /// HMAC-SHA-256 (RFC 2104) of a personal value, in hex.
+    /// HMAC-SHA-256 of a personal value, in hex.
     pub(super) fn hashed(&self, value: &str) -> String {
-        use sha2::{Digest, Sha256};
-        // A key longer than a block is hashed; a shorter one is filled with zeros.
-        let mut block = [0_u8; 64];
-        let key = self.attribute_key.expose();
-        let short: Vec<u8> = if key.len() > block.len() {
-            Sha256::digest(key).to_vec()
-        } else {
-            key.clone()
-        };
-        block.iter_mut().zip(&short).for_each(|(b, k)| *b = *k);
-        let padded = |pad: u8| block.map(|b| b ^ pad);
-        let inner = Sha256::new()
-            .chain_update(padded(0x36))
-            .chain_update(value)
-            .finalize();
-        let outer = Sha256::new()
-            .chain_update(padded(0x5c))
-            .chain_update(inner)
-            .finalize();
-        outer.iter().map(|b| format!("{b:02x}")).collect()
+        let code = hmac_sha256(self.attribute_key.expose(), value.as_bytes());
+        code.iter().map(|b| format!("{b:02x}")).collect()
     }
 
     /// The nonce for the next proof of an agent that proves a key (RFC 9449 §9).

@@ -397,6 +397,7 @@ fn start(folder: &std::path::Path, ports: GatewayPorts, options: &Options) -> Ga
         lease_grace: options.grace,
         limits: options.limits,
         attribute_key: Secret::new(b"key".to_vec()),
+        session_key: Secret::new(b"session".to_vec()),
     };
     let mut metrics = prometheus_client::registry::Registry::default();
     Gateway::start(config, ports, &mut metrics).unwrap()

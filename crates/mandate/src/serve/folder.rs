@@ -56,17 +56,28 @@ fn check_owner(folder: &Path) -> Result<(), Failure> {
 
 /// The key of the hashes by which records show personal attributes: the same for the log's life.
 pub(super) fn attribute_key(data: &DataDir) -> Result<Secret<Vec<u8>>, Failure> {
-    let path = data.attribute_key();
+    let lost = "put it back as it was; without it, hashes in the log can be matched no more";
+    key(&data.attribute_key(), lost)
+}
+
+/// The key of the codes that say whose sessions of MCP servers are.
+pub(super) fn session_key(data: &DataDir) -> Result<Secret<Vec<u8>>, Failure> {
+    let lost = "put it back as it was, or remove it: clients then begin other sessions";
+    key(&data.session_key(), lost)
+}
+
+/// A key of 32 bytes in a file, drawn where there is none.
+fn key(path: &Path, lost: &str) -> Result<Secret<Vec<u8>>, Failure> {
     let mut fresh = [0; 32];
     SystemEntropy.fill(&mut fresh);
-    write_new(&path, &fresh)?;
-    let key = std::fs::read(&path).map_err(|e| Failure::file(&path, &e))?;
+    write_new(path, &fresh)?;
+    let key = std::fs::read(path).map_err(|e| Failure::file(path, &e))?;
     if key.len() == fresh.len() {
         return Ok(Secret::new(key));
     }
     Err(Failure::failed(
         format!("{} is not 32 bytes long", path.display()),
-        "put it back as it was; without it, hashes in the log can be matched no more",
+        lost,
     ))
 }
 

@@ -57,6 +57,7 @@ pub(super) async fn build(
             ..Limits::default()
         },
         attribute_key: folder::attribute_key(data)?,
+        session_key: folder::session_key(data)?,
     };
     let ports = GatewayPorts {
         control: Arc::new(UnixControl::new(data.control_socket())),

@@ -218,6 +218,7 @@ fn gateway(
         lease_grace: Duration::from_secs(30),
         limits: Limits::default(),
         attribute_key: Secret::new(vec![7; 32]),
+        session_key: Secret::new(vec![7; 32]),
     };
     let ports = GatewayPorts {
         control: Arc::new(UnixControl::new(run.path().join("control.sock"))),

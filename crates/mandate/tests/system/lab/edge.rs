@@ -98,6 +98,7 @@ fn start(folder: &Path, way: Arc<Way>) -> (Gateway, SocketAddr) {
         lease_grace: Duration::from_secs(30),
         limits: Limits::default(),
         attribute_key: Secret::new(b"key".to_vec()),
+        session_key: Secret::new(b"key".to_vec()),
     };
     let ports = GatewayPorts {
         control: way,

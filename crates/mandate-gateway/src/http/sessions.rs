@@ -1,0 +1,121 @@
+//! Sessions of MCP servers (up to 2025-11-25): whose they are.
+//!
+//! A server knows a session by an id alone, and knows this gateway and not its agents. So an id is given to the agent
+//! with a code that says for whom: an agent type in a task at a server workload. Whoever else brings it has no
+//! session. Nothing is remembered: every gateway with the same key takes it (FAILURES 39).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mandate_decide::enforce::Era;
+use mandate_model::{Secret, ServerName, SpiffeId, TaskId};
+
+use super::refusal::Refusal;
+use crate::hmac::hmac_sha256;
+
+/// Keys the codes of sessions.
+pub(crate) struct Sessions(Secret<Vec<u8>>);
+
+/// Whose a session is.
+#[derive(Debug, Clone)]
+pub(super) struct Owner {
+    pub(super) server: ServerName,
+    pub(super) agent: SpiffeId,
+    pub(super) task: TaskId,
+}
+
+/// What of a session goes on with a request.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// Whatever the fields say: it is no message to an MCP server.
+    AsItCame,
+    /// None: each message stands for itself, or there is no session yet.
+    Without,
+    /// The server's own id of one that is the agent's.
+    Of(HeaderValue),
+}
+
+impl Sessions {
+    pub(crate) fn new(key: &Secret<Vec<u8>>) -> Self {
+        Self(Secret::new(key.expose().clone()))
+    }
+
+    /// The session that a request of `owner` with these fields may go on in.
+    pub(super) fn of(
+        &self,
+        owner: &Owner,
+        headers: &HeaderMap,
+        era: Option<Era>,
+    ) -> Result<Session, Refusal> {
+        let brought = match era {
+            None => return Ok(Session::AsItCame),
+            Some(Era::Stateless) => return Ok(Session::Without),
+            Some(Era::Sessions) => headers.get(SESSION_ID),
+        };
+        let Some(brought) = brought else {
+            return Ok(Session::Without);
+        };
+        let given = brought
+            .to_str()
+            .ok()
+            .and_then(|text| text.rsplit_once(BETWEEN));
+        let (id, code) = given.ok_or(NO_SESSION)?;
+        if Secret::new(self.code(owner, id)) != Secret::new(code.to_owned()) {
+            return Err(NO_SESSION);
+        }
+        let id = HeaderValue::from_str(id).map_err(|_| NO_SESSION)?;
+        Ok(Session::Of(id))
+    }
+
+    /// Gives an answer's session, if it begins one, to `owner` alone.
+    pub(super) fn give(&self, owner: &Owner, headers: &mut HeaderMap) {
+        let mut ids = headers.get_all(SESSION_ID).iter();
+        let id = ids.next().filter(|_| ids.next().is_none());
+        let given = id.and_then(|id| id.to_str().ok()).and_then(|id| {
+            let given = format!("{id}{BETWEEN}{}", self.code(owner, id));
+            HeaderValue::from_str(&given).ok()
+        });
+        match given {
+            Some(given) => headers.insert(SESSION_ID, given),
+            // Of an id that nobody can bring back there is no session.
+            None => headers.remove(SESSION_ID),
+        };
+    }
+
+    fn code(&self, owner: &Owner, id: &str) -> String {
+        // None of the others has a line's end in it.
+        let text = format!(
+            "mcp-session\n{}\n{}\n{}\n{id}",
+            owner.server, owner.agent, owner.task
+        );
+        let code = hmac_sha256(self.0.expose(), text.as_bytes());
+        URL_SAFE_NO_PAD.encode(code)
+    }
+}
+
+impl Session {
+    /// Puts into an outgoing head what goes on of it.
+    pub(super) fn put(&self, headers: &mut HeaderMap) {
+        match self {
+            Session::AsItCame => {}
+            Session::Without => {
+                headers.remove(SESSION_ID);
+                headers.remove(LAST_EVENT_ID);
+            }
+            Session::Of(id) => {
+                headers.insert(SESSION_ID, id.clone());
+            }
+        }
+    }
+}
+
+const SESSION_ID: &str = "mcp-session-id";
+const LAST_EVENT_ID: &str = "last-event-id";
+/// A character of ids (MCP 2025-11-25, "Session Management"), and of no code.
+const BETWEEN: char = '~';
+/// Clients begin another session then.
+const NO_SESSION: Refusal = Refusal::Request {
+    status: StatusCode::NOT_FOUND,
+    rule: "mcp.session",
+    detail: "this is no session of this agent in this task: initialize another one",
+};
