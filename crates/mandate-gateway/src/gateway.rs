@@ -41,7 +41,7 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Keys the hashes by which records show personal attributes.
     pub attribute_key: Secret<Vec<u8>>,
-    /// Says whose sessions of MCP servers are. Gateways that stand before the same servers have the same.
+    /// Says whose sessions of MCP servers are, and what they want back. Gateways that stand before the same servers have the same.
     pub session_key: Secret<Vec<u8>>,
 }
 
@@ -292,7 +292,7 @@ fn front(
         refusals: Refusals::default(),
         metrics,
         attribute_key: Secret::new(config.attribute_key.expose().clone()),
-        sessions: crate::http::Sessions::new(&config.session_key),
+        bindings: crate::http::Bindings::new(&config.session_key),
         limits: config.limits,
         gate,
     }

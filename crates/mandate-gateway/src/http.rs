@@ -1,7 +1,9 @@
 //! The life of a request.
 
+mod answers;
 mod attributes;
 mod authenticate;
+mod bindings;
 mod challenges;
 mod echo;
 mod exchange;
@@ -11,14 +13,12 @@ mod front;
 mod headers;
 mod holder;
 mod inject;
-mod lists;
 mod outcome;
 mod proof;
 mod refusal;
 mod refused;
 mod release;
 mod route;
-mod sessions;
 mod standing;
 mod tunnel;
 mod upgrade;
@@ -44,13 +44,14 @@ use mandate_policy::decl::{Credential, ServerWorkload};
 use mandate_ports::SpoolError;
 
 pub(crate) use authenticate::TokenCache;
+pub(crate) use bindings::Bindings;
 pub(crate) use exchange::{Asker, AskerParts, Exchanges};
 pub(crate) use front::{Arrival, Front, Reply};
 pub(crate) use inject::Injections;
 pub(crate) use proof::Proofs;
 pub use proof::PublicAddress;
 pub use route::Routing;
-pub(crate) use sessions::Sessions;
+
 pub(crate) use upstream_token::UpstreamTokens;
 pub(crate) use verdicts::Verdicts;
 
@@ -59,16 +60,16 @@ use crate::body::{AnyBody, of_request};
 use crate::egress::End;
 use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
+use answers::Answers;
 use attributes::Reading;
+use bindings::Owner;
 use form::Form;
 use holder::Holder;
-use lists::Lists;
 use outcome::{Decided, Recorded};
 use proof::Asking;
 use refusal::Refusal;
 use refused::{Refused, count, decision_record, short};
 use route::Routed;
-use sessions::{Owner, Session};
 use standing::{Access, Asked};
 use tunnel::Switching;
 use upgrade::Upgrade;
@@ -151,8 +152,8 @@ async fn pass(
         form.read(bytes);
         denied(why, None).in_words(form.words())
     })?;
-    let (classified, body) = (read.classified, read.body);
-    form.read(read.bytes);
+    let classified = read.classified;
+    form.read(read.bytes.clone());
     // Whoever went away meanwhile gets no access: nobody would have asked for what it does.
     if reply.is_gone() {
         return Err(denied(Refusal::AgentGone, Some(&classified)));
@@ -161,7 +162,7 @@ async fn pass(
     // Who brought no access token, and what one is got for, is decided as if they had brought it (A9).
     let getting = authenticated.with_token(front, &coming, &classified);
     let caller = getting.await?;
-    let token = caller.token();
+    let (token, body) = (caller.token(), caller.body((read.body, read.bytes))?);
 
     // Decide: pure, over one snapshot.
     let facts = coming.facts(front, token, front.now());
@@ -191,9 +192,8 @@ async fn pass(
             head: &head,
             sent,
             target: &target,
-            token: caller.text(),
+            caller: &caller,
             upgrade: upgrade.as_ref(),
-            session: caller.session(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
         // Where it lies it stays: what is handed on is its place.
@@ -212,7 +212,7 @@ async fn pass(
         idle: server.http.idle_timeout,
         nonce: front.nonce_for(token.claims()),
         switching: Switching::of(server, upgrade, agent),
-        lists: Lists::of(&classified, bundle, server, token),
+        answers: Answers::of(front, &classified, (bundle, server), token),
         owner: classified
             .era()
             .map(|_| exchange::owner(server, token.claims())),
@@ -315,8 +315,8 @@ struct Handing {
     nonce: Option<HeaderValue>,
     /// What the connections switch to.
     switching: Option<Switching>,
-    /// For whom lists are, if it may have some.
-    lists: Option<Lists>,
+    /// What becomes of it.
+    answers: Option<Answers>,
     /// Whose a session is that it begins.
     owner: Option<Owner>,
 }
@@ -334,7 +334,7 @@ async fn hand_over(
         idle,
         nonce,
         switching,
-        lists,
+        answers,
         owner,
     } = handing;
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
@@ -355,13 +355,13 @@ async fn hand_over(
             }
         };
     }
-    let releasing = release::release(access, answered.response, needles, (idle, lists));
+    let releasing = release::release(access, answered.response, needles, (idle, answers));
     let response = forward::unless_cut(access, releasing).await;
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
         Ok(mut response) => {
             access.down.leaves_by(&arrival.socket);
             if let Some(owner) = &owner {
-                front.sessions.give(owner, response.headers_mut());
+                front.bindings.give(owner, response.headers_mut());
             }
             // For the next proof.
             if let Some(nonce) = nonce {
@@ -454,10 +454,8 @@ struct Unaddressed<'a> {
     head: &'a Parts,
     sent: HeaderMap,
     target: &'a str,
-    /// The access token.
-    token: &'a str,
+    caller: &'a exchange::Caller<'a>,
     upgrade: Option<&'a Upgrade>,
-    session: &'a Session,
 }
 
 type Forwarded = Result<(forward::Answered, echo::Needles), Refusal>;
@@ -475,10 +473,10 @@ async fn inject_and_forward(
         head,
         sent,
         target,
-        token,
+        caller,
         upgrade,
-        session,
     } = request;
+    let token = caller.text();
     let upstream_token = front.upstream_tokens.of(server, token, front.now()).await?;
     let token = upstream_token.as_deref().map(|t| t.expose().as_str());
     let outgoing = inject::outgoing(
@@ -491,7 +489,7 @@ async fn inject_and_forward(
     );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
-    session.put(&mut outgoing.headers);
+    caller.put(&mut outgoing.headers);
     if let Some(upgrade) = upgrade {
         outgoing.upgrades = true;
         upgrade.ask(&mut outgoing.headers, server.credential != Credential::None)?;

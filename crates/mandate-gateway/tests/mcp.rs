@@ -38,6 +38,18 @@ mod tests {
             }
         }
 
+        fn in_another_task(world: &'w World) -> Self {
+            let claims = for_desk(claims("retriever", "read", world.clocks.now()), &["look"]);
+            let elsewhere = mandate_token::AccessToken {
+                path: mandate_model::task::TaskPath::root_of(crate::common::tokens::task(9)),
+                ..claims
+            };
+            Self {
+                world,
+                token: world.authority.keys.sign(elsewhere),
+            }
+        }
+
         fn request(&self, message: &Value) -> Request<Full<Bytes>> {
             Request::post("/desk/mcp")
                 .header("host", "gateway")
@@ -260,7 +272,7 @@ mod tests {
             let (status, said) = agent.says(&list).await;
             assert_eq!(status, StatusCode::BAD_GATEWAY, "{body}");
             assert!(
-                said.contains("upstream.list") && said.contains("\"id\":7"),
+                said.contains("upstream.answer") && said.contains("\"id\":7"),
                 "{said}"
             );
         }
@@ -349,15 +361,7 @@ mod tests {
         assert_eq!(answer.status(), StatusCode::OK);
         let sent = world.upstream.arrived();
         assert_eq!(sent.last().unwrap().headers["mcp-session-id"], "s-1");
-        let claims = for_desk(claims("retriever", "read", world.clocks.now()), &["look"]);
-        let elsewhere = mandate_token::AccessToken {
-            path: mandate_model::task::TaskPath::root_of(crate::common::tokens::task(9)),
-            ..claims
-        };
-        let of_another_task = Agent {
-            world: &world,
-            token: world.authority.keys.sign(elsewhere),
-        };
+        let of_another_task = Agent::in_another_task(&world);
         let of_another_type = Agent::of(&world, "executor", &["refund"]);
         let forged = known.replace("s-1~", "s-2~");
         for (agent, session) in [
@@ -372,6 +376,79 @@ mod tests {
             let said = text(answer).await;
             assert!(
                 said.contains("mcp.session") && said.contains("\"id\":7"),
+                "{said}"
+            );
+        }
+        assert_eq!(world.upstream.arrived().len(), sent.len());
+    }
+
+    /// A call of 2026-07-28.
+    fn round(agent: &Agent<'_>, note: &str, state: Option<&str>) -> Request<Full<Bytes>> {
+        let mut params = json!({
+            "name": "look_up",
+            "arguments": {"customer_id": "acme", "note": note},
+            "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"},
+        });
+        if let Some(state) = state {
+            params["requestState"] = json!(state);
+            params["inputResponses"] = json!({"ok": {"action": "accept"}});
+        }
+        let mut request = agent
+            .request(&json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}));
+        for (name, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "look_up"),
+        ] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        request
+    }
+
+    /// FAILURES 37.
+    #[tokio::test]
+    async fn what_a_server_wants_back_is_good_for_the_agent_task_and_request_it_was_given_for() {
+        let world = World::new().await;
+        let question = r#"{"jsonrpc":"2.0","id":7,"result":{"resultType":"input_required","requestState":"s~1"}}"#;
+        answers(&world, "application/json", question);
+        let agent = Agent::new(&world);
+        let asked = text(send(world.address, round(&agent, "a", None)).await).await;
+        let asked: Value = serde_json::from_str(&asked).unwrap();
+        let state = asked["result"]["requestState"].as_str().unwrap();
+        assert!(state.starts_with("s~1~"), "{state}");
+        // In an event, too.
+        answers(
+            &world,
+            "text/event-stream",
+            &format!("data: {question}\n\n"),
+        );
+        let event = text(send(world.address, round(&agent, "a", None)).await).await;
+        assert!(
+            event.contains(&format!("\"requestState\":\"{state}\"")),
+            "{event}"
+        );
+        // Another token of the same task, as after a renewal.
+        answers(&world, "application/json", CALLED);
+        let again = Agent::new(&world);
+        let answer = send(world.address, round(&again, "a", Some(state))).await;
+        assert_eq!(text(answer).await, CALLED);
+        let sent = world.upstream.arrived();
+        let body: Value = serde_json::from_slice(&sent.last().unwrap().body).unwrap();
+        assert_eq!(body["params"]["requestState"], "s~1");
+        assert_eq!(body["params"]["inputResponses"]["ok"]["action"], "accept");
+        let other = Agent::in_another_task(&world);
+        let forged = state.replace("s~1", "s~2");
+        for (agent, note, state) in [
+            (&other, "a", state),
+            (&agent, "b", state),
+            (&agent, "a", "s~1"),
+            (&agent, "a", forged.as_str()),
+        ] {
+            let answer = send(world.address, round(agent, note, Some(state))).await;
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{note} {state}");
+            let said = text(answer).await;
+            assert!(
+                said.contains("-32602") && said.contains("mcp.params"),
                 "{said}"
             );
         }

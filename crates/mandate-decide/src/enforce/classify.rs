@@ -10,7 +10,7 @@ use mandate_model::{
 use mandate_policy::decl::{Action, Attribute, AttributeSource, Credential, ServerWorkload};
 
 use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_json};
-use super::mcp::{self, Era, McpFault};
+use super::mcp::{self, Era, McpFault, Round};
 use super::parameter::is_twin;
 use super::target::{Ambiguous, Target};
 
@@ -86,6 +86,7 @@ pub struct Classified {
     pub(super) attributes: RequestAttributes,
     pub(super) shape: String,
     pub(super) era: Option<Era>,
+    pub(super) round: Option<Round>,
 }
 
 /// A request as far as its head says what it is: its action or attributes may still have to be read from its body.
@@ -124,6 +125,11 @@ impl Classified {
     /// By which rules a message to an MCP server is sent.
     pub fn era(&self) -> Option<Era> {
         self.era
+    }
+
+    /// Which request it is a round of, where an MCP server may answer with a question.
+    pub fn round(&self) -> Option<&Round> {
+        self.round.as_ref()
     }
 
     /// Whether what answers it may be, or bring, a list of what an MCP server has: everything but a use of it.
@@ -266,6 +272,7 @@ pub fn classify<'a>(
         attributes,
         shape,
         era: None,
+        round: None,
     };
     Ok(Pending(Known::Action(classified, from_body)))
 }

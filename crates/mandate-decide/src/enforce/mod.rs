@@ -22,7 +22,10 @@ pub use decide::{
     decide_with, deciding_entry, recheck,
 };
 pub use durability::{RecordedBefore, recorded_before};
-pub use mcp::{Addressee, Era, Listed, McpFault, UnreadableList, may_be_shown, shown};
+pub use mcp::{
+    Addressee, Era, Listed, McpFault, Round, UnreadableAnswer, may_be_shown, shown,
+    with_bound_state, with_state,
+};
 pub use method::MethodOverrides;
 pub use right::{LeaseState, Right, right_to_admit};
 pub use sent::{headers_as_sent, named_by_connection, target_as_sent};

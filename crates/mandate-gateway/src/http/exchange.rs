@@ -12,10 +12,11 @@ mod refused;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use bytes::Bytes;
 use http::request::Parts;
+use http::{HeaderMap, StatusCode, header};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, Pending, RequestHead, Right, check_token_stops,
+    Classified, Denial, Facts, Pending, RequestHead, Right, check_token_stops, with_state,
 };
 use mandate_model::stop::Stopped;
 use mandate_model::{Effect, Secret, Timestamp};
@@ -25,14 +26,16 @@ use mandate_token::{AccessToken, JwtSvid, SignedClaims, TaskToken, Verified};
 
 use super::attributes::{self, Announced};
 use super::authenticate::{self, TokenCache};
+use super::bindings::{Owner, Session};
 use super::front::Front;
 use super::headers;
 use super::holder::Holder;
 use super::proof::Asking;
 use super::refusal::Refusal;
 use super::refused::Refused;
-use super::sessions::{Owner, Session};
+
 use super::upgrade::{self, Upgrade};
+use crate::body::{AnyBody, full};
 use crate::snapshot::Snapshot;
 
 pub(crate) use ask::{Asker, AskerParts};
@@ -66,6 +69,8 @@ pub(super) struct Caller<'h> {
     /// What the agent showed, where this gateway exchanged for it.
     brought: Option<Pair>,
     session: Session,
+    /// What an MCP server gave it to bring back.
+    state: Option<String>,
 }
 
 enum Text<'h> {
@@ -230,8 +235,11 @@ impl<'h> Authenticated<'h> {
     ) -> Result<Caller<'h>, Refused> {
         let era = classified.era();
         let owner = self.owner(coming.server);
-        let session = front.sessions.of(&owner, coming.asked.headers, era);
-        let session = session.map_err(|why| self.refused(front, coming, why, Some(classified)))?;
+        let refused = |why| self.refused(front, coming, why, Some(classified));
+        let session = front.bindings.of(&owner, coming.asked.headers, era);
+        let session = session.map_err(refused)?;
+        let state = front.bindings.state_of(&owner, classified.round());
+        let state = state.map_err(refused)?;
         let brought = match self {
             Authenticated::Access { token, text } => {
                 return Ok(Caller {
@@ -239,6 +247,7 @@ impl<'h> Authenticated<'h> {
                     text: Text::Shown(text),
                     brought: None,
                     session,
+                    state,
                 });
             }
             Authenticated::Brought(brought) => brought,
@@ -268,6 +277,7 @@ impl<'h> Authenticated<'h> {
                 text: Text::Got(got.text),
                 brought: Some(brought.pair),
                 session,
+                state,
             }),
             Err(why) => Err(Refused::brought(front, coming, &brought, why)),
         }
@@ -284,9 +294,23 @@ pub(super) fn owner(server: &ServerWorkload, token: &AccessToken) -> Owner {
 }
 
 impl Caller<'_> {
-    /// The session that its request goes on in.
-    pub(super) fn session(&self) -> &Session {
-        &self.session
+    /// The body that goes on: what an MCP server gave the agent to bring back goes as that gave it.
+    pub(super) fn body(&self, (body, bytes): (AnyBody, Option<Bytes>)) -> Result<AnyBody, Refused> {
+        let (Some(state), Some(bytes)) = (&self.state, bytes) else {
+            return Ok(body);
+        };
+        let changed = with_state(&bytes, state);
+        let changed = changed.map_err(|_| Refused::from(UNREADABLE))?;
+        Ok(full(Bytes::from(changed)))
+    }
+
+    /// Puts into an outgoing head what goes on of what an MCP server gave it.
+    pub(super) fn put(&self, headers: &mut HeaderMap) {
+        self.session.put(headers);
+        if self.state.is_some() {
+            // The body has another length than the one that came.
+            headers.remove(header::CONTENT_LENGTH);
+        }
     }
 
     /// The access token's claims.
@@ -432,4 +456,8 @@ const NO_TASK: Refusal = Refusal::Request {
     status: StatusCode::UNAUTHORIZED,
     rule: "token.invalid",
     detail: "a JWT-SVID is no access token: exchange it for one, or send it with its task token in `Txn-Token`",
+};
+const UNREADABLE: Refusal = Refusal::Body {
+    status: StatusCode::BAD_REQUEST,
+    detail: "the message cannot be read in one way",
 };

@@ -14,12 +14,12 @@ use mandate_token::AccessToken;
 use tokio::sync::oneshot;
 
 use super::authenticate::TokenCache;
+use super::bindings::Bindings;
 use super::exchange::Exchanges;
 use super::inject::Injections;
 use super::proof::{Proofs, PublicAddress};
 use super::refusal::Refusal;
 use super::route::Routing;
-use super::sessions::Sessions;
 use super::upstream_token::UpstreamTokens;
 use super::verdicts::Verdicts;
 use crate::admission::{Admission, Cut, Gate, Registry};
@@ -54,8 +54,8 @@ pub(crate) struct Front {
     pub(crate) metrics: Arc<Metrics>,
     /// Keys the hashes by which records show personal attributes.
     pub(crate) attribute_key: Secret<Vec<u8>>,
-    /// Whose sessions of MCP servers are.
-    pub(crate) sessions: Sessions,
+    /// Whose is what MCP servers give to agents.
+    pub(crate) bindings: Bindings,
     /// What callers can use up.
     pub(crate) limits: Limits,
 }

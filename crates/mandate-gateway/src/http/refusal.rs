@@ -110,9 +110,10 @@ pub(super) enum Refusal {
     /// The upstream's answer is encoded, so that nobody can tell whether it holds the credential.
     #[error("the upstream's answer was withheld: it is encoded, although it was asked not to be")]
     Encoded,
-    /// The upstream's answer may be a list that shows what this agent may not use, and cannot be read in one way.
-    #[error("the upstream's list was withheld: it cannot be read in one way")]
-    Unlisted,
+    /// The upstream's answer may show what this agent may not use, or give it what it can bring back for another, and
+    /// cannot be read in one way.
+    #[error("the upstream's answer was withheld: it cannot be read in one way")]
+    Unanswered,
     /// The body that attributes are read from is too long or broke off.
     #[error("{detail}")]
     Body {
@@ -151,7 +152,7 @@ impl Refusal {
             Refusal::UnaskedUpgrade => "upstream.upgrade",
             Refusal::Echo => "upstream.echo",
             Refusal::Encoded => "upstream.encoded",
-            Refusal::Unlisted => "upstream.list",
+            Refusal::Unanswered => "upstream.answer",
             Refusal::AgentGone => "agent.gone",
             Refusal::Body { .. } => "request.body",
         };
@@ -191,7 +192,7 @@ impl Refusal {
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded
-            | Refusal::Unlisted => StatusCode::BAD_GATEWAY,
+            | Refusal::Unanswered => StatusCode::BAD_GATEWAY,
             Refusal::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -268,7 +269,7 @@ impl Refusal {
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded
-            | Refusal::Unlisted
+            | Refusal::Unanswered
             | Refusal::Body { .. } => return Vec::new(),
         };
         challenges([scheme], &self.said(error))

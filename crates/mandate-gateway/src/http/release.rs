@@ -12,9 +12,9 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use super::answers::Answers;
 use super::echo::{Needles, Sieve};
 use super::headers::{is_plain, strip_response};
-use super::lists::Lists;
 use super::refusal::Refusal;
 use crate::admission::Admission;
 use crate::body::{AnyBody, BodyError, Checked, OutBody, full, incoming};
@@ -27,14 +27,14 @@ pub(super) async fn release(
     admission: &Arc<Admission>,
     response: Response<Incoming>,
     needles: Needles,
-    (idle, lists): (Duration, Option<Lists>),
+    (idle, answers): (Duration, Option<Answers>),
 ) -> Result<Response<OutBody>, Refusal> {
     if response.status().is_informational() {
         // Nothing was asked that could switch protocols (RFC 9110 §15.2.2).
         return Err(Refusal::UpstreamBroke);
     }
     let (mut head, body) = response.into_parts();
-    let searched = !needles.is_empty() || lists.is_some();
+    let searched = !needles.is_empty() || answers.is_some();
     if searched && !is_plain(&head.headers) {
         return Err(Refusal::Encoded);
     }
@@ -58,10 +58,10 @@ pub(super) async fn release(
             trailers: None,
         })
     };
-    let body = match lists {
+    let body = match answers {
         None => body,
-        Some(lists) => {
-            let showing = lists.shown(&mut head, body);
+        Some(answers) => {
+            let showing = answers.shown(&mut head, body);
             let shown = tokio::time::timeout(idle, showing).await;
             shown.unwrap_or(Err(Refusal::UpstreamTimeout))?
         }

@@ -3,25 +3,17 @@
 //! What is shown stays, byte for byte, as the server wrote it; what is not shown is taken out. A list that cannot be
 //! read in one way is no list for anybody.
 
-use std::fmt;
-
-use mandate_policy::fold;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Listed;
-
-/// Why an answer is withheld that may be a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the upstream's list cannot be read in one way")]
-pub struct UnreadableList;
+use super::raw::{Members, check_spelling, member, read, rewritten};
+use super::{Listed, UnreadableAnswer};
 
 /// `message` without the items of lists that `shows` says no to, and private to who asked; `None` where nothing of
 /// it changes.
 pub fn shown(
     message: &[u8],
     shows: impl Fn(Listed, &str) -> bool,
-) -> Result<Option<Vec<u8>>, UnreadableList> {
+) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
     let Members(message) = read(message)?;
     check_spelling(&message, &["result"])?;
     let Some(result) = member(&message, "result") else {
@@ -56,7 +48,7 @@ pub fn shown(
             return Ok(None);
         };
         let items: Vec<&RawValue> =
-            serde_json::from_str(value.get()).map_err(|_| UnreadableList)?;
+            serde_json::from_str(value.get()).map_err(|_| UnreadableAnswer)?;
         let mut kept = Vec::with_capacity(items.len());
         for item in &items {
             if shows(*listed, &named(item, naming)?) {
@@ -72,96 +64,18 @@ pub fn shown(
     Ok(Some(message.into_bytes()))
 }
 
-/// An object of `members`, each as `change` has it, or as it came.
-fn rewritten(
-    members: &[(String, &RawValue)],
-    change: impl Fn(&str, &RawValue) -> Result<Option<String>, UnreadableList>,
-) -> Result<String, UnreadableList> {
-    let mut text = String::from("{");
-    for (name, value) in members {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        text.push_str(&serde_json::to_string(name).map_err(|_| UnreadableList)?);
-        text.push(':');
-        match change(name, value)? {
-            Some(changed) => text.push_str(&changed),
-            None => text.push_str(value.get()),
-        }
-    }
-    text.push('}');
-    Ok(text)
-}
-
-fn named(item: &RawValue, naming: &str) -> Result<String, UnreadableList> {
+fn named(item: &RawValue, naming: &str) -> Result<String, UnreadableAnswer> {
     let Members(members) = read(item.get().as_bytes())?;
     check_spelling(&members, &[naming])?;
-    let name = member(&members, naming).ok_or(UnreadableList)?;
-    serde_json::from_str(name.get()).map_err(|_| UnreadableList)
+    let name = member(&members, naming).ok_or(UnreadableAnswer)?;
+    serde_json::from_str(name.get()).map_err(|_| UnreadableAnswer)
 }
-
-fn member<'r>(members: &[(String, &'r RawValue)], name: &str) -> Option<&'r RawValue> {
-    let found = members.iter().find(|(other, _)| other == name);
-    found.map(|(_, value)| *value)
-}
-
-/// Refuses members that some clients would take for one of `known`: those of another letter case.
-fn check_spelling(members: &[(String, &RawValue)], known: &[&str]) -> Result<(), UnreadableList> {
-    let is_twin = |name: &str| {
-        known
-            .iter()
-            .any(|known| *known != name && fold(known) == fold(name))
-    };
-    if members.iter().any(|(name, _)| is_twin(name)) {
-        return Err(UnreadableList);
-    }
-    Ok(())
-}
-
-fn read(json: &[u8]) -> Result<Members<'_>, UnreadableList> {
-    serde_json::from_slice(json).map_err(|_| UnreadableList)
-}
-
-/// The members of an object in their order, none of them twice.
-struct Members<'r>(Vec<(String, &'r RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-struct InOrder;
-
-impl<'de> Visitor<'de> for InOrder {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut members: Vec<(String, &'de RawValue)> = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if members.len() >= MOST_MEMBERS || members.iter().any(|(other, _)| *other == name) {
-                return Err(M::Error::custom(
-                    "a member stands twice, or there are too many",
-                ));
-            }
-            members.push((name, map.next_value()?));
-        }
-        Ok(Members(members))
-    }
-}
-
-/// No message, result or item has so many; each is compared with those before it.
-const MOST_MEMBERS: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(message: &str) -> Result<Option<String>, UnreadableList> {
+    fn of(message: &str) -> Result<Option<String>, UnreadableAnswer> {
         let shows = |_, name: &str| name.starts_with("ok") || name.starts_with("file:///ok");
         let shown = shown(message.as_bytes(), shows)?;
         Ok(shown.map(|bytes| String::from_utf8(bytes).unwrap()))
@@ -225,7 +139,7 @@ mod tests {
             r#"{"result":{"tools":[]}"#,
             "",
         ] {
-            assert_eq!(of(bad), Err(UnreadableList), "{bad}");
+            assert_eq!(of(bad), Err(UnreadableAnswer), "{bad}");
         }
     }
 }

@@ -9,6 +9,8 @@ mod ask;
 mod fault;
 mod list;
 mod message;
+mod raw;
+mod state;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -31,9 +33,10 @@ use super::classify::{
 use super::target::Target;
 use ask::{Ask, Used};
 pub use fault::McpFault;
-pub use list::{UnreadableList, shown};
+pub use list::shown;
 pub use message::Era;
 use message::{Kind, Message};
+pub use state::{Round, with_bound_state, with_state};
 
 /// What a request to an MCP server is, by its head: a message, which its body says, or a session's stream or end.
 pub(super) fn by_head<'a>(
@@ -55,6 +58,11 @@ pub(super) fn by_head<'a>(
     }
 }
 
+/// Why an answer of a server is withheld.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the upstream's answer cannot be read in one way")]
+pub struct UnreadableAnswer;
+
 fn spoken(words: &str, era: Era) -> Classified {
     Classified {
         action: None,
@@ -62,6 +70,7 @@ fn spoken(words: &str, era: Era) -> Classified {
         attributes: RequestAttributes::new(),
         shape: words.to_owned(),
         era: Some(era),
+        round: None,
     }
 }
 
@@ -93,7 +102,11 @@ pub(super) fn by_message(
             ))?,
         });
     }
-    classified.ok_or(Unclassifiable::NoAction)
+    let mut classified = classified.ok_or(Unclassifiable::NoAction)?;
+    if let (Era::Stateless, Kind::Request(call)) = (era, &message.kind) {
+        classified.round = Some(Round::of(&call.method, &call.params)?);
+    }
+    Ok(classified)
 }
 
 fn action_of(
@@ -130,6 +143,7 @@ fn action_of(
         attributes,
         shape,
         era: Some(era),
+        round: None,
     })
 }
 

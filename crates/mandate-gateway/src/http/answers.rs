@@ -1,7 +1,8 @@
-//! Lists of an MCP server on their way to an agent: each shows what it may use in its task.
+//! Answers of an MCP server on their way to an agent. A list shows what it may use in its task, and what the server
+//! wants back is given to it alone.
 //!
-//! A list comes as JSON, or in an event of a stream. The event of a list that cannot be read in one way cuts the
-//! stream; of what is no list every byte passes as it came.
+//! An answer comes as JSON, or in an event of a stream. An event that cannot be read in one way cuts the stream; of
+//! what is neither list nor question every byte passes as it came.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,44 +13,66 @@ use http::response::Parts;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
-use mandate_decide::enforce::{Classified, UnreadableList, may_be_shown, shown};
+use mandate_decide::enforce::{
+    Classified, UnreadableAnswer, may_be_shown, shown, with_bound_state,
+};
 use mandate_model::ServerName;
 use mandate_policy::Bundle;
 use mandate_policy::decl::ServerWorkload;
 use mandate_token::{AccessToken, Verified};
 
+use super::bindings::Owner;
+use super::exchange::owner;
+use super::front::Front;
 use super::refusal::Refusal;
 use crate::body::{AnyBody, BodyError, full};
 
-/// For whom lists are.
+/// What becomes of answers.
 #[derive(Clone)]
-pub(super) struct Lists {
-    bundle: Arc<Bundle>,
-    server: ServerName,
-    token: Verified<AccessToken>,
+pub(super) enum Answers {
+    /// Whoever holds the token sees of lists what it may use.
+    Lists {
+        bundle: Arc<Bundle>,
+        server: ServerName,
+        token: Verified<AccessToken>,
+    },
+    /// What is wanted back is the owner's, for the request of this digest.
+    Questions {
+        front: Arc<Front>,
+        owner: Owner,
+        digest: [u8; 32],
+    },
 }
 
-impl Lists {
-    /// Of a request that may be answered by one, of who holds `token`.
+impl Answers {
+    /// To a request of `owner`, who holds `token`.
     pub(super) fn of(
+        front: &Arc<Front>,
         classified: &Classified,
-        bundle: &Arc<Bundle>,
-        server: &ServerWorkload,
+        (bundle, server): (&Arc<Bundle>, &ServerWorkload),
         token: &Verified<AccessToken>,
     ) -> Option<Self> {
-        classified.may_be_answered_by_a_list().then(|| Self {
-            bundle: Arc::clone(bundle),
-            server: server.name.clone(),
-            token: token.clone(),
+        if classified.may_be_answered_by_a_list() {
+            return Some(Self::Lists {
+                bundle: Arc::clone(bundle),
+                server: server.name.clone(),
+                token: token.clone(),
+            });
+        }
+        let round = classified.round()?;
+        Some(Self::Questions {
+            front: Arc::clone(front),
+            owner: owner(server, token.claims()),
+            digest: *round.digest(),
         })
     }
 
-    /// `body` with nothing in its lists that the agent may not use.
+    /// `body` as the agent is to have it.
     pub(super) async fn shown(self, head: &mut Parts, body: AnyBody) -> Result<AnyBody, Refusal> {
         match media_type(&head.headers).as_deref() {
             Some("application/json") => {
                 let whole = self.message(whole(body).await?);
-                let whole = whole.map_err(|_| Refusal::Unlisted)?;
+                let whole = whole.map_err(|_| Refusal::Unanswered)?;
                 head.headers.remove(header::CONTENT_LENGTH);
                 head.headers.remove(header::TRANSFER_ENCODING);
                 Ok(full(whole))
@@ -58,36 +81,50 @@ impl Lists {
                 head.headers.remove(header::CONTENT_LENGTH);
                 Ok(Box::pin(Events {
                     inner: Some(body),
-                    lists: self,
+                    answers: self,
                     waiting: BytesMut::new(),
                 }))
             }
-            // Nothing that a client would read a list from.
+            // Nothing that a client would read an answer from.
             _ if !head.status.is_success() => Ok(body),
             _ => {
                 let whole = whole(body).await?;
                 whole
                     .is_empty()
                     .then(|| full(whole))
-                    .ok_or(Refusal::Unlisted)
+                    .ok_or(Refusal::Unanswered)
             }
         }
     }
 
-    fn message(&self, message: Bytes) -> Result<Bytes, UnreadableList> {
+    fn message(&self, message: Bytes) -> Result<Bytes, UnreadableAnswer> {
         if message.is_empty() {
             return Ok(message);
         }
-        let server = self.bundle.server(&self.server);
-        let token = self.token.claims();
-        let changed = shown(&message, |listed, named| {
-            server.is_some_and(|server| may_be_shown(&self.bundle, server, token, listed, named))
-        })?;
+        let changed = match self {
+            Answers::Lists {
+                bundle,
+                server,
+                token,
+            } => {
+                let (server, token) = (bundle.server(server), token.claims());
+                shown(&message, |listed, named| {
+                    server.is_some_and(|server| may_be_shown(bundle, server, token, listed, named))
+                })?
+            }
+            Answers::Questions {
+                front,
+                owner,
+                digest,
+            } => with_bound_state(&message, |state| {
+                front.bindings.give_state(owner, digest, state)
+            })?,
+        };
         Ok(changed.map_or(message, Bytes::from))
     }
 
     /// An event with its last line, as it is shown (HTML, "Server-sent events").
-    fn event(&self, event: Bytes) -> Result<Bytes, UnreadableList> {
+    fn event(&self, event: Bytes) -> Result<Bytes, UnreadableAnswer> {
         let lines: Vec<&[u8]> = lines(&event).collect();
         let data: Vec<&[u8]> = lines.iter().filter_map(|line| data_of(line)).collect();
         if data.is_empty() {
@@ -119,7 +156,7 @@ impl Lists {
 
 async fn whole(body: AnyBody) -> Result<Bytes, Refusal> {
     let whole = Limited::new(body, LONGEST).collect().await;
-    Ok(whole.map_err(|_| Refusal::Unlisted)?.to_bytes())
+    Ok(whole.map_err(|_| Refusal::Unanswered)?.to_bytes())
 }
 
 /// What a line of an event adds to its data.
@@ -172,7 +209,7 @@ fn end_of_event(text: &[u8]) -> Option<usize> {
 /// A stream of events, each passed on once it is whole.
 struct Events {
     inner: Option<AnyBody>,
-    lists: Lists,
+    answers: Answers,
     waiting: BytesMut,
 }
 
@@ -180,7 +217,7 @@ impl Events {
     fn next_event(&mut self) -> Option<Result<Bytes, BodyError>> {
         let end = end_of_event(&self.waiting)?;
         let event = self.waiting.split_to(end).freeze();
-        Some(self.lists.event(event).map_err(unreadable))
+        Some(self.answers.event(event).map_err(unreadable))
     }
 
     /// An event that its stream has not ended is none (HTML, "Server-sent events"); comments are.
@@ -190,7 +227,7 @@ impl Events {
             return None;
         }
         let whole = [&rest[..], b"\n\n"].concat();
-        let shown = self.lists.event(Bytes::from(whole.clone()));
+        let shown = self.answers.event(Bytes::from(whole.clone()));
         Some(match shown {
             Ok(shown) if shown == whole => Ok(rest),
             Ok(shown) => Ok(shown),
@@ -199,7 +236,7 @@ impl Events {
     }
 }
 
-fn unreadable(why: UnreadableList) -> BodyError {
+fn unreadable(why: UnreadableAnswer) -> BodyError {
     BodyError::Source(Box::new(why))
 }
 
@@ -217,7 +254,7 @@ impl Body for Events {
             }
             if self.waiting.len() > LONGEST {
                 self.inner = None;
-                return Poll::Ready(Some(Err(unreadable(UnreadableList))));
+                return Poll::Ready(Some(Err(unreadable(UnreadableAnswer))));
             }
             let Some(inner) = self.inner.as_mut() else {
                 return Poll::Ready(self.last().map(|event| event.map(Frame::data)));

@@ -1,22 +1,24 @@
-//! Sessions of MCP servers (up to 2025-11-25): whose they are.
+//! What an MCP server gives an agent to bring back: whose it is. A session's id (up to 2025-11-25), and the state of a
+//! request that it has answered with a question (from 2026-07-28 on).
 //!
-//! A server knows a session by an id alone, and knows this gateway and not its agents. So an id is given to the agent
-//! with a code that says for whom: an agent type in a task at a server workload. Whoever else brings it has no
-//! session. Nothing is remembered: every gateway with the same key takes it (FAILURES 39).
+//! A server knows this gateway and not its agents, and may take whoever brings such a thing for who got it. So it is
+//! given to the agent with a code that says for whom: an agent type in a task at a server workload; and state for
+//! which request. Whoever else brings it has none. Nothing is remembered: every gateway with the same key takes it
+//! (FAILURES 37, 39).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use mandate_decide::enforce::Era;
+use mandate_decide::enforce::{Denial, Era, McpFault, Round, Unclassifiable};
 use mandate_model::{Secret, ServerName, SpiffeId, TaskId};
 
 use super::refusal::Refusal;
 use crate::hmac::hmac_sha256;
 
-/// Keys the codes of sessions.
-pub(crate) struct Sessions(Secret<Vec<u8>>);
+/// Keys the codes.
+pub(crate) struct Bindings(Secret<Vec<u8>>);
 
-/// Whose a session is.
+/// Whose something is.
 #[derive(Debug, Clone)]
 pub(super) struct Owner {
     pub(super) server: ServerName,
@@ -35,9 +37,35 @@ pub(super) enum Session {
     Of(HeaderValue),
 }
 
-impl Sessions {
+impl Bindings {
     pub(crate) fn new(key: &Secret<Vec<u8>>) -> Self {
         Self(Secret::new(key.expose().clone()))
+    }
+
+    /// What the server wants back with the round that `owner` asks for, if the agent has brought it.
+    pub(super) fn state_of(
+        &self,
+        owner: &Owner,
+        round: Option<&Round>,
+    ) -> Result<Option<String>, Refusal> {
+        let Some((round, brought)) = round.and_then(|round| Some((round, round.state()?))) else {
+            return Ok(None);
+        };
+        let fault = McpFault::Params(NO_STATE);
+        let no_state =
+            || Refusal::Denied(Denial::Unclassifiable(Unclassifiable::Mcp(fault.clone())));
+        let (state, code) = brought.rsplit_once(BETWEEN).ok_or_else(no_state)?;
+        let right = self.state_code(owner, round.digest(), state);
+        if Secret::new(right) == Secret::new(code.to_owned()) {
+            Ok(Some(state.to_owned()))
+        } else {
+            Err(no_state())
+        }
+    }
+
+    /// `state` for `owner` alone, and for the request of this digest.
+    pub(super) fn give_state(&self, owner: &Owner, digest: &[u8; 32], state: &str) -> String {
+        format!("{state}{BETWEEN}{}", self.state_code(owner, digest, state))
     }
 
     /// The session that a request of `owner` with these fields may go on in.
@@ -83,11 +111,22 @@ impl Sessions {
     }
 
     fn code(&self, owner: &Owner, id: &str) -> String {
-        // None of the others has a line's end in it.
-        let text = format!(
-            "mcp-session\n{}\n{}\n{}\n{id}",
-            owner.server, owner.agent, owner.task
-        );
+        self.code_of("mcp-session", owner, id)
+    }
+
+    fn state_code(&self, owner: &Owner, digest: &[u8; 32], state: &str) -> String {
+        let digest = URL_SAFE_NO_PAD.encode(digest);
+        self.code_of(&format!("mcp-state\n{digest}"), owner, state)
+    }
+
+    fn code_of(&self, purpose: &str, owner: &Owner, what: &str) -> String {
+        // What is last alone may have a line's end in it.
+        let Owner {
+            server,
+            agent,
+            task,
+        } = owner;
+        let text = format!("{purpose}\n{server}\n{agent}\n{task}\n{what}");
         let code = hmac_sha256(self.0.expose(), text.as_bytes());
         URL_SAFE_NO_PAD.encode(code)
     }
@@ -119,3 +158,5 @@ const NO_SESSION: Refusal = Refusal::Request {
     rule: "mcp.session",
     detail: "this is no session of this agent in this task: initialize another one",
 };
+const NO_STATE: &str =
+    "this `requestState` was not given to this agent in this task for this request";

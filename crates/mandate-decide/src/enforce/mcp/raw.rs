@@ -1,0 +1,90 @@
+//! JSON objects, changed in some members and left, byte for byte, as they came in all others.
+
+use std::fmt;
+
+use mandate_policy::fold;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::UnreadableAnswer;
+
+/// An object of `members`, each as `change` has it, or as it came.
+pub(super) fn rewritten(
+    members: &[(String, &RawValue)],
+    change: impl Fn(&str, &RawValue) -> Result<Option<String>, UnreadableAnswer>,
+) -> Result<String, UnreadableAnswer> {
+    let mut text = String::from("{");
+    for (name, value) in members {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::to_string(name).map_err(|_| UnreadableAnswer)?);
+        text.push(':');
+        match change(name, value)? {
+            Some(changed) => text.push_str(&changed),
+            None => text.push_str(value.get()),
+        }
+    }
+    text.push('}');
+    Ok(text)
+}
+
+pub(super) fn member<'r>(members: &[(String, &'r RawValue)], name: &str) -> Option<&'r RawValue> {
+    let found = members.iter().find(|(other, _)| other == name);
+    found.map(|(_, value)| *value)
+}
+
+/// Refuses members that some clients would take for one of `known`: those of another letter case.
+pub(super) fn check_spelling(
+    members: &[(String, &RawValue)],
+    known: &[&str],
+) -> Result<(), UnreadableAnswer> {
+    let is_twin = |name: &str| {
+        known
+            .iter()
+            .any(|known| *known != name && fold(known) == fold(name))
+    };
+    if members.iter().any(|(name, _)| is_twin(name)) {
+        return Err(UnreadableAnswer);
+    }
+    Ok(())
+}
+
+pub(super) fn read(json: &[u8]) -> Result<Members<'_>, UnreadableAnswer> {
+    serde_json::from_slice(json).map_err(|_| UnreadableAnswer)
+}
+
+/// The members of an object in their order, none of them twice.
+pub(super) struct Members<'r>(pub(super) Vec<(String, &'r RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut members: Vec<(String, &'de RawValue)> = Vec::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if members.len() >= MOST_MEMBERS || members.iter().any(|(other, _)| *other == name) {
+                return Err(M::Error::custom(
+                    "a member stands twice, or there are too many",
+                ));
+            }
+            members.push((name, map.next_value()?));
+        }
+        Ok(Members(members))
+    }
+}
+
+/// No message, result or item has so many; each is compared with those before it.
+const MOST_MEMBERS: usize = 64;
