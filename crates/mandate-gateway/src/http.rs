@@ -13,6 +13,7 @@ mod front;
 mod headers;
 mod holder;
 mod inject;
+mod metadata;
 mod outcome;
 mod proof;
 mod refusal;
@@ -83,6 +84,11 @@ pub(crate) async fn serve(
     mut reply: Reply,
 ) {
     let began = front.gate.clock.boot();
+    if let Some(metadata) = metadata::of(&front, &arrival, &request) {
+        reply.send(metadata);
+        return;
+    }
+    let place = metadata::place(&arrival, &request);
     // In a box, for it is large: a task is moved about before it begins, and all of it would be copied.
     let mut form = Form::default();
     let to = (&mut reply, &mut form);
@@ -90,7 +96,11 @@ pub(crate) async fn serve(
     if let Err(refused) = passing.await {
         let refusal = refused.recorded(&front, &arrival, began).await;
         let nonce = front.proofs.nonce(front.gate.clock.boot());
-        reply.send(form.response(&refusal, nonce));
+        let mut response = form.response(&refusal, nonce);
+        if let Some(place) = place {
+            metadata::point(response.headers_mut(), &place);
+        }
+        reply.send(response);
     }
 }
 

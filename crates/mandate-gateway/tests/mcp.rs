@@ -212,8 +212,55 @@ mod tests {
         request.headers_mut().remove("authorization");
         let answer = send(world.address, request).await;
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-        assert!(answer.headers().contains_key("www-authenticate"));
+        let place = "/.well-known/oauth-protected-resource/desk/mcp";
+        let pointing = format!("resource_metadata=\"http://{}{place}\"", world.address);
+        let challenges: Vec<&str> = answer
+            .headers()
+            .get_all("www-authenticate")
+            .iter()
+            .map(|challenge| challenge.to_str().unwrap())
+            .collect();
+        assert_eq!(challenges[0], format!("Bearer {pointing}"));
+        assert!(challenges[1].starts_with("DPoP algs=") && challenges[1].ends_with(&pointing));
         assert!(world.upstream.arrived().is_empty());
+    }
+
+    /// RFC 9728.
+    #[tokio::test]
+    async fn an_mcp_server_says_where_its_tokens_come_from_and_no_other_server_workload_does() {
+        let world = World::new().await;
+        let get = |path: &str| {
+            let request = Request::get(path).header("host", "gateway");
+            request.body(Full::<Bytes>::default()).unwrap()
+        };
+        let place = "/.well-known/oauth-protected-resource";
+        let answer = send(world.address, get(&format!("{place}/desk/mcp"))).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let metadata: Value = serde_json::from_str(&text(answer).await).unwrap();
+        assert_eq!(metadata["resource"], "https://desk.acme.example/mcp");
+        assert_eq!(
+            metadata["authorization_servers"],
+            json!(["https://id.acme.example"])
+        );
+        assert_eq!(metadata["dpop_bound_access_tokens_required"], false);
+        let stranger = send(world.address, get("/nothing/like/it")).await;
+        let (status, said) = (stranger.status(), text(stranger).await);
+        for other in [
+            "/records",
+            "/records/mcp",
+            "/desk",
+            "/desk/",
+            "/desk/mcp/",
+            "/desk/mcp?x=1",
+            "",
+        ] {
+            let answer = send(world.address, get(&format!("{place}{other}"))).await;
+            assert_eq!(
+                (answer.status(), text(answer).await),
+                (status, said.clone()),
+                "{other}"
+            );
+        }
     }
 
     const TOOLS: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"look_up","inputSchema":{"type":"object"}},{"name":"refund","inputSchema":{}},{"name":"delete_all","inputSchema":{}}],"ttlMs":60000,"cacheScope":"public"}}"#;

@@ -28,16 +28,21 @@ pub enum PublicAddress {
 }
 
 impl PublicAddress {
-    /// The address of a request for `path`; `host` is the declared one by which it came.
-    fn target(&self, host: Option<&str>, path: &str) -> Result<HttpTarget, Refusal> {
-        let base = match (self, host) {
-            (Self::Base(base), _) => base.clone(),
+    /// What stands before every path; `host` is the one by which a request came.
+    pub(super) fn base(&self, host: Option<&str>) -> Option<String> {
+        match (self, host) {
+            (Self::Base(base), _) => Some(base.clone()),
             (Self::Host { tls, port }, Some(host)) => {
                 let scheme = if *tls { "https" } else { "http" };
-                format!("{scheme}://{host}:{port}")
+                Some(format!("{scheme}://{host}:{port}"))
             }
-            (Self::Host { .. }, None) => return Err(Refusal::Proof(ProofError::Target)),
-        };
+            (Self::Host { .. }, None) => None,
+        }
+    }
+
+    /// The address of a request for `path`; `host` is the declared one by which it came.
+    fn target(&self, host: Option<&str>, path: &str) -> Result<HttpTarget, Refusal> {
+        let base = self.base(host).ok_or(Refusal::Proof(ProofError::Target))?;
         HttpTarget::parse(&format!("{base}{path}")).map_err(|_| Refusal::Proof(ProofError::Target))
     }
 }

@@ -120,11 +120,20 @@ pub(super) fn route<'b, B>(
     request: &Request<B>,
 ) -> Result<Routed<'b>, Refusal> {
     let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
-    let routed = match routing {
+    route_path(routing, bundle, request, target).ok_or(NO_SERVER)
+}
+
+/// Finds the server workload of a request, if it were for `target`.
+pub(super) fn route_path<'b, B>(
+    routing: Routing,
+    bundle: &'b Bundle,
+    request: &Request<B>,
+    target: &str,
+) -> Option<Routed<'b>> {
+    match routing {
         Routing::Path => by_path(bundle, target),
         Routing::Hosts => by_host(bundle, request, target),
-    };
-    routed.ok_or(NO_SERVER)
+    }
 }
 
 /// The name is taken off as text: what is left is what the agent wrote.
@@ -156,7 +165,7 @@ fn by_host<'b, B>(bundle: &'b Bundle, request: &Request<B>, target: &str) -> Opt
 }
 
 /// The host without its port, in lower case. `Host` and `:authority` that differ name none.
-fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Option<String> {
+pub(super) fn host_of(uri: &http::Uri, headers: &HeaderMap) -> Option<String> {
     let field = headers.get(header::HOST).map(|value| value.to_str());
     let authority = match (uri.authority(), field) {
         (Some(authority), None) => authority.clone(),
