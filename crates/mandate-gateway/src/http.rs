@@ -63,7 +63,6 @@ use crate::snapshot::Snapshot;
 use crate::upstream::Lent;
 use answers::Answers;
 use attributes::Reading;
-use bindings::Owner;
 use form::Form;
 use holder::Holder;
 use outcome::{Decided, Recorded};
@@ -223,9 +222,7 @@ async fn pass(
         nonce: front.nonce_for(token.claims()),
         switching: Switching::of(server, upgrade, agent),
         answers: Answers::of(front, &classified, (bundle, server), token),
-        owner: classified
-            .era()
-            .map(|_| exchange::owner(server, token.claims())),
+        session: caller.of_server(&classified, server),
     };
     let handing_over = hand_over(front, arrival, &access, answered, handing, reply);
     let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
@@ -327,8 +324,8 @@ struct Handing {
     switching: Option<Switching>,
     /// What becomes of it.
     answers: Option<Answers>,
-    /// Whose a session is that it begins.
-    owner: Option<Owner>,
+    /// Of an MCP server: what of a session it may give.
+    session: Option<exchange::Given>,
 }
 
 /// Releases the answer to the agent, and follows it until nothing of it is under way.
@@ -345,7 +342,7 @@ async fn hand_over(
         nonce,
         switching,
         answers,
-        owner,
+        session,
     } = handing;
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
@@ -370,8 +367,8 @@ async fn hand_over(
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
         Ok(mut response) => {
             access.down.leaves_by(&arrival.socket);
-            if let Some(owner) = &owner {
-                front.bindings.give(owner, response.headers_mut());
+            if let Some(given) = &session {
+                given.put(front, response.headers_mut());
             }
             // For the next proof.
             if let Some(nonce) = nonce {

@@ -164,7 +164,7 @@ mod tests {
         let undeclared = world
             .record(|r| r.rule.as_deref() == Some("request.no_action"))
             .await;
-        let request = "tools/call delete_all".to_owned();
+        let request = "mcp tools/call delete_all".to_owned();
         assert_eq!(undeclared.what, What::AccessDecided { request });
     }
 
@@ -392,7 +392,11 @@ mod tests {
         answers(&world, "application/json", CALLED);
         let agent = Agent::new(&world);
         let ping = json!({"jsonrpc": "2.0", "id": 7, "method": "ping"});
-        let begun = send(world.address, agent.request(&ping)).await;
+        // Of an answer that begins none the agent gets none.
+        let pinged = send(world.address, agent.request(&ping)).await;
+        assert!(!pinged.headers().contains_key("mcp-session-id"));
+        let begins = json!({"jsonrpc": "2.0", "id": 7, "method": "initialize", "params": {}});
+        let begun = send(world.address, agent.request(&begins)).await;
         let session = begun.headers()["mcp-session-id"].clone();
         assert!(session.to_str().unwrap().starts_with("s-1~"));
         let with = |agent: &Agent<'_>, session: &str| {
@@ -500,6 +504,117 @@ mod tests {
             );
         }
         assert_eq!(world.upstream.arrived().len(), sent.len());
+    }
+
+    /// A client takes any 2xx to what is no request for success.
+    #[tokio::test]
+    async fn what_is_no_request_is_denied_by_its_status() {
+        let world = World::new().await;
+        let executor = Agent::of(&world, "executor", &["look"]);
+        let note = json!({"jsonrpc": "2.0", "method": "notifications/cancelled"});
+        let response = json!({"jsonrpc": "2.0", "id": 1, "result": {}});
+        let mut ending = executor.request(&json!(null));
+        *ending.method_mut() = http::Method::DELETE;
+        *ending.body_mut() = Full::default();
+        let mut statuses = vec![executor.opens_a_stream().await.status()];
+        for request in [executor.request(&note), executor.request(&response), ending] {
+            statuses.push(send(world.address, request).await.status());
+        }
+        assert!(statuses.iter().all(|status| *status == 403), "{statuses:?}");
+        let agent = Agent::new(&world);
+        let unknown = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+        assert_eq!(agent.says(&unknown).await.0, StatusCode::BAD_REQUEST);
+        assert!(world.upstream.arrived().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_sessions_stream_and_end_carry_no_message() {
+        let world = World::new().await;
+        let agent = Agent::new(&world);
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "refund"}});
+        let mut ending = agent.request(&call);
+        *ending.method_mut() = http::Method::DELETE;
+        assert_eq!(
+            send(world.address, ending).await.status(),
+            StatusCode::BAD_REQUEST
+        );
+        let mut stream = agent.request(&json!(null));
+        *stream.method_mut() = http::Method::GET;
+        *stream.body_mut() = Full::default();
+        stream
+            .headers_mut()
+            .insert("mcp-method", "tools/call".parse().unwrap());
+        assert_eq!(
+            send(world.address, stream).await.status(),
+            StatusCode::BAD_REQUEST
+        );
+        assert!(world.upstream.arrived().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_uses_nothing_spends_nothing_and_is_asked_what_a_task_must_fix() {
+        let world = World::new().await;
+        answers(&world, "application/json", CALLED);
+        let now = world.clocks.now();
+        let counted = mandate_token::AccessToken {
+            uses: Some(std::num::NonZeroU32::MIN),
+            ..for_desk(claims("retriever", "read", now), &["look"])
+        };
+        let agent = Agent {
+            world: &world,
+            token: world.authority.keys.sign(counted),
+        };
+        for method in ["initialize", "tools/list"] {
+            let (status, said) = agent.asks(method, json!({})).await;
+            assert_eq!(status, StatusCode::OK, "{said}");
+            assert!(said.get("error").is_none(), "{said}");
+        }
+        let unfixed = serde_json::json!([{
+            "type": "mandate_access", "server": "desk", "actions": ["look"],
+        }]);
+        let unfixed = serde_json::from_value(unfixed).unwrap();
+        let unfixed = mandate_token::AccessToken {
+            entries: mandate_model::mandate::parse_entries(unfixed).unwrap(),
+            ..for_desk(claims("retriever", "read", now), &["look"])
+        };
+        let agent = Agent {
+            world: &world,
+            token: world.authority.keys.sign(unfixed),
+        };
+        let (_, said) = agent.asks("tools/list", json!({})).await;
+        assert_eq!(
+            said["error"]["data"]["rule"], "policy.task_must_fix",
+            "{said}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_event_stays_one_event_and_hides_nothing_from_whoever_looks() {
+        let world = World::new().await;
+        let list = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"});
+        let agent = Agent::new(&world);
+        let item = "{\n\"name\":\"look_up\"}";
+        let lines = format!("{{\"result\":{{\"tools\":[{item},{{\"name\":\"no\"}}]}}}}");
+        let events = format!("data: {}\n\n", lines.replace('\n', "\ndata: "));
+        answers(&world, "text/event-stream", &events);
+        let shown = "data: {\"result\":{\"tools\":[{\ndata: \"name\":\"look_up\"}]}}\n\n";
+        assert_eq!(agent.says(&list).await.1, shown);
+        for (media_type, body) in [
+            ("text/event-stream; charset=utf-16", events.as_str()),
+            ("application/json; charset=utf-16", TOOLS),
+        ] {
+            answers(&world, media_type, body);
+            assert_eq!(
+                agent.says(&list).await.0,
+                StatusCode::BAD_GATEWAY,
+                "{media_type}"
+            );
+        }
+        let mut stream = agent.opens_a_stream().await;
+        world
+            .upstream
+            .feed(b"\xef\xbb\xbfdata: {\"result\":{\"tools\":[{\"name\":\"no\"}]}}\n\n");
+        assert!(!matches!(stream.body_mut().frame().await, Some(Ok(_))));
     }
 
     #[tokio::test]

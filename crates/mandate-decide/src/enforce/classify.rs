@@ -184,6 +184,16 @@ impl<'a> Pending<'a> {
         }
     }
 
+    /// Whether there is nothing that a body could be of: a session's stream, or its end.
+    pub fn takes_no_body(&self) -> bool {
+        match &self.0 {
+            Known::Action(classified, from_body) => {
+                classified.era().is_some() && from_body.is_empty()
+            }
+            Known::Message(_) => false,
+        }
+    }
+
     /// Whether the body is of a type that it can be decided on, where it must be. For a caller that wants to know
     /// before it has the body; [`Self::with_body`] asks it again.
     pub fn check_body_type(&self, headers: &http::HeaderMap) -> Result<(), Unclassifiable> {

@@ -150,7 +150,9 @@ pub fn decide_with(
         Err(denial) if facts.server.is_observed(facts.now) => (Vec::new(), Some(denial)),
         Err(denial) => return Err(denial),
     };
-    let counted = token.uses.is_some() || classified.effect() == Effect::Write;
+    // What uses nothing of an MCP server is no access that is counted.
+    let uses_something = classified.action().is_some();
+    let counted = uses_something && (token.uses.is_some() || classified.effect() == Effect::Write);
     let spend = Spend {
         token: token.id,
         until: token.expires_at,
@@ -192,8 +194,8 @@ fn permitted<'a>(
     let token = facts.token.claims();
     let server = &facts.server.name;
     let Some(action) = classified.action() else {
-        let spoken = may_speak(facts).map(|entry| (entry, Vec::new()));
-        return spoken.ok_or(Denial::NothingToUse);
+        let spoken = may_speak(facts, classified, &permits)?;
+        return Ok((spoken, Vec::new()));
     };
     let mut uncovered = None;
     let mut denied = None;
@@ -214,15 +216,30 @@ fn permitted<'a>(
     Err(denied.unwrap_or_else(|| Denial::Mandate(uncovered.unwrap_or_else(no_entry))))
 }
 
-/// Whoever may use something of an MCP server in their task may speak to it: by the first entry for such a thing.
-fn may_speak<'a>(facts: &Facts<'a>) -> Option<&'a Entry> {
+/// Whoever may use something of an MCP server in their task may speak to it: by the first entry for such a thing that
+/// no guardrail forbids, whatever the arguments. What depends on those is asked when it is used.
+fn may_speak<'a>(
+    facts: &Facts<'a>,
+    classified: &Classified,
+    permits: &impl Fn(&PolicyRequest<'_>) -> PolicyVerdict,
+) -> Result<&'a Entry, Denial> {
     let (token, server) = (facts.token.claims(), &facts.server.name);
     let usable = |entry: &&Entry| {
         entry.server == *server
             && facts.server.actions.contains_key(&entry.action)
             && mcp::may_use(facts.bundle, server, token, &entry.action)
     };
-    token.entries.iter().find(usable)
+    let mut denied = Denial::NothingToUse;
+    for entry in token.entries.iter().filter(usable) {
+        match ask_policy(facts, (&entry.action, classified), entry, permits) {
+            Ok(_)
+            | Err(Denial::Policy(PolicyDenial::Limit { .. } | PolicyDenial::Condition { .. })) => {
+                return Ok(entry);
+            }
+            Err(why) => denied = why,
+        }
+    }
+    Err(denied)
 }
 
 fn ask_policy(

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use mandate_decide::enforce::{
@@ -69,6 +69,16 @@ impl Answers {
 
     /// `body` as the agent is to have it.
     pub(super) async fn shown(self, head: &mut Parts, body: AnyBody) -> Result<AnyBody, Refusal> {
+        if !head.status.is_success() {
+            // Nothing that a client would read an answer from.
+            return Ok(body);
+        }
+        if head.status == StatusCode::ACCEPTED {
+            // A notification or an answer that was taken: whatever is said of it, it is no message.
+            head.headers.remove(header::CONTENT_LENGTH);
+            head.headers.remove(header::CONTENT_TYPE);
+            return Ok(full(Bytes::new()));
+        }
         match media_type(&head.headers).as_deref() {
             Some("application/json") => {
                 let whole = self.message(whole(body).await?);
@@ -83,10 +93,9 @@ impl Answers {
                     inner: Some(body),
                     answers: self,
                     waiting: BytesMut::new(),
+                    looked: Looked::default(),
                 }))
             }
-            // Nothing that a client would read an answer from.
-            _ if !head.status.is_success() => Ok(body),
             _ => {
                 let whole = whole(body).await?;
                 whole
@@ -125,6 +134,10 @@ impl Answers {
 
     /// An event with its last line, as it is shown (HTML, "Server-sent events").
     fn event(&self, event: Bytes) -> Result<Bytes, UnreadableAnswer> {
+        // Clients take it for nothing where a stream begins, and the field after it for a field.
+        if event.starts_with(b"\xef\xbb\xbf") {
+            return Err(UnreadableAnswer);
+        }
         let lines: Vec<&[u8]> = lines(&event).collect();
         let data: Vec<&[u8]> = lines.iter().filter_map(|line| data_of(line)).collect();
         if data.is_empty() {
@@ -147,9 +160,13 @@ impl Answers {
             shown.extend_from_slice(line);
             shown.extend_from_slice(b"\n");
         }
-        shown.extend_from_slice(b"data: ");
-        shown.extend_from_slice(&changed);
-        shown.extend_from_slice(b"\n\n");
+        // What stood on several lines does again.
+        for line in changed.split(|b| *b == b'\n') {
+            shown.extend_from_slice(b"data: ");
+            shown.extend_from_slice(line);
+            shown.extend_from_slice(b"\n");
+        }
+        shown.extend_from_slice(b"\n");
         Ok(shown.freeze())
     }
 }
@@ -182,26 +199,34 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// How far an event was looked through for its end, so that no byte is looked at twice.
+#[derive(Debug, Clone, Copy, Default)]
+struct Looked {
+    at: usize,
+    /// Where the line begins that `at` is in.
+    line: usize,
+}
+
 /// Where the first event of `text` ends: after the first empty line. A `\r` at the very end may be half of a line's
 /// end, so it ends nothing yet.
-fn end_of_event(text: &[u8]) -> Option<usize> {
-    let (mut at, mut line) = (0, 0_usize);
-    while let Some(byte) = text.get(at) {
-        let length = match (byte, text.get(at + 1)) {
+fn end_of_event(text: &[u8], looked: &mut Looked) -> Option<usize> {
+    while let Some(byte) = text.get(looked.at) {
+        let length = match (byte, text.get(looked.at + 1)) {
             (b'\n', _) => 1,
             (b'\r', None) => return None,
             (b'\r', Some(b'\n')) => 2,
             (b'\r', Some(_)) => 1,
             _ => {
-                at += 1;
+                looked.at += 1;
                 continue;
             }
         };
-        if at == line {
-            return Some(at + length);
+        let is_empty = looked.at == looked.line;
+        looked.at += length;
+        looked.line = looked.at;
+        if is_empty {
+            return Some(std::mem::take(looked).at);
         }
-        at += length;
-        line = at;
     }
     None
 }
@@ -211,11 +236,12 @@ struct Events {
     inner: Option<AnyBody>,
     answers: Answers,
     waiting: BytesMut,
+    looked: Looked,
 }
 
 impl Events {
     fn next_event(&mut self) -> Option<Result<Bytes, BodyError>> {
-        let end = end_of_event(&self.waiting)?;
+        let end = end_of_event(&self.waiting, &mut self.looked)?;
         let event = self.waiting.split_to(end).freeze();
         Some(self.answers.event(event).map_err(unreadable))
     }
@@ -285,14 +311,18 @@ impl Body for Events {
     }
 }
 
-/// In lower case and without parameters.
+/// In lower case; none of what is not UTF-8.
 fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(said), None) = (types.next(), types.next()) else {
         return None;
     };
-    let essence = said.to_str().ok()?.split(';').next()?;
-    Some(essence.trim().to_ascii_lowercase())
+    let mut parts = said.to_str().ok()?.split(';').map(str::trim);
+    let essence = parts.next()?.to_ascii_lowercase();
+    // In another charset its bytes would be other text.
+    let utf8 =
+        |parameter: &str| parameter.is_empty() || parameter.eq_ignore_ascii_case("charset=utf-8");
+    parts.all(utf8).then_some(essence)
 }
 
 /// A list of thousands of tools with their schemas.
@@ -315,7 +345,17 @@ mod tests {
             ("data: x", None),
             ("", None),
         ] {
-            assert_eq!(end_of_event(text.as_bytes()), end, "{text:?}");
+            let looked = &mut Looked::default();
+            assert_eq!(end_of_event(text.as_bytes(), looked), end, "{text:?}");
+            // A byte at a time it is the same.
+            let looked = &mut Looked::default();
+            let found =
+                (0..=text.len()).find_map(|n| end_of_event(text.as_bytes().get(..n)?, looked));
+            // But where one of two line ends had not come yet.
+            assert!(
+                found == end || text.contains("\r\n\r\n"),
+                "{text:?}: {found:?}"
+            );
         }
     }
 

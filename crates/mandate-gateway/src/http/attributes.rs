@@ -44,7 +44,7 @@ pub(super) fn check_head(
         if body.none {
             return Ok(());
         }
-        if matches!(head.method, "GET" | "HEAD") {
+        if matches!(head.method, "GET" | "HEAD") || pending.takes_no_body() {
             return Err(unexpected());
         }
     }

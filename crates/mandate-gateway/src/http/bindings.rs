@@ -27,7 +27,7 @@ pub(super) struct Owner {
 }
 
 /// What of a session goes on with a request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Session {
     /// Whatever the fields say: it is no message to an MCP server.
     AsItCame,
@@ -95,10 +95,20 @@ impl Bindings {
         Ok(Session::Of(id))
     }
 
-    /// Gives an answer's session, if it begins one, to `owner` alone.
-    pub(super) fn give(&self, owner: &Owner, headers: &mut HeaderMap) {
+    /// Gives an answer's session to `owner` alone: the one that it `begins`, or the one that was gone on in. A server
+    /// that names another one names somebody else's.
+    pub(super) fn give(
+        &self,
+        owner: &Owner,
+        (begins, session): (bool, &Session),
+        headers: &mut HeaderMap,
+    ) {
+        let is_own = |id: &HeaderValue| match session {
+            Session::Of(own) => own == id,
+            Session::Without | Session::AsItCame => begins,
+        };
         let mut ids = headers.get_all(SESSION_ID).iter();
-        let id = ids.next().filter(|_| ids.next().is_none());
+        let id = ids.next().filter(|id| ids.next().is_none() && is_own(id));
         let given = id.and_then(|id| id.to_str().ok()).and_then(|id| {
             let given = format!("{id}{BETWEEN}{}", self.code(owner, id));
             HeaderValue::from_str(&given).ok()

@@ -217,7 +217,10 @@ impl<'h> Authenticated<'h> {
         classified: Option<&Classified>,
     ) -> Refused {
         match self {
-            Authenticated::Brought(brought) => Refused::brought(front, coming, brought, refusal),
+            Authenticated::Brought(brought) => {
+                let words = classified.map(|classified| classified.shape().to_owned());
+                Refused::brought(front, coming, brought, refusal).in_words(words)
+            }
             Authenticated::Access { token, .. } => {
                 let facts = coming.facts(front, token, front.now());
                 Refused::after_authentication(front, &facts, coming.asked, refusal, classified)
@@ -279,8 +282,28 @@ impl<'h> Authenticated<'h> {
                 session,
                 state,
             }),
-            Err(why) => Err(Refused::brought(front, coming, &brought, why)),
+            Err(why) => {
+                let refused = Refused::brought(front, coming, &brought, why);
+                Err(refused.in_words(Some(classified.shape().to_owned())))
+            }
         }
+    }
+}
+
+/// What an answer of an MCP server may give its agent.
+pub(super) struct Given {
+    owner: Owner,
+    begins: bool,
+    session: Session,
+}
+
+impl Given {
+    /// Leaves in an answer's head what is the agent's.
+    pub(super) fn put(&self, front: &Front, headers: &mut HeaderMap) {
+        let session = (self.begins, &self.session);
+        front.bindings.give(&self.owner, session, headers);
+        // The server's own authorization server is none of the agent's: it would go and ask there.
+        headers.remove(header::WWW_AUTHENTICATE);
     }
 }
 
@@ -294,6 +317,19 @@ pub(super) fn owner(server: &ServerWorkload, token: &AccessToken) -> Owner {
 }
 
 impl Caller<'_> {
+    /// What an answer may give it, if `server` is an MCP server.
+    pub(super) fn of_server(
+        &self,
+        classified: &Classified,
+        server: &ServerWorkload,
+    ) -> Option<Given> {
+        classified.era().map(|_| Given {
+            owner: owner(server, self.token.claims()),
+            begins: classified.shape() == "mcp initialize",
+            session: self.session.clone(),
+        })
+    }
+
     /// The body that goes on: what an MCP server gave the agent to bring back goes as that gave it.
     pub(super) fn body(&self, (body, bytes): (AnyBody, Option<Bytes>)) -> Result<AnyBody, Refused> {
         let (Some(state), Some(bytes)) = (&self.state, bytes) else {

@@ -122,19 +122,27 @@ impl Told {
             } else {
                 None
             };
-        // A decision: nothing is wrong with the message, and trying it in another way does not help.
-        let decided = fault.is_none() && status == StatusCode::FORBIDDEN;
-        if decided && to.is_tool_call && to.id.is_some() {
+        // A decision, before anything was forwarded. What is cut later may have been carried out, and what is no
+        // request gets no answer that a client would take for one.
+        let before = matches!(refusal, Refusal::Denied(_) | Refusal::Exchange(_));
+        let decided = fault.is_none() && before && status == StatusCode::FORBIDDEN;
+        let is_request = to.id.is_some();
+        if decided && to.is_tool_call && is_request {
             return Self::failed_call(refusal, to);
         }
         let (status, code) = if let Some(fault) = fault {
-            let status = StatusCode::from_u16(fault.status()).unwrap_or(status);
-            (status, fault.code().unwrap_or(denial_code))
-        } else if decided {
+            let said = StatusCode::from_u16(fault.status()).unwrap_or(status);
+            let said = if is_request || said.is_client_error() {
+                said
+            } else {
+                StatusCode::BAD_REQUEST
+            };
+            (said, fault.code().unwrap_or(denial_code))
+        } else if decided && is_request {
             (StatusCode::OK, denial_code)
-        } else if status == StatusCode::UNAUTHORIZED {
+        } else if decided || status == StatusCode::UNAUTHORIZED {
             (status, denial_code)
-        } else if status.is_client_error() {
+        } else if status.is_client_error() && !matches!(refusal, Refusal::Cut(_)) {
             (status, INVALID_REQUEST)
         } else {
             (status, INTERNAL_ERROR)
@@ -160,9 +168,7 @@ impl Told {
 
     fn failed_call(refusal: &Refusal, to: Addressee) -> Self {
         let rule = refusal.rule();
-        let text = format!(
-            "Denied by policy, and not carried out: {refusal} (rule `{rule}`). The same call will be denied again."
-        );
+        let text = format!("Denied by policy, and not carried out: {refusal} (rule `{rule}`).");
         let outcome = Outcome::Result(FailedCall {
             content: [json!({"type": "text", "text": text})],
             is_error: true,
@@ -182,3 +188,41 @@ impl Told {
 
 const INVALID_REQUEST: i64 = -32600;
 const INTERNAL_ERROR: i64 = -32603;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Cut;
+
+    fn told(refusal: &Refusal) -> (u16, Value) {
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"refund"}}"#;
+        let form = Form::Message {
+            denial_code: 403,
+            body: Some(Bytes::from(call)),
+        };
+        let response = form.response(refusal, None);
+        let status = response.status().as_u16();
+        let OutBody::Own(Some(body)) = response.into_body() else {
+            panic!("it is this gateway's own");
+        };
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// FAILURES 24. What is cut may have been carried out, whatever cut it.
+    #[test]
+    fn only_what_was_never_forwarded_is_told_as_not_carried_out() {
+        let (status, denied) = told(&Refusal::Denied(Denial::NothingToUse));
+        assert_eq!((status, &denied["result"]["isError"]), (200, &json!(true)));
+        let cut = Refusal::Cut(Cut::new("token.expired", "the access token has expired"));
+        let (status, cut) = told(&cut);
+        assert_eq!(
+            (status, &cut["error"]["code"]),
+            (403, &json!(INTERNAL_ERROR))
+        );
+        let (status, broke) = told(&Refusal::UpstreamBroke);
+        assert_eq!(
+            (status, &broke["error"]["code"]),
+            (502, &json!(INTERNAL_ERROR))
+        );
+    }
+}

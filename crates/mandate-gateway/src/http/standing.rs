@@ -87,6 +87,9 @@ impl Access {
             path_and_query: &self.request.target,
             headers: &self.request.headers,
         };
+        if self.classified.era().is_some() {
+            return self.message_under(before, server);
+        }
         let again = classify(server, &head);
         let again = again
             .map_err(|why| Cut::new(Denial::Unclassifiable(why.clone()).rule(), why.to_string()))?;
@@ -106,6 +109,29 @@ impl Access {
             .without_body()
             .map(Cow::Owned)
             .map_err(|_| changed("its action is declared otherwise now, and its body has passed"))
+    }
+}
+
+impl Access {
+    /// A message to an MCP server has passed: it is what it was if its action is declared as it was.
+    fn message_under(
+        &self,
+        before: Option<&ServerWorkload>,
+        server: &ServerWorkload,
+    ) -> Result<Cow<'_, Classified>, Cut> {
+        let action = |server: &ServerWorkload| {
+            let name = self.classified.action()?;
+            server.actions.get(name).cloned()
+        };
+        let same = before.and_then(action) == action(server);
+        let endpoint = |server: &ServerWorkload| server.mcp.as_ref().map(|mcp| mcp.path.clone());
+        if same && before.and_then(endpoint) == endpoint(server) {
+            Ok(Cow::Borrowed(&self.classified))
+        } else {
+            Err(changed(
+                "its action is declared otherwise now, and its message has passed",
+            ))
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Used<'m> {
     /// Its name, or the segments of its URI.
     pub(super) segments: Vec<Cow<'m, str>>,
     /// An object.
-    pub(super) arguments: Option<&'m Value>,
+    pub(super) arguments: Option<Cow<'m, Value>>,
 }
 
 /// What `message` asks for. A method that is not listed here is denied.
@@ -65,7 +65,7 @@ type Named<'m> = (&'static str, Vec<Cow<'m, str>>);
 
 fn used<'m>(
     (kind, segments): Named<'m>,
-    arguments: Option<&'m Value>,
+    arguments: Option<Cow<'m, Value>>,
 ) -> Result<Ask<'m>, McpFault> {
     Ok(Ask::Use(vec![Used {
         kind,
@@ -88,7 +88,8 @@ fn used_resource(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
     used((RESOURCE, uri::segments(uri)?), None)
 }
 
-/// Whoever completes what a prompt or resource takes learns what there is of it: it is asked as if they used it.
+/// Whoever completes what a prompt or resource takes learns what there is of it: it is asked as if they used it, with
+/// what they have typed for an argument beside what the context says of it.
 fn completed(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
     let why = "`ref` must be a `ref/prompt` with a `name`, or a `ref/resource` with a `uri`";
     let Some(Value::Object(reference)) = params.get("ref") else {
@@ -96,16 +97,36 @@ fn completed(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
     };
     check_spelling(reference, &["type", "name", "uri"])?;
     match text(reference, "type") {
-        Some("ref/prompt") => {
-            let context = match params.get("context") {
-                Some(Value::Object(context)) => arguments(context)?,
-                _ => None,
-            };
-            used(named(PROMPT, reference)?, context)
-        }
+        Some("ref/prompt") => used(named(PROMPT, reference)?, Some(Cow::Owned(typed(params)?))),
         Some("ref/resource") => used_resource(reference),
         _ => Err(McpFault::Params(why)),
     }
+}
+
+/// The arguments of a completion: each value of one counts.
+fn typed(params: &Map<String, Value>) -> Result<Value, McpFault> {
+    let why = "`argument` must have a `name` and a `value`, both texts";
+    let context = match params.get("context") {
+        Some(Value::Object(context)) => arguments(context)?,
+        Some(_) => return Err(McpFault::Params("`context` must be an object")),
+        None => None,
+    };
+    let mut all = match context.as_deref() {
+        Some(Value::Object(context)) => context.clone(),
+        Some(_) | None => Map::new(),
+    };
+    let argument = params.get("argument").and_then(Value::as_object);
+    let argument = argument.ok_or(McpFault::Params(why))?;
+    check_spelling(argument, &["name", "value"])?;
+    let (name, value) = (text(argument, "name"), text(argument, "value"));
+    let (name, value) = name.zip(value).ok_or(McpFault::Params(why))?;
+    let value = Value::from(value);
+    let value = match all.remove(name) {
+        Some(before) => Value::Array(vec![before, value]),
+        None => value,
+    };
+    all.insert(name.to_owned(), value);
+    Ok(Value::Object(all))
 }
 
 /// A stream that tells of changes: of the lists, and of resources, each of which must be one that may be read.
@@ -122,7 +143,7 @@ fn listened(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
                 "toolsListChanged" | "promptsListChanged" | "resourcesListChanged",
                 Value::Bool(_),
             ) => {}
-            ("resourceSubscriptions", Value::Array(uris)) => {
+            ("resourceSubscriptions", Value::Array(uris)) if uris.len() <= MOST_RESOURCES => {
                 for uri in uris {
                     let uri = uri.as_str().ok_or(NO_URI)?;
                     resources.push(Used {
@@ -147,10 +168,10 @@ fn named<'m>(kind: &'static str, params: &'m Map<String, Value>) -> Result<Named
     Ok((kind, vec![Cow::Borrowed(name)]))
 }
 
-fn arguments(params: &Map<String, Value>) -> Result<Option<&Value>, McpFault> {
+fn arguments(params: &Map<String, Value>) -> Result<Option<Cow<'_, Value>>, McpFault> {
     match params.get("arguments") {
         None => Ok(None),
-        Some(arguments @ Value::Object(_)) => Ok(Some(arguments)),
+        Some(arguments @ Value::Object(_)) => Ok(Some(Cow::Borrowed(arguments))),
         Some(_) => Err(McpFault::Params("`arguments` must be an object")),
     }
 }
@@ -160,3 +181,5 @@ fn text<'m>(params: &'m Map<String, Value>, name: &str) -> Option<&'m str> {
 }
 
 const NO_URI: McpFault = McpFault::Params("a resource's `uri` must be text");
+/// In one stream of changes.
+const MOST_RESOURCES: usize = 32;

@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::raw::{Members, check_spelling, member, read, rewritten};
+use super::raw::{Members, PRIVATE, SCOPE, check_spelling, member, read, rewritten};
 use super::{Listed, UnreadableAnswer};
 
 /// `message` without the items of lists that `shows` says no to, and private to who asked; `None` where nothing of
@@ -26,22 +26,18 @@ pub fn shown(
     let Members(result) = read(result.get().as_bytes())?;
     check_spelling(
         &result,
-        &[
-            "tools",
-            "prompts",
-            "resources",
-            "resourceTemplates",
-            "cacheScope",
-        ],
+        &["tools", "prompts", "resources", "resourceTemplates", SCOPE],
     )?;
-    let lists =
-        |(name, _): &(String, &RawValue)| Listed::ALL.iter().any(|(_, list, _)| list == name);
-    if !result.iter().any(lists) {
+    // What a server says of itself may be as private as its lists.
+    let changes = |(name, _): &(String, &RawValue)| {
+        name == SCOPE || Listed::ALL.iter().any(|(_, list, _)| list == name)
+    };
+    if !result.iter().any(changes) {
         return Ok(None);
     }
     let result = rewritten(&result, |name, value| {
-        if name == "cacheScope" {
-            return Ok(Some(r#""private""#.to_owned()));
+        if name == SCOPE {
+            return Ok(Some(PRIVATE.to_owned()));
         }
         let listed = Listed::ALL.iter().find(|(_, list, _)| *list == name);
         let Some((listed, _, naming)) = listed else {

@@ -48,12 +48,19 @@ impl Message {
     /// Reads a message and the header fields that come with it.
     pub(super) fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, McpFault> {
         check_content_type(headers)?;
+        check_size(bytes)?;
         let kind = kind(strict_json(bytes)?)?;
         let call = match &kind {
             Kind::Request(call) => call,
             Kind::Notification(call) => {
-                let era = era_of_header(headers)?;
+                let claims = call.params.get("_meta").and_then(|meta| meta.get(CLAIM));
+                let era = match claims {
+                    Some(_) => era(headers, &call.params)?,
+                    None => era_of_header(headers)?,
+                };
                 check_method_header(headers, era, Some(call))?;
+                check_name_header(headers, era, call)?;
+                check_parameter_headers(headers, call)?;
                 return Ok(Self { era, kind });
             }
             Kind::Response => {
@@ -89,6 +96,24 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), McpFault> {
     } else {
         Err(McpFault::ContentType)
     }
+}
+
+/// What is read of a message takes many times the room of its bytes where it is made of small values.
+fn check_size(bytes: &[u8]) -> Result<(), McpFault> {
+    let (mut values, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b'[' | b'{' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    if values > MOST_VALUES {
+        return Err(McpFault::NotAMessage("a message has at most 50,000 values"));
+    }
+    Ok(())
 }
 
 fn kind(json: Value) -> Result<Kind, McpFault> {
@@ -146,8 +171,12 @@ fn is_id(id: &Value) -> bool {
 
 /// Refuses members that some servers would take for one of `known`: those that differ in letter case alone.
 pub(super) fn check_spelling(members: &Map<String, Value>, known: &[&str]) -> Result<(), McpFault> {
+    if members.len() > MOST_MEMBERS {
+        return Err(McpFault::NotAMessage("an object has too many members"));
+    }
     let is_twin = |name: &String| {
-        !known.contains(&name.as_str()) && known.iter().any(|known| fold(known) == fold(name))
+        let folded = || fold(name);
+        !known.contains(&name.as_str()) && known.iter().any(|known| fold(known) == folded())
     };
     if members.keys().any(is_twin) {
         let why = "a member differs from one that is decided on in letter case only";
@@ -252,10 +281,12 @@ fn check_name_header(headers: &HeaderMap, era: Era, call: &Call) -> Result<(), M
 /// that; what no argument says is refused here.
 fn check_parameter_headers(headers: &HeaderMap, call: &Call) -> Result<(), McpFault> {
     let arguments = call.params.get("arguments");
-    for name in headers.keys() {
-        if !name.as_str().starts_with(PARAMETER) {
-            continue;
-        }
+    let repeating = |name: &&http::HeaderName| name.as_str().starts_with(PARAMETER);
+    let names: Vec<_> = headers.keys().filter(repeating).collect();
+    if names.len() > MOST_PARAMETERS {
+        return Err(McpFault::Header("there are too many `Mcp-Param-*` fields"));
+    }
+    for name in names {
         let said = one(headers, name.as_str())?.map(decoded).transpose()?;
         let said = said.unwrap_or_default();
         if !arguments.is_some_and(|arguments| says(arguments, &said)) {
@@ -317,6 +348,10 @@ const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 const PARAMETER: &str = "mcp-param-";
+const MOST_PARAMETERS: usize = 32;
+const MOST_VALUES: usize = 50_000;
+/// Of a message and its `params`, each of which is compared with those that are known.
+const MOST_MEMBERS: usize = 64;
 /// The largest whole number that a double holds (RFC 8259 §6).
 const MAX_SAFE: u64 = (1 << 53) - 1;
 /// The members of `params` that something is decided on.

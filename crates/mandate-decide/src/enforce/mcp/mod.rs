@@ -50,6 +50,12 @@ pub(super) fn by_head<'a>(
     if query || !endpoint.eq(target.segments().iter().map(AsRef::as_ref)) {
         return Err(Unclassifiable::NoAction);
     }
+    let repeats = |name: &&http::HeaderName| {
+        name.as_str().starts_with("mcp-") && !OF_A_SESSION.contains(&name.as_str())
+    };
+    if head.method != "POST" && head.headers.keys().any(|name| repeats(&name)) {
+        return Err(McpFault::Header("there is no message that this field could repeat").into());
+    }
     match head.method {
         "POST" => Ok(Pending::message(server)),
         "GET" => Ok(Pending::whole(spoken("mcp stream", Era::Sessions))),
@@ -125,7 +131,7 @@ fn action_of(
                 add(&mut attributes, name, attribute, text)?;
             }
             AttributeSource::Argument(pointer) => {
-                if let Some(arguments) = used.arguments {
+                if let Some(arguments) = &used.arguments {
                     let found = argument(arguments, used.kind, (name, attribute), pointer)?;
                     let texts = found.iter().map(String::as_str);
                     add(&mut attributes, name, attribute, texts)?;
@@ -244,11 +250,19 @@ impl Addressee {
             return Self::default();
         };
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(escaped);
+        // Of a URI its scheme: what follows may be personal, or a secret.
+        let scheme = |value: &Value| {
+            let scheme = value.as_str()?.split_once(':')?.0;
+            Some(format!("{}:", escaped(scheme)))
+        };
         let Some(method) = text(members.get("method")) else {
             return Self::default();
         };
         let params = members.get("params");
-        let named = params.and_then(|params| text(params.get("name").or(params.get("uri"))));
+        let named = params.and_then(|params| {
+            let uri = || params.get("uri").and_then(scheme);
+            text(params.get("name")).or_else(uri)
+        });
         let id = members.get("id");
         Self {
             id: id.filter(|id| id.is_string() || id.is_i64()).cloned(),
@@ -256,7 +270,10 @@ impl Addressee {
             is_stateless: params
                 .and_then(|params| params.get("_meta")?.get(message::CLAIM))
                 .is_some(),
-            words: Some(named.map_or(method.clone(), |named| format!("{method} {named}"))),
+            words: Some(match named {
+                Some(named) => format!("mcp {method} {named}"),
+                None => format!("mcp {method}"),
+            }),
         }
     }
 }
@@ -269,3 +286,5 @@ fn escaped(text: &str) -> String {
 }
 
 const LONGEST_NAME: usize = 128;
+/// What goes with a stream of a session, and with its end.
+const OF_A_SESSION: [&str; 2] = ["mcp-protocol-version", "mcp-session-id"];

@@ -86,5 +86,9 @@ impl<'de> Visitor<'de> for InOrder {
     }
 }
 
+/// Whoever keeps an answer gives it to nobody else (MCP 2026-07-28, "Caching").
+pub(super) const SCOPE: &str = "cacheScope";
+pub(super) const PRIVATE: &str = "\"private\"";
+
 /// No message, result or item has so many; each is compared with those before it.
 const MOST_MEMBERS: usize = 64;

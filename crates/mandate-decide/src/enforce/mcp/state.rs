@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::raw::{Members, check_spelling, member, read, rewritten};
+use super::raw::{Members, PRIVATE, SCOPE, check_spelling, member, read, rewritten};
 use super::{McpFault, UnreadableAnswer};
 
 /// A request that may be answered by a question, and made again with the answer to it.
@@ -26,17 +26,11 @@ impl Round {
             Some(Value::String(state)) => Some(state.clone()),
             Some(_) => return Err(McpFault::Params("`requestState` must be text")),
         };
-        let mut digest = Sha256::new().chain_update(method);
         let asked = params
             .iter()
             .filter(|(name, _)| !OF_A_ROUND.contains(&name.as_str()));
-        for (name, value) in asked {
-            let value = value.to_string();
-            let lengths = [name.len(), value.len()].map(|length| length.to_string());
-            digest.update(format!("\n{} {}\n", lengths[0], lengths[1]));
-            digest.update(name);
-            digest.update(value);
-        }
+        let mut digest = Sha256::new().chain_update(method);
+        add_members(&mut digest, asked);
         Ok(Self(Box::new(Asked {
             digest: digest.finalize().into(),
             state,
@@ -54,38 +48,73 @@ impl Round {
     }
 }
 
-/// The request `body` with `state` in the place of what the agent has brought back.
-pub fn with_state(body: &[u8], state: &str) -> Result<Vec<u8>, UnreadableAnswer> {
-    changed(body, "params", |_| Some(state.to_owned()))
-        .map(|changed| changed.unwrap_or_else(|| body.to_vec()))
+/// Whatever the order of an object's members, and however the JSON is written.
+fn add_members<'v>(digest: &mut Sha256, members: impl Iterator<Item = (&'v String, &'v Value)>) {
+    let mut members: Vec<_> = members.collect();
+    members.sort_by_key(|(name, _)| *name);
+    digest.update(b"{");
+    for (name, value) in members {
+        add(digest, &Value::from(name.as_str()));
+        add(digest, value);
+    }
+    digest.update(b"}");
 }
 
-/// The answer `message` with what `bind` makes of the state that the server wants back; `None` if it wants none.
+fn add(digest: &mut Sha256, value: &Value) {
+    match value {
+        Value::Object(members) => add_members(digest, members.iter()),
+        Value::Array(items) => {
+            digest.update(b"[");
+            items.iter().for_each(|item| add(digest, item));
+            digest.update(b"]");
+        }
+        // Each ends where JSON ends it, so that no two are one.
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            digest.update(value.to_string());
+            digest.update(b"\n");
+        }
+    }
+}
+
+/// The request `body` with `state` in the place of what the agent has brought back.
+pub fn with_state(body: &[u8], state: &str) -> Result<Vec<u8>, UnreadableAnswer> {
+    let changed = changed(body, "params", |_| state.to_owned())?;
+    Ok(changed.unwrap_or_else(|| body.to_vec()))
+}
+
+/// The answer `message` with what `bind` makes of the state that the server wants back, and private to who asked;
+/// `None` where nothing of it changes.
 pub fn with_bound_state(
     message: &[u8],
     bind: impl Fn(&str) -> String,
 ) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
-    changed(message, "result", |state| Some(bind(state)))
+    changed(message, "result", bind)
 }
 
 fn changed(
     message: &[u8],
     within: &str,
-    change: impl Fn(&str) -> Option<String>,
+    change: impl Fn(&str) -> String,
 ) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
     let Members(message) = read(message)?;
     check_spelling(&message, &[within])?;
     let inner = member(&message, within).filter(|inner| inner.get().starts_with('{'));
     let Some(inner) = inner else { return Ok(None) };
     let Members(inner) = read(inner.get().as_bytes())?;
-    check_spelling(&inner, &[STATE])?;
-    let Some(state) = member(&inner, STATE) else {
+    check_spelling(&inner, &[STATE, SCOPE])?;
+    let state = member(&inner, STATE);
+    if state.or(member(&inner, SCOPE)).is_none() {
         return Ok(None);
-    };
-    let state: String = serde_json::from_str(state.get()).map_err(|_| UnreadableAnswer)?;
-    let state = change(&state).map(|state| Value::String(state).to_string());
-    let inner = rewritten(&inner, |name, _| {
-        Ok(state.clone().filter(|_| name == STATE))
+    }
+    let inner = rewritten(&inner, |name, value| {
+        if name == SCOPE {
+            return Ok(Some(PRIVATE.to_owned()));
+        }
+        if name != STATE {
+            return Ok(None);
+        }
+        let state: String = serde_json::from_str(value.get()).map_err(|_| UnreadableAnswer)?;
+        Ok(Some(Value::String(change(&state)).to_string()))
     })?;
     let message = rewritten(&message, |name, _| {
         Ok((name == within).then(|| inner.clone()))
@@ -108,10 +137,12 @@ mod tests {
 
     #[test]
     fn every_round_of_a_request_has_one_digest_and_no_other_request_has_it() {
-        let first = round(json!({"name": "refund", "arguments": {"id": 1}, "_meta": {"a": 1}}));
+        let first = round(json!({
+            "name": "refund", "arguments": {"a": {"y": [2], "x": 1}, "id": 1}, "_meta": {"a": 1},
+        }));
         let second = json!({
-            "name": "refund", "arguments": {"id": 1}, "_meta": {"b": 2},
             "requestState": "s", "inputResponses": {"ok": {"action": "accept"}},
+            "arguments": {"id": 1, "a": {"x": 1, "y": [2]}}, "_meta": {"b": 2}, "name": "refund",
         });
         let second = round(second);
         assert_eq!(first.digest(), second.digest());
@@ -124,7 +155,7 @@ mod tests {
         ] {
             assert_ne!(round(other.clone()).digest(), first.digest(), "{other}");
         }
-        let params = json!({"name": "refund", "arguments": {"id": 1}});
+        let params = json!({"name": "refund", "arguments": {"id": 1, "a": {"x": 1, "y": [2]}}});
         let other = Round::of("prompts/get", params.as_object().unwrap()).unwrap();
         assert_ne!(other.digest(), first.digest());
         assert!(
@@ -152,6 +183,12 @@ mod tests {
             bound(r#"{"result":{"resultType":"input_required","requestState":"s"}}"#),
             Ok(Some(
                 r#"{"result":{"resultType":"input_required","requestState":"s~M"}}"#.to_owned()
+            ))
+        );
+        assert_eq!(
+            bound(r#"{"result":{"contents":[],"cacheScope":"public"}}"#),
+            Ok(Some(
+                r#"{"result":{"contents":[],"cacheScope":"private"}}"#.to_owned()
             ))
         );
         for without in [

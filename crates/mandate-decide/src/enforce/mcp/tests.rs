@@ -193,13 +193,30 @@ fn a_prompt_and_what_completes_it_are_the_action_of_the_prompt() {
     is_action(old("prompts/get", &prompt), "look", &["customer=acme"]);
     let complete = json!({
         "ref": {"type": "ref/prompt", "name": "summary"},
-        "argument": {"name": "customer_id", "value": "a"},
+        "argument": {"name": "other", "value": "a"},
         "context": {"arguments": arguments},
     });
     is_action(
         old("completion/complete", &complete),
         "look",
         &["customer=acme"],
+    );
+    // What is typed counts beside what the context says.
+    let typed = json!({
+        "ref": {"type": "ref/prompt", "name": "summary"},
+        "argument": {"name": "customer_id", "value": "glo"},
+        "context": {"arguments": arguments},
+    });
+    is_action(
+        old("completion/complete", &typed),
+        "look",
+        &["customer=acme,glo"],
+    );
+    let untyped = json!({"ref": {"type": "ref/prompt", "name": "summary"}});
+    is_fault(
+        old("completion/complete", &untyped),
+        "mcp.params",
+        Some(-32602),
     );
     for reference in [
         json!({"type": "ref/tool", "name": "refund"}),
@@ -432,6 +449,9 @@ fn what_is_no_one_message_is_refused() {
     ] {
         is_fault(sent(&[], body), "mcp.message", Some(-32600));
     }
+    let many = format!("[{}0]", "0,".repeat(60_000));
+    let many = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"a":{many}}}}}"#);
+    is_fault(sent(&[], many.as_bytes()), "mcp.message", Some(-32600));
     let deep = format!("{}{}", "[".repeat(64), "]".repeat(64));
     for body in [
         br#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#.to_vec(),
@@ -531,7 +551,7 @@ fn a_refusal_is_for_the_request_that_it_answers() {
     let call = to(call);
     assert_eq!(call.id, Some(json!("x")));
     assert!(call.is_tool_call && !call.is_stateless);
-    assert_eq!(call.words.as_deref(), Some("tools/call a__b_"));
+    assert_eq!(call.words.as_deref(), Some("mcp tools/call a__b_"));
     assert_eq!(to(json!({"method": "ping", "id": null})).id, None);
     assert_eq!(to(json!([1])), Addressee::default());
     assert_eq!(
