@@ -405,7 +405,7 @@ fn header_values<'h>(
         .collect()
 }
 
-fn check_content_type(headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
+pub(super) fn check_content_type(headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
     let mut types = headers.get_all(http::header::CONTENT_TYPE).iter();
     let is_json = types
         .next()
@@ -420,7 +420,7 @@ fn check_content_type(headers: &http::HeaderMap) -> Result<(), Unclassifiable> {
 }
 
 /// `application/json`, without a parameter that says that its bytes are not UTF-8.
-pub(super) fn is_utf8_json(text: &str) -> bool {
+fn is_utf8_json(text: &str) -> bool {
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default();
     essence.eq_ignore_ascii_case("application/json")

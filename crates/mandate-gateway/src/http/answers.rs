@@ -28,7 +28,6 @@ use super::refusal::Refusal;
 use crate::body::{AnyBody, BodyError, full};
 
 /// What becomes of answers.
-#[derive(Clone)]
 pub(super) enum Answers {
     /// Whoever holds the token sees of lists what it may use.
     Lists {

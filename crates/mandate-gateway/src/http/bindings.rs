@@ -27,7 +27,7 @@ pub(super) struct Owner {
 }
 
 /// What of a session goes on with a request.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) enum Session {
     /// Whatever the fields say: it is no message to an MCP server.
     AsItCame,

@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 use crate::body::OutBody;
 
 /// The form of a refusal.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) enum Form {
     /// Of plain HTTP.
     #[default]

@@ -9,7 +9,7 @@ use mandate_policy::fold;
 use serde_json::{Map, Value};
 
 use super::super::body::strict_json;
-use super::super::classify::is_utf8_json;
+use super::super::classify::check_content_type;
 use super::fault::{McpFault, REVISIONS};
 
 /// By which rules a message is sent. Servers differ in whether they believe the header or the body where the two
@@ -47,7 +47,7 @@ pub(super) struct Call {
 impl Message {
     /// Reads a message and the header fields that come with it.
     pub(super) fn read(headers: &HeaderMap, bytes: &[u8]) -> Result<Self, McpFault> {
-        check_content_type(headers)?;
+        check_content_type(headers).map_err(|_| McpFault::ContentType)?;
         check_size(bytes)?;
         let kind = kind(strict_json(bytes)?)?;
         let call = match &kind {
@@ -81,20 +81,6 @@ impl Message {
         check_name_header(headers, era, call)?;
         check_parameter_headers(headers, call)?;
         Ok(Self { era, kind })
-    }
-}
-
-fn check_content_type(headers: &HeaderMap) -> Result<(), McpFault> {
-    let mut types = headers.get_all(http::header::CONTENT_TYPE).iter();
-    let is_json = types
-        .next()
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(is_utf8_json);
-    let plain = !headers.contains_key(http::header::CONTENT_ENCODING);
-    if is_json && plain && types.next().is_none() {
-        Ok(())
-    } else {
-        Err(McpFault::ContentType)
     }
 }
 
