@@ -496,7 +496,7 @@ async fn inject_and_forward(
     );
     let mut outgoing = outgoing.await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
-    caller.put(&mut outgoing.headers);
+    caller.put(&mut outgoing.headers)?;
     if let Some(upgrade) = upgrade {
         outgoing.upgrades = true;
         upgrade.ask(&mut outgoing.headers, server.credential != Credential::None)?;

@@ -5,9 +5,8 @@ mod common;
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::{Request, Response, StatusCode};
+    use http::{Request, StatusCode};
     use http_body_util::{BodyExt, Full};
-    use hyper::body::Incoming;
     use mandate_audit::{Decision, What};
     use mandate_model::stop::Subject;
     use mandate_ports::Clock;
@@ -15,91 +14,11 @@ mod tests {
 
     use crate::common::World;
     use crate::common::agent::{send, text};
+    use crate::common::desk::{Agent, answers, is_denied};
     use crate::common::tokens::{claims, for_desk};
 
     const CALLED: &str =
         r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"gold"}]}}"#;
-
-    struct Agent<'w> {
-        world: &'w World,
-        token: String,
-    }
-
-    impl<'w> Agent<'w> {
-        fn new(world: &'w World) -> Self {
-            Self::of(world, "retriever", &["look", "report", "refund"])
-        }
-
-        fn of(world: &'w World, name: &str, actions: &[&str]) -> Self {
-            let claims = for_desk(claims(name, "read", world.clocks.now()), actions);
-            Self {
-                world,
-                token: world.authority.keys.sign(claims),
-            }
-        }
-
-        fn in_another_task(world: &'w World) -> Self {
-            let claims = for_desk(claims("retriever", "read", world.clocks.now()), &["look"]);
-            let elsewhere = mandate_token::AccessToken {
-                path: mandate_model::task::TaskPath::root_of(crate::common::tokens::task(9)),
-                ..claims
-            };
-            Self {
-                world,
-                token: world.authority.keys.sign(elsewhere),
-            }
-        }
-
-        fn request(&self, message: &Value) -> Request<Full<Bytes>> {
-            Request::post("/desk/mcp")
-                .header("host", "gateway")
-                .header("authorization", format!("Bearer {}", self.token))
-                .header("content-type", "application/json")
-                .header("accept", "application/json, text/event-stream")
-                .body(Full::from(message.to_string()))
-                .unwrap()
-        }
-
-        /// The status, and the answer as it came.
-        async fn says(&self, message: &Value) -> (StatusCode, String) {
-            let answer = send(self.world.address, self.request(message)).await;
-            (answer.status(), text(answer).await)
-        }
-
-        /// The stream of a session.
-        async fn opens_a_stream(&self) -> Response<Incoming> {
-            let mut request = self.request(&json!(null));
-            *request.method_mut() = http::Method::GET;
-            *request.body_mut() = Full::default();
-            send(self.world.address, request).await
-        }
-
-        async fn asks(&self, method: &str, params: Value) -> (StatusCode, Value) {
-            let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-            let (status, said) = self.says(&message).await;
-            (status, serde_json::from_str(&said).unwrap())
-        }
-
-        async fn calls(&self, tool: &str, arguments: Value) -> (StatusCode, Value) {
-            let params = json!({"name": tool, "arguments": arguments});
-            self.asks("tools/call", params).await
-        }
-    }
-
-    fn answers(world: &World, media_type: &'static str, body: &str) {
-        *world.upstream.mcp.lock().unwrap() = (media_type, body.to_owned());
-    }
-
-    /// FAILURES 24: nobody can take it for success, and it says by which rule.
-    #[track_caller]
-    fn is_denied((status, answer): (StatusCode, Value), rule: &str) {
-        assert_eq!(status, StatusCode::OK, "{answer}");
-        assert_eq!(answer["id"], 7);
-        assert_eq!(answer["result"]["isError"], true, "{answer}");
-        let text = answer["result"]["content"][0]["text"].as_str().unwrap();
-        assert!(text.contains(&format!("`{rule}`")), "{text}");
-        assert!(answer["result"].get("structuredContent").is_none());
-    }
 
     #[tokio::test]
     async fn a_call_within_the_mandate_reaches_the_server_with_its_credential() {

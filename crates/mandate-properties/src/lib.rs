@@ -15,6 +15,7 @@ mod body;
 mod bundle;
 mod classify;
 mod context;
+mod kept;
 mod lists;
 mod mcp;
 mod method;
@@ -25,6 +26,7 @@ pub use body::body;
 pub use bundle::bundle;
 pub use classify::classify;
 pub use context::context;
+pub use kept::kept;
 pub use lists::lists;
 pub use mcp::mcp;
 pub use method::method;
@@ -34,7 +36,7 @@ pub use tokens::tokens;
 pub type Property = (&'static str, fn(&[u8]) -> bool);
 
 /// Every property.
-pub const ALL: [Property; 8] = [
+pub const ALL: [Property; 9] = [
     ("tokens", tokens),
     ("bundle", bundle),
     ("classify", classify),
@@ -43,4 +45,5 @@ pub const ALL: [Property; 8] = [
     ("method", method),
     ("mcp", mcp),
     ("lists", lists),
+    ("kept", kept),
 ];

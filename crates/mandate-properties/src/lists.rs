@@ -20,6 +20,7 @@ pub fn lists(data: &[u8]) -> bool {
     let after = changed.as_deref().map_or(before.clone(), |changed| {
         serde_json::from_slice(changed).expect("it is written as JSON")
     });
+    let mut any = false;
     for (name, value) in result(&after) {
         let lower = name.to_lowercase();
         if lower == "cachescope" {
@@ -28,6 +29,7 @@ pub fn lists(data: &[u8]) -> bool {
         let Some((_, naming)) = LISTS.iter().find(|(list, _)| *list == lower) else {
             continue;
         };
+        any = true;
         let items = value.as_array().expect("a list");
         for item in items {
             for (member, named) in item.as_object().expect("an object") {
@@ -42,7 +44,7 @@ pub fn lists(data: &[u8]) -> bool {
         let mut shown = shown.into_iter().flatten();
         assert!(items.iter().all(|item| shown.any(|other| other == item)));
     }
-    changed.is_some()
+    any
 }
 
 fn result(message: &Value) -> impl Iterator<Item = (&String, &Value)> {

@@ -10,7 +10,7 @@ use mandate_model::{
 use mandate_policy::decl::{Action, Attribute, AttributeSource, Credential, ServerWorkload};
 
 use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_json};
-use super::mcp::{self, Era, McpFault, Round};
+use super::mcp::{self, Era, GivenTask, McpFault, Round};
 use super::parameter::is_twin;
 use super::target::{Ambiguous, Target};
 
@@ -85,8 +85,18 @@ pub struct Classified {
     pub(super) effect: Effect,
     pub(super) attributes: RequestAttributes,
     pub(super) shape: String,
-    pub(super) era: Option<Era>,
+    /// Of an MCP server alone. In a box, for most requests are none.
+    pub(super) said: Option<Box<Said>>,
+}
+
+/// What is known of a message to an MCP server beside its action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) era: Era,
     pub(super) round: Option<Round>,
+    pub(super) tasks: Vec<GivenTask>,
+    pub(super) follows: bool,
+    pub(super) tool: Option<String>,
 }
 
 /// A request as far as its head says what it is: its action or attributes may still have to be read from its body.
@@ -124,17 +134,32 @@ impl Classified {
 
     /// By which rules a message to an MCP server is sent.
     pub fn era(&self) -> Option<Era> {
-        self.era
+        Some(self.said.as_ref()?.era)
     }
 
     /// Which request it is a round of, where an MCP server may answer with a question.
     pub fn round(&self) -> Option<&Round> {
-        self.round.as_ref()
+        self.said.as_ref()?.round.as_ref()
+    }
+
+    /// The tasks of an MCP server that it goes on with, each of which must be one that the agent was given.
+    pub fn tasks(&self) -> &[GivenTask] {
+        self.said.as_ref().map_or(&[], |said| &said.tasks)
+    }
+
+    /// The tool of an MCP server that is called, which may go on as a task after the answer.
+    pub fn tool(&self) -> Option<&str> {
+        self.said.as_ref()?.tool.as_deref()
+    }
+
+    /// Whether it asks after a call that was counted when it was made.
+    pub fn follows(&self) -> bool {
+        self.said.as_ref().is_some_and(|said| said.follows)
     }
 
     /// Whether what answers it may be, or bring, a list of what an MCP server has: everything but a use of it.
     pub fn may_be_answered_by_a_list(&self) -> bool {
-        self.era.is_some() && self.action.is_none()
+        self.said.is_some() && self.action.is_none()
     }
 
     /// Both at once, if they are of one action: each value of each must be admitted.
@@ -146,6 +171,9 @@ impl Classified {
             for value in values {
                 self.attributes.add(name.clone(), value.clone());
             }
+        }
+        if let (Some(said), Some(other)) = (&mut self.said, other.said) {
+            said.tasks.extend(other.tasks);
         }
         Some(self)
     }
@@ -281,8 +309,7 @@ pub fn classify<'a>(
         effect: action.effect,
         attributes,
         shape,
-        era: None,
-        round: None,
+        said: None,
     };
     Ok(Pending(Known::Action(classified, from_body)))
 }

@@ -150,8 +150,8 @@ pub fn decide_with(
         Err(denial) if facts.server.is_observed(facts.now) => (Vec::new(), Some(denial)),
         Err(denial) => return Err(denial),
     };
-    // What uses nothing of an MCP server is no access that is counted.
-    let uses_something = classified.action().is_some();
+    // What uses nothing of an MCP server is no access that is counted; what asks after a call was counted with it.
+    let uses_something = classified.action().is_some() && !classified.follows();
     let counted = uses_something && (token.uses.is_some() || classified.effect() == Effect::Write);
     let spend = Spend {
         token: token.id,

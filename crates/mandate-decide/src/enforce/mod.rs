@@ -23,8 +23,8 @@ pub use decide::{
 };
 pub use durability::{RecordedBefore, recorded_before};
 pub use mcp::{
-    Addressee, Era, Listed, McpFault, Round, UnreadableAnswer, may_be_shown, shown,
-    with_bound_state, with_state,
+    Addressee, Era, GivenTask, Kept, Listed, McpFault, Round, UnreadableAnswer, as_call, as_field,
+    given, may_be_shown, shown, with_kept, with_restored,
 };
 pub use method::MethodOverrides;
 pub use right::{LeaseState, Right, right_to_admit};

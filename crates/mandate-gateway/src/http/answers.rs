@@ -1,5 +1,5 @@
 //! Answers of an MCP server on their way to an agent. A list shows what it may use in its task, and what the server
-//! wants back is given to it alone.
+//! wants back is given to it alone: the state of a question, the id of a task.
 //!
 //! An answer comes as JSON, or in an event of a stream. An event that cannot be read in one way cuts the stream; of
 //! what is neither list nor question every byte passes as it came.
@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use mandate_decide::enforce::{
-    Classified, UnreadableAnswer, may_be_shown, shown, with_bound_state,
+    Classified, GivenTask, Kept, UnreadableAnswer, as_call, may_be_shown, shown, with_kept,
 };
 use mandate_model::ServerName;
 use mandate_policy::Bundle;
@@ -35,12 +35,20 @@ pub(super) enum Answers {
         server: ServerName,
         token: Verified<AccessToken>,
     },
-    /// What is wanted back is the owner's, for the request of this digest.
-    Questions {
-        front: Arc<Front>,
-        owner: Owner,
-        digest: [u8; 32],
-    },
+    /// What is wanted back is the owner's.
+    Given(Box<Given>),
+}
+
+/// What may be given with an answer, and to whom.
+pub(super) struct Given {
+    front: Arc<Front>,
+    owner: Owner,
+    /// State is for the request of this digest.
+    digest: Option<[u8; 32]>,
+    /// A new task is this call's.
+    called: Option<Classified>,
+    /// What the agent goes on with.
+    tasks: Vec<GivenTask>,
 }
 
 impl Answers {
@@ -58,12 +66,16 @@ impl Answers {
                 token: token.clone(),
             });
         }
-        let round = classified.round()?;
-        Some(Self::Questions {
+        let called = classified.tool().map(|_| classified.clone());
+        let given = Given {
             front: Arc::clone(front),
             owner: owner(server, token.claims()),
-            digest: *round.digest(),
-        })
+            digest: classified.round().map(|round| *round.digest()),
+            called,
+            tasks: classified.tasks().to_vec(),
+        };
+        let gives = given.digest.is_some() || given.called.is_some() || !given.tasks.is_empty();
+        gives.then(|| Self::Given(Box::new(given)))
     }
 
     /// `body` as the agent is to have it.
@@ -120,13 +132,7 @@ impl Answers {
                     server.is_some_and(|server| may_be_shown(bundle, server, token, listed, named))
                 })?
             }
-            Answers::Questions {
-                front,
-                owner,
-                digest,
-            } => with_bound_state(&message, |state| {
-                front.bindings.give_state(owner, digest, state)
-            })?,
+            Answers::Given(given) => with_kept(&message, |kept| given.to_agent(kept))?,
         };
         Ok(changed.map_or(message, Bytes::from))
     }
@@ -167,6 +173,27 @@ impl Answers {
         }
         shown.extend_from_slice(b"\n");
         Ok(shown.freeze())
+    }
+}
+
+impl Given {
+    /// What the agent gets for what the server keeps; `None` for what is not the agent's.
+    fn to_agent(&self, kept: Kept<'_>) -> Option<String> {
+        let bindings = &self.front.bindings;
+        match kept {
+            Kept::State(state) => {
+                let digest = self.digest.as_ref()?;
+                Some(bindings.give_state(&self.owner, digest, state))
+            }
+            Kept::Task(id) => {
+                let given = self.tasks.iter().find(|task| task.id() == id);
+                if let Some(given) = given {
+                    return Some(given.given());
+                }
+                let call = as_call(self.called.as_ref()?)?;
+                Some(bindings.give_task(&self.owner, &call, id))
+            }
+        }
     }
 }
 

@@ -1,15 +1,15 @@
-//! What an MCP server gives an agent to bring back: whose it is. A session's id (up to 2025-11-25), and the state of a
-//! request that it has answered with a question (from 2026-07-28 on).
+//! What an MCP server gives an agent to bring back: whose it is. A session's id (up to 2025-11-25), the state of a
+//! request that it has answered with a question (from 2026-07-28 on), the id of a call that goes on as a task.
 //!
 //! A server knows this gateway and not its agents, and may take whoever brings such a thing for who got it. So it is
-//! given to the agent with a code that says for whom: an agent type in a task at a server workload; and state for
-//! which request. Whoever else brings it has none. Nothing is remembered: every gateway with the same key takes it
+//! given to the agent with a code that says for whom: an agent type in a task at a server workload; state for which
+//! request, and a task of which call. Whoever else brings it has none. Nothing is remembered: every gateway with the same key takes it
 //! (FAILURES 37, 39).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use mandate_decide::enforce::{Denial, Era, McpFault, Round, Unclassifiable};
+use mandate_decide::enforce::{Denial, Era, GivenTask, McpFault, Round, Unclassifiable, given};
 use mandate_model::{Secret, ServerName, SpiffeId, TaskId};
 
 use super::refusal::Refusal;
@@ -66,6 +66,23 @@ impl Bindings {
     /// `state` for `owner` alone, and for the request of this digest.
     pub(super) fn give_state(&self, owner: &Owner, digest: &[u8; 32], state: &str) -> String {
         format!("{state}{BETWEEN}{}", self.state_code(owner, digest, state))
+    }
+
+    /// That each of the tasks that the agent goes on with was given to `owner`.
+    pub(super) fn check_tasks(&self, owner: &Owner, tasks: &[GivenTask]) -> Result<(), Refusal> {
+        for task in tasks {
+            let right = self.task_code(owner, task.call(), task.id());
+            if Secret::new(right) != Secret::new(task.code().to_owned()) {
+                let fault = Unclassifiable::Mcp(McpFault::NO_TASK);
+                return Err(Refusal::Denied(Denial::Unclassifiable(fault)));
+            }
+        }
+        Ok(())
+    }
+
+    /// The server's task `id` for `owner` alone, as which the `call` goes on.
+    pub(super) fn give_task(&self, owner: &Owner, call: &str, id: &str) -> String {
+        given(id, call, &self.task_code(owner, call, id))
     }
 
     /// The session that a request of `owner` with these fields may go on in.
@@ -127,6 +144,10 @@ impl Bindings {
     fn state_code(&self, owner: &Owner, digest: &[u8; 32], state: &str) -> String {
         let digest = URL_SAFE_NO_PAD.encode(digest);
         self.code_of(&format!("mcp-state\n{digest}"), owner, state)
+    }
+
+    fn task_code(&self, owner: &Owner, call: &str, id: &str) -> String {
+        self.code_of(&format!("mcp-task\n{call}"), owner, id)
     }
 
     fn code_of(&self, purpose: &str, owner: &Owner, what: &str) -> String {

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use mandate_decide::enforce::{
-    Classified, Denial, Facts, Pending, RequestHead, Right, check_token_stops, with_state,
+    Classified, Denial, Facts, GivenTask, Pending, RequestHead, Right, as_field, check_token_stops,
+    with_restored,
 };
 use mandate_model::stop::Stopped;
 use mandate_model::{Effect, Secret, Timestamp};
@@ -69,8 +70,14 @@ pub(super) struct Caller<'h> {
     /// What the agent showed, where this gateway exchanged for it.
     brought: Option<Pair>,
     session: Session,
-    /// What an MCP server gave it to bring back.
+    brought_back: BroughtBack,
+}
+
+/// What an MCP server gave an agent to bring back, and the agent has brought.
+#[derive(Default)]
+struct BroughtBack {
     state: Option<String>,
+    tasks: Vec<GivenTask>,
 }
 
 enum Text<'h> {
@@ -241,8 +248,7 @@ impl<'h> Authenticated<'h> {
         let refused = |why| self.refused(front, coming, why, Some(classified));
         let session = front.bindings.of(&owner, coming.asked.headers, era);
         let session = session.map_err(refused)?;
-        let state = front.bindings.state_of(&owner, classified.round());
-        let state = state.map_err(refused)?;
+        let brought_back = BroughtBack::of(front, &owner, classified).map_err(refused)?;
         let brought = match self {
             Authenticated::Access { token, text } => {
                 return Ok(Caller {
@@ -250,7 +256,7 @@ impl<'h> Authenticated<'h> {
                     text: Text::Shown(text),
                     brought: None,
                     session,
-                    state,
+                    brought_back,
                 });
             }
             Authenticated::Brought(brought) => brought,
@@ -280,13 +286,28 @@ impl<'h> Authenticated<'h> {
                 text: Text::Got(got.text),
                 brought: Some(brought.pair),
                 session,
-                state,
+                brought_back,
             }),
             Err(why) => {
                 let refused = Refused::brought(front, coming, &brought, why);
                 Err(refused.in_words(Some(classified.shape().to_owned())))
             }
         }
+    }
+}
+
+impl BroughtBack {
+    /// By `owner`, who must be the one that it was given to.
+    fn of(front: &Front, owner: &Owner, classified: &Classified) -> Result<Self, Refusal> {
+        front.bindings.check_tasks(owner, classified.tasks())?;
+        Ok(Self {
+            state: front.bindings.state_of(owner, classified.round())?,
+            tasks: classified.tasks().to_vec(),
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.state.is_none() && self.tasks.is_empty()
     }
 }
 
@@ -332,21 +353,28 @@ impl Caller<'_> {
 
     /// The body that goes on: what an MCP server gave the agent to bring back goes as that gave it.
     pub(super) fn body(&self, (body, bytes): (AnyBody, Option<Bytes>)) -> Result<AnyBody, Refused> {
-        let (Some(state), Some(bytes)) = (&self.state, bytes) else {
+        let BroughtBack { state, tasks } = &self.brought_back;
+        let Some(bytes) = bytes.filter(|_| !self.brought_back.is_empty()) else {
             return Ok(body);
         };
-        let changed = with_state(&bytes, state);
+        let changed = with_restored(&bytes, state.as_deref(), tasks);
         let changed = changed.map_err(|_| Refused::from(UNREADABLE))?;
         Ok(full(Bytes::from(changed)))
     }
 
     /// Puts into an outgoing head what goes on of what an MCP server gave it.
-    pub(super) fn put(&self, headers: &mut HeaderMap) {
+    pub(super) fn put(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
         self.session.put(headers);
-        if self.state.is_some() {
-            // The body has another length than the one that came.
-            headers.remove(header::CONTENT_LENGTH);
+        if self.brought_back.is_empty() {
+            return Ok(());
         }
+        // The body has another length than the one that came.
+        headers.remove(header::CONTENT_LENGTH);
+        if let ([task], true) = (&*self.brought_back.tasks, headers.contains_key(MCP_NAME)) {
+            let name = HeaderValue::from_str(&as_field(task.id())).map_err(|_| UNREADABLE)?;
+            headers.insert(MCP_NAME, name);
+        }
+        Ok(())
     }
 
     /// The access token's claims.
@@ -483,6 +511,7 @@ const TRIES: usize = 2;
 const MOST: usize = 4096;
 /// Of one instance.
 const MOST_OF_ONE: usize = 256;
+const MCP_NAME: &str = "mcp-name";
 const BESIDE_AN_ACCESS_TOKEN: Refusal = Refusal::Request {
     status: StatusCode::BAD_REQUEST,
     rule: "request.txn_token",

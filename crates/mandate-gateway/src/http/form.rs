@@ -147,7 +147,11 @@ impl Told {
         } else {
             (status, INTERNAL_ERROR)
         };
+        let extension = fault.and_then(McpFault::required_extension);
         let data = match fault {
+            Some(_) if let Some(extension) = extension => {
+                json!({"requiredCapabilities": {"extensions": {extension: {}}}})
+            }
             Some(McpFault::Version { requested }) => {
                 json!({"supported": McpFault::supported(requested), "requested": requested})
             }

@@ -15,6 +15,7 @@
 pub mod agent;
 pub mod authority;
 mod bundle;
+pub mod desk;
 pub mod tokens;
 pub mod upstream;
 pub mod vectors;

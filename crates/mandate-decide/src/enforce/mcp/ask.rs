@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use mandate_policy::decl::{PROMPT, RESOURCE, TOOL};
 use serde_json::{Map, Value};
 
-use super::fault::McpFault;
+use super::fault::{McpFault, TASKS};
 use super::message::{Call, Era, Kind, Message, check_spelling};
 use super::uri;
 
@@ -13,9 +13,19 @@ use super::uri;
 #[derive(Debug)]
 pub(super) enum Ask<'m> {
     /// Something that is an action, or nothing.
-    Use(Vec<Used<'m>>),
+    Use(Uses<'m>),
     /// What is no use of anything: what there is, what the server can do, the session itself.
     Speak,
+}
+
+/// What is used, all of it at once.
+#[derive(Debug, Default)]
+pub(super) struct Uses<'m> {
+    pub(super) now: Vec<Used<'m>>,
+    /// By the ids that the agent has of tasks: what was called goes on.
+    pub(super) before: Vec<&'m str>,
+    /// Whether a call is only asked after, or ended: it was counted when it was made.
+    pub(super) follows: bool,
 }
 
 /// A tool, prompt or resource that is used.
@@ -52,6 +62,11 @@ pub(super) fn of(message: &Message) -> Result<Ask<'_>, McpFault> {
         "resources/subscribe" | "resources/unsubscribe" if sessions => used_resource(&call.params),
         "completion/complete" => completed(&call.params),
         "subscriptions/listen" if !sessions => listened(&call.params),
+        "tasks/get" | "tasks/cancel" | "tasks/update" if !sessions => {
+            check_knows_tasks(&call.params)?;
+            followed(&call.params, call.method != "tasks/update")
+        }
+        "tasks/get" | "tasks/cancel" | "tasks/result" if sessions => followed(&call.params, true),
         "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" => {
             Ok(Ask::Speak)
         }
@@ -67,20 +82,38 @@ fn used<'m>(
     (kind, segments): Named<'m>,
     arguments: Option<Cow<'m, Value>>,
 ) -> Result<Ask<'m>, McpFault> {
-    Ok(Ask::Use(vec![Used {
+    let now = vec![Used {
         kind,
         segments,
         arguments,
-    }]))
+    }];
+    Ok(Ask::Use(Uses {
+        now,
+        ..Uses::default()
+    }))
 }
 
 fn called(call: &Call) -> Result<Ask<'_>, McpFault> {
-    if call.params.contains_key("task") {
-        return Err(McpFault::Unsupported(
-            "a call as a task is not forwarded: nobody could say later whose task it is",
-        ));
-    }
     used(named(TOOL, &call.params)?, arguments(&call.params)?)
+}
+
+/// A server would say it too, of a task that it knows: of one that is nobody's, the gateway has to.
+fn check_knows_tasks(params: &Map<String, Value>) -> Result<(), McpFault> {
+    let meta = params.get("_meta");
+    let capabilities = meta.and_then(|meta| meta.get("io.modelcontextprotocol/clientCapabilities"));
+    let extensions = capabilities.and_then(|said| said.get("extensions"));
+    let known = extensions.is_some_and(|known| known.get(TASKS).is_some());
+    known.then_some(()).ok_or(McpFault::TasksUnknown)
+}
+
+/// A call that goes on as a task: what it was is in the id that the agent got for it.
+fn followed(params: &Map<String, Value>, follows: bool) -> Result<Ask<'_>, McpFault> {
+    let id = text(params, "taskId").ok_or(NO_TASK_ID)?;
+    Ok(Ask::Use(Uses {
+        before: vec![id],
+        follows,
+        ..Uses::default()
+    }))
 }
 
 fn used_resource(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
@@ -129,14 +162,15 @@ fn typed(params: &Map<String, Value>) -> Result<Value, McpFault> {
     Ok(Value::Object(all))
 }
 
-/// A stream that tells of changes: of the lists, and of resources, each of which must be one that may be read.
+/// A stream that tells of changes: of the lists; of resources, each of which must be one that may be read; of tasks,
+/// each of which must be one that may be made.
 fn listened(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
     let Some(Value::Object(wanted)) = params.get("notifications") else {
         return Err(McpFault::Params(
             "`notifications` must say what is listened for",
         ));
     };
-    let mut resources = Vec::new();
+    let (mut resources, mut tasks) = (Vec::new(), Vec::new());
     for (name, value) in wanted {
         match (name.as_str(), value) {
             (
@@ -153,14 +187,22 @@ fn listened(params: &Map<String, Value>) -> Result<Ask<'_>, McpFault> {
                     });
                 }
             }
+            ("taskIds", Value::Array(ids)) if ids.len() <= MOST_RESOURCES => {
+                for id in ids {
+                    tasks.push(id.as_str().ok_or(NO_TASK_ID)?);
+                }
+            }
             _ => return Err(McpFault::Unsupported("this is not listened for here")),
         }
     }
-    Ok(if resources.is_empty() {
-        Ask::Speak
-    } else {
-        Ask::Use(resources)
-    })
+    if resources.is_empty() && tasks.is_empty() {
+        return Ok(Ask::Speak);
+    }
+    Ok(Ask::Use(Uses {
+        follows: resources.is_empty(),
+        now: resources,
+        before: tasks,
+    }))
 }
 
 fn named<'m>(kind: &'static str, params: &'m Map<String, Value>) -> Result<Named<'m>, McpFault> {
@@ -181,5 +223,6 @@ fn text<'m>(params: &'m Map<String, Value>, name: &str) -> Option<&'m str> {
 }
 
 const NO_URI: McpFault = McpFault::Params("a resource's `uri` must be text");
-/// In one stream of changes.
+const NO_TASK_ID: McpFault = McpFault::Params("a task's `taskId` must be text");
+/// In one stream of changes; tasks too.
 const MOST_RESOURCES: usize = 32;

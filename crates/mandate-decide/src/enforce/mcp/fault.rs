@@ -27,6 +27,11 @@ pub enum McpFault {
         /// What was asked for.
         requested: String,
     },
+    /// The client has not said that it knows tasks.
+    #[error(
+        "say in `_meta` that the client knows tasks: `{TASKS}` among the extensions of its capabilities"
+    )]
+    TasksUnknown,
     /// `params` is not as its method wants it.
     #[error("{0}")]
     Params(&'static str),
@@ -50,7 +55,15 @@ pub(super) const REVISIONS: [&str; 5] = [
     "2026-07-28",
 ];
 
+/// The extension of tasks.
+pub(super) const TASKS: &str = "io.modelcontextprotocol/tasks";
+
 impl McpFault {
+    /// The extension that a client must say it knows, where that is what is wrong.
+    pub fn required_extension(&self) -> Option<&'static str> {
+        (*self == McpFault::TasksUnknown).then_some(TASKS)
+    }
+
     /// The rule's name in records, metrics and replies.
     pub fn rule(&self) -> &'static str {
         match self {
@@ -59,6 +72,7 @@ impl McpFault {
             }
             McpFault::Header(_) => "mcp.header",
             McpFault::Version { .. } => "mcp.version",
+            McpFault::TasksUnknown => "mcp.capability",
             McpFault::Params(_) => "mcp.params",
             McpFault::Method { .. } => "mcp.method",
             McpFault::Unsupported(_) => "mcp.unsupported",
@@ -90,6 +104,7 @@ impl McpFault {
             | McpFault::NotAMessage(_)
             | McpFault::Header(_)
             | McpFault::Version { .. }
+            | McpFault::TasksUnknown
             | McpFault::Params(_) => 400,
         }
     }
@@ -101,6 +116,7 @@ impl McpFault {
             McpFault::ContentType | McpFault::NotAMessage(_) => -32600,
             McpFault::Header(_) => -32020,
             McpFault::Version { .. } => -32022,
+            McpFault::TasksUnknown => -32021,
             McpFault::Params(_) => -32602,
             McpFault::Method { .. } => -32601,
             McpFault::Unsupported(_) => return None,

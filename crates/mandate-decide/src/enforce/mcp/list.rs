@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::raw::{Members, PRIVATE, SCOPE, check_spelling, member, read, rewritten};
+use super::raw::{Members, PRIVATE, SCOPE, changed, changed_members, check_spelling, member, read};
 use super::{Listed, UnreadableAnswer};
 
 /// `message` without the items of lists that `shows` says no to, and private to who asked; `None` where nothing of
@@ -16,48 +16,34 @@ pub fn shown(
 ) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
     let Members(message) = read(message)?;
     check_spelling(&message, &["result"])?;
-    let Some(result) = member(&message, "result") else {
-        return Ok(None);
-    };
-    // What is no object has no lists.
-    if !result.get().starts_with('{') {
-        return Ok(None);
-    }
-    let Members(result) = read(result.get().as_bytes())?;
-    check_spelling(
-        &result,
-        &["tools", "prompts", "resources", "resourceTemplates", SCOPE],
-    )?;
-    // What a server says of itself may be as private as its lists.
-    let changes = |(name, _): &(String, &RawValue)| {
-        name == SCOPE || Listed::ALL.iter().any(|(_, list, _)| list == name)
-    };
-    if !result.iter().any(changes) {
-        return Ok(None);
-    }
-    let result = rewritten(&result, |name, value| {
-        if name == SCOPE {
-            return Ok(Some(PRIVATE.to_owned()));
-        }
-        let listed = Listed::ALL.iter().find(|(_, list, _)| *list == name);
-        let Some((listed, _, naming)) = listed else {
-            return Ok(None);
-        };
+    let list = |listed: Listed, naming: &str, list: &RawValue| {
         let items: Vec<&RawValue> =
-            serde_json::from_str(value.get()).map_err(|_| UnreadableAnswer)?;
+            serde_json::from_str(list.get()).map_err(|_| UnreadableAnswer)?;
         let mut kept = Vec::with_capacity(items.len());
         for item in &items {
-            if shows(*listed, &named(item, naming)?) {
+            if shows(listed, &named(item, naming)?) {
                 kept.push(item.get());
             }
         }
         let all = kept.len() == items.len();
         Ok((!all).then(|| format!("[{}]", kept.join(","))))
+    };
+    let known = ["tools", "prompts", "resources", "resourceTemplates", SCOPE];
+    let result = |result: &RawValue| {
+        changed(result, &known, |name, value| {
+            // What a server says of itself may be as private as its lists.
+            if name == SCOPE {
+                return Ok(Some(PRIVATE.to_owned()));
+            }
+            let listed = Listed::ALL.iter().find(|(_, list, _)| *list == name);
+            listed.map_or(Ok(None), |(listed, _, naming)| list(*listed, naming, value))
+        })
+    };
+    let changed = changed_members(&message, |name, value| match name {
+        "result" => result(value),
+        _ => Ok(None),
     })?;
-    let message = rewritten(&message, |name, _| {
-        Ok((name == "result").then(|| result.clone()))
-    })?;
-    Ok(Some(message.into_bytes()))
+    Ok(changed.map(String::into_bytes))
 }
 
 fn named(item: &RawValue, naming: &str) -> Result<String, UnreadableAnswer> {

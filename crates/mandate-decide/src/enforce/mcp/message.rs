@@ -328,6 +328,15 @@ fn decoded(said: &str) -> Result<Cow<'_, str>, McpFault> {
         .map_err(|_| malformed())
 }
 
+/// `name` as `Mcp-Name` has it, which [`decoded`] reads back.
+pub fn as_field(name: &str) -> Cow<'_, str> {
+    let plain = name.bytes().all(|b| (b' '..=b'~').contains(&b)) && name.trim() == name;
+    if plain && !(name.starts_with("=?base64?") && name.ends_with("?=")) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("=?base64?{}?=", STANDARD.encode(name)))
+}
+
 pub(super) const CLAIM: &str = "io.modelcontextprotocol/protocolVersion";
 pub(super) const FIRST_STATELESS: &str = "2026-07-28";
 const VERSION: &str = "mcp-protocol-version";

@@ -7,10 +7,12 @@
 
 mod ask;
 mod fault;
+mod kept;
 mod list;
 mod message;
 mod raw;
 mod state;
+mod task;
 #[cfg(test)]
 mod tests;
 mod uri;
@@ -28,15 +30,17 @@ use serde_json::Value;
 
 use super::body::{Scalar, has_case_twin, strict_json};
 use super::classify::{
-    Classified, Pending, RequestHead, Unclassifiable, add, found, json_scalars, typed,
+    Classified, Pending, RequestHead, Said, Unclassifiable, add, found, json_scalars, typed,
 };
 use super::target::Target;
-use ask::{Ask, Used};
+use ask::{Ask, Used, Uses};
 pub use fault::McpFault;
+pub use kept::{Kept, with_kept, with_restored};
 pub use list::shown;
-pub use message::Era;
+pub use message::{Era, as_field};
 use message::{Kind, Message};
-pub use state::{Round, with_bound_state, with_state};
+pub use state::Round;
+pub use task::{GivenTask, as_call, given};
 
 /// What a request to an MCP server is, by its head: a message, which its body says, or a session's stream or end.
 pub(super) fn by_head<'a>(
@@ -75,9 +79,18 @@ fn spoken(words: &str, era: Era) -> Classified {
         effect: Effect::Read,
         attributes: RequestAttributes::new(),
         shape: words.to_owned(),
-        era: Some(era),
-        round: None,
+        said: said(era),
     }
+}
+
+fn said(era: Era) -> Option<Box<Said>> {
+    Some(Box::new(Said {
+        era,
+        round: None,
+        tasks: Vec::new(),
+        follows: false,
+        tool: None,
+    }))
 }
 
 /// Which action a message is, and its attributes.
@@ -88,7 +101,11 @@ pub(super) fn by_message(
 ) -> Result<Classified, Unclassifiable> {
     let message = Message::read(headers, body)?;
     let era = message.era;
-    let uses = match ask::of(&message)? {
+    let Uses {
+        now,
+        before,
+        follows,
+    } = match ask::of(&message)? {
         Ask::Speak => {
             let words = match &message.kind {
                 Kind::Request(call) | Kind::Notification(call) => &call.method,
@@ -98,19 +115,31 @@ pub(super) fn by_message(
         }
         Ask::Use(uses) => uses,
     };
+    let now = now.iter().map(|used| action_of(server, used, era));
+    let before = before.iter().map(|id| task::again(server, id, era));
     let mut classified: Option<Classified> = None;
-    for used in &uses {
-        let one = action_of(server, used, era)?;
+    for one in now.chain(before) {
+        let one = one?;
         classified = Some(match classified {
             None => one,
             Some(all) => all.and(one).ok_or(McpFault::Unsupported(
-                "resources of several actions are listened for in streams of their own",
+                "resources and tasks of several actions are listened for in streams of their own",
             ))?,
         });
     }
     let mut classified = classified.ok_or(Unclassifiable::NoAction)?;
-    if let (Era::Stateless, Kind::Request(call)) = (era, &message.kind) {
-        classified.round = Some(Round::of(&call.method, &call.params)?);
+    if follows {
+        classified.effect = Effect::Read;
+    }
+    if let (Some(said), Kind::Request(call)) = (&mut classified.said, &message.kind) {
+        said.follows = follows;
+        if era == Era::Stateless {
+            said.round = Some(Round::of(&call.method, &call.params)?);
+        }
+        let name = call.params.get("name").and_then(Value::as_str);
+        said.tool = name
+            .filter(|_| call.method == "tools/call")
+            .map(str::to_owned);
     }
     Ok(classified)
 }
@@ -148,8 +177,7 @@ fn action_of(
         effect: action.effect,
         attributes,
         shape,
-        era: Some(era),
-        round: None,
+        said: said(era),
     })
 }
 

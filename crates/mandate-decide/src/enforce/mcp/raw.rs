@@ -8,25 +8,45 @@ use serde_json::value::RawValue;
 
 use super::UnreadableAnswer;
 
-/// An object of `members`, each as `change` has it, or as it came.
-pub(super) fn rewritten(
+/// An object of `members`, with what `change` makes of some; `None` where all are left as they came.
+pub(super) fn changed_members(
     members: &[(String, &RawValue)],
     change: impl Fn(&str, &RawValue) -> Result<Option<String>, UnreadableAnswer>,
-) -> Result<String, UnreadableAnswer> {
+) -> Result<Option<String>, UnreadableAnswer> {
+    let changes: Result<Vec<_>, _> = members
+        .iter()
+        .map(|(name, value)| change(name, value))
+        .collect();
+    let changes = changes?;
+    if changes.iter().all(Option::is_none) {
+        return Ok(None);
+    }
     let mut text = String::from("{");
-    for (name, value) in members {
+    for ((name, value), changed) in members.iter().zip(changes) {
         if text.len() > 1 {
             text.push(',');
         }
         text.push_str(&serde_json::to_string(name).map_err(|_| UnreadableAnswer)?);
         text.push(':');
-        match change(name, value)? {
-            Some(changed) => text.push_str(&changed),
-            None => text.push_str(value.get()),
-        }
+        text.push_str(changed.as_deref().unwrap_or(value.get()));
     }
     text.push('}');
-    Ok(text)
+    Ok(Some(text))
+}
+
+/// [`changed_members`] of `object`, none of whose members may be taken for one of `known`; what is no object has
+/// none.
+pub(super) fn changed(
+    object: &RawValue,
+    known: &[&str],
+    change: impl Fn(&str, &RawValue) -> Result<Option<String>, UnreadableAnswer>,
+) -> Result<Option<String>, UnreadableAnswer> {
+    if !object.get().starts_with('{') {
+        return Ok(None);
+    }
+    let Members(members) = read(object.get().as_bytes())?;
+    check_spelling(&members, known)?;
+    changed_members(&members, change)
 }
 
 pub(super) fn member<'r>(members: &[(String, &'r RawValue)], name: &str) -> Option<&'r RawValue> {

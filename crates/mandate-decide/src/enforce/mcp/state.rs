@@ -6,8 +6,8 @@
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::raw::{Members, PRIVATE, SCOPE, check_spelling, member, read, rewritten};
-use super::{McpFault, UnreadableAnswer};
+use super::McpFault;
+use super::kept::STATE;
 
 /// A request that may be answered by a question, and made again with the answer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,53 +76,6 @@ fn add(digest: &mut Sha256, value: &Value) {
     }
 }
 
-/// The request `body` with `state` in the place of what the agent has brought back.
-pub fn with_state(body: &[u8], state: &str) -> Result<Vec<u8>, UnreadableAnswer> {
-    let changed = changed(body, "params", |_| state.to_owned())?;
-    Ok(changed.unwrap_or_else(|| body.to_vec()))
-}
-
-/// The answer `message` with what `bind` makes of the state that the server wants back, and private to who asked;
-/// `None` where nothing of it changes.
-pub fn with_bound_state(
-    message: &[u8],
-    bind: impl Fn(&str) -> String,
-) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
-    changed(message, "result", bind)
-}
-
-fn changed(
-    message: &[u8],
-    within: &str,
-    change: impl Fn(&str) -> String,
-) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
-    let Members(message) = read(message)?;
-    check_spelling(&message, &[within])?;
-    let inner = member(&message, within).filter(|inner| inner.get().starts_with('{'));
-    let Some(inner) = inner else { return Ok(None) };
-    let Members(inner) = read(inner.get().as_bytes())?;
-    check_spelling(&inner, &[STATE, SCOPE])?;
-    let state = member(&inner, STATE);
-    if state.or(member(&inner, SCOPE)).is_none() {
-        return Ok(None);
-    }
-    let inner = rewritten(&inner, |name, value| {
-        if name == SCOPE {
-            return Ok(Some(PRIVATE.to_owned()));
-        }
-        if name != STATE {
-            return Ok(None);
-        }
-        let state: String = serde_json::from_str(value.get()).map_err(|_| UnreadableAnswer)?;
-        Ok(Some(Value::String(change(&state)).to_string()))
-    })?;
-    let message = rewritten(&message, |name, _| {
-        Ok((name == within).then(|| inner.clone()))
-    })?;
-    Ok(Some(message.into_bytes()))
-}
-
-const STATE: &str = "requestState";
 /// What differs from one round to the next.
 const OF_A_ROUND: [&str; 3] = ["_meta", "inputResponses", STATE];
 
@@ -165,46 +118,5 @@ mod tests {
             )
             .is_err()
         );
-    }
-
-    #[test]
-    fn only_the_state_changes_in_a_message() {
-        let body = br#"{"id":1, "params":{"requestState":"s\u007eM", "arguments":{"n":1.50}}}"#;
-        let sent = with_state(body, "s\"").unwrap();
-        assert_eq!(
-            String::from_utf8(sent).unwrap(),
-            r#"{"id":1,"params":{"requestState":"s\"","arguments":{"n":1.50}}}"#
-        );
-        let bound = |message: &str| {
-            let bound = with_bound_state(message.as_bytes(), |state| format!("{state}~M"));
-            bound.map(|bound| bound.map(|bytes| String::from_utf8(bytes).unwrap()))
-        };
-        assert_eq!(
-            bound(r#"{"result":{"resultType":"input_required","requestState":"s"}}"#),
-            Ok(Some(
-                r#"{"result":{"resultType":"input_required","requestState":"s~M"}}"#.to_owned()
-            ))
-        );
-        assert_eq!(
-            bound(r#"{"result":{"contents":[],"cacheScope":"public"}}"#),
-            Ok(Some(
-                r#"{"result":{"contents":[],"cacheScope":"private"}}"#.to_owned()
-            ))
-        );
-        for without in [
-            r#"{"result":{"content":[]}}"#,
-            r#"{"error":{"code":1}}"#,
-            r#"{"method":"x"}"#,
-        ] {
-            assert_eq!(bound(without), Ok(None));
-        }
-        for bad in [
-            r#"{"result":{"requestState":"s","requestState":"t"}}"#,
-            r#"{"result":{"RequestState":"s"}}"#,
-            r#"{"result":{"requestState":7}}"#,
-            r#"[]"#,
-        ] {
-            assert_eq!(bound(bad), Err(UnreadableAnswer), "{bad}");
-        }
     }
 }

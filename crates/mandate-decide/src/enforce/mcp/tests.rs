@@ -1,10 +1,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
-use mandate_model::{ServerName, Timestamp, TrustDomain};
+use mandate_model::{Effect, ServerName, Timestamp, TrustDomain};
 use mandate_policy::{Bundle, LoadEnv, SourceFile, load};
 use serde_json::{Value, json};
 
 use super::super::classify::{Classified, RequestHead, Unclassifiable, classify};
-use super::{Addressee, Era, McpFault};
+use super::{Addressee, Era, McpFault, as_call, given};
 
 const BUNDLE: &str = r#"
 apiVersion: mandate.dev/v1alpha1
@@ -317,7 +317,7 @@ fn a_method_of_the_other_era_or_of_none_is_refused() {
     for method in [
         "server/discover",
         "subscriptions/listen",
-        "tasks/get",
+        "tasks/update",
         "tasks/list",
         "tools/delete",
         "TOOLS/CALL",
@@ -331,6 +331,8 @@ fn a_method_of_the_other_era_or_of_none_is_refused() {
         "ping",
         "resources/subscribe",
         "logging/setLevel",
+        "tasks/list",
+        "tasks/result",
     ] {
         let fields = [
             ("mcp-protocol-version", "2026-07-28"),
@@ -351,8 +353,32 @@ fn a_method_of_the_other_era_or_of_none_is_refused() {
         br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
     );
     is_fault(note, "mcp.method", Some(-32601));
-    let task = json!({"name": "look_up", "task": {"ttl": 1}});
-    is_fault(old("tools/call", &task), "mcp.unsupported", None);
+}
+
+#[test]
+fn a_task_is_what_was_called_whatever_is_said_beside_it() {
+    let call = old(
+        "tools/call",
+        &json!({"name": "refund", "arguments": {"order": {"customer": "acme"}, "amount_cents": 7}}),
+    )
+    .unwrap();
+    let id = given("t", &as_call(&call).unwrap(), "code");
+    let asked = old("tasks/get", &json!({"taskId": id, "name": "look_up"})).unwrap();
+    assert_eq!(asked.action(), call.action());
+    assert_eq!(asked.attributes(), call.attributes());
+    assert_eq!((asked.effect(), asked.follows()), (Effect::Read, true));
+    assert_eq!(asked.tasks()[0].id(), "t");
+    // It is nothing new that begins.
+    assert_eq!((asked.tool(), call.tool()), (None, Some("refund")));
+    for id in ["t", "", "t~e30~code", "t~!~code", "t~~code"] {
+        let fault = old("tasks/get", &json!({"taskId": id}));
+        is_fault(fault, "mcp.params", Some(-32602));
+    }
+    is_fault(
+        old("tasks/get", &json!({"taskId": 7})),
+        "mcp.params",
+        Some(-32602),
+    );
 }
 
 /// FAILURES 37.
@@ -497,7 +523,11 @@ fn a_stream_of_changes_is_of_resources_that_one_action_names() {
     is_action(listen(two), "static", &["page=one,two"]);
     let other = json!({"resourceSubscriptions": ["test://static/one", "file:///reports/acme/x"]});
     is_fault(listen(other), "mcp.unsupported", None);
-    is_fault(listen(json!({"taskIds": ["t"]})), "mcp.unsupported", None);
+    is_fault(
+        listen(json!({"taskIds": ["t"]})),
+        "mcp.params",
+        Some(-32602),
+    );
     is_fault(
         listen(json!({"toolsListChanged": "yes"})),
         "mcp.unsupported",
