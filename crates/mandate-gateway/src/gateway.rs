@@ -293,6 +293,7 @@ fn front(
         metrics,
         attribute_key: Secret::new(config.attribute_key.expose().clone()),
         bindings: crate::http::Bindings::new(&config.session_key),
+        manifests: crate::http::Manifests::default(),
         limits: config.limits,
         gate,
     }

@@ -13,6 +13,7 @@ mod front;
 mod headers;
 mod holder;
 mod inject;
+mod manifest;
 mod metadata;
 mod outcome;
 mod proof;
@@ -20,6 +21,7 @@ mod refusal;
 mod refused;
 mod release;
 mod route;
+mod sse;
 mod standing;
 mod tunnel;
 mod upgrade;
@@ -49,6 +51,7 @@ pub(crate) use bindings::Bindings;
 pub(crate) use exchange::{Asker, AskerParts, Exchanges};
 pub(crate) use front::{Arrival, Front, Reply};
 pub(crate) use inject::Injections;
+pub(crate) use manifest::Manifests;
 pub(crate) use proof::Proofs;
 pub use proof::PublicAddress;
 pub use route::Routing;
@@ -202,6 +205,7 @@ async fn pass(
             sent,
             target: &target,
             caller: &caller,
+            classified: &classified,
             upgrade: upgrade.as_ref(),
         };
         let forwarding = inject_and_forward(front, &access, server, outgoing, body, reply);
@@ -238,6 +242,11 @@ fn decided(
     classified: &Classified,
 ) -> Result<(enforce::Admission, Event), Refused> {
     let verdict = front.verdicts.decide(facts, bundle, classified);
+    let as_accepted = |admission| {
+        let seen = front.manifests.check_seen(front, facts.server, classified);
+        seen.map(|()| admission)
+    };
+    let verdict = verdict.and_then(as_accepted);
     let record = decision_record(front, facts, asked, Some(classified), &verdict);
     let admission = verdict.map_err(|why| Refused::denial(Refusal::Denied(why), record.clone()))?;
     if let Some(spend) = admission.spend() {
@@ -462,6 +471,7 @@ struct Unaddressed<'a> {
     sent: HeaderMap,
     target: &'a str,
     caller: &'a exchange::Caller<'a>,
+    classified: &'a Classified,
     upgrade: Option<&'a Upgrade>,
 }
 
@@ -481,6 +491,7 @@ async fn inject_and_forward(
         sent,
         target,
         caller,
+        classified,
         upgrade,
     } = request;
     let token = caller.text();
@@ -495,6 +506,14 @@ async fn inject_and_forward(
         token,
     );
     let mut outgoing = outgoing.await?;
+    let looking = manifest::Looking {
+        front,
+        access,
+        server,
+        target,
+        upstream_token: token,
+    };
+    looking.check(classified).await?;
     standing::pass_task_id(server, access, &mut outgoing.headers)?;
     caller.put(&mut outgoing.headers)?;
     if let Some(upgrade) = upgrade {

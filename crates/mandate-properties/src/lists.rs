@@ -10,7 +10,7 @@ use serde_json::Value;
 /// - What is shown is there as it was, in its order.
 /// - What has a list is nobody else's to see.
 pub fn lists(data: &[u8]) -> bool {
-    let Ok(changed) = shown(data, |_, named| named.starts_with("ok")) else {
+    let Ok(changed) = shown(data, |_, named, _| named.starts_with("ok")) else {
         return false;
     };
     // What stays as it was may have numbers that no double holds.

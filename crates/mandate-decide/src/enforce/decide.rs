@@ -65,6 +65,11 @@ pub enum Denial {
     /// What was said to an MCP server uses nothing of it, and the agent may use nothing of it either.
     #[error("no access policy lets this agent use anything of this server workload in this task")]
     NothingToUse,
+    /// A tool of an MCP server is not what somebody accepted.
+    #[error(
+        "this tool is not what was accepted: it is new, or what the server says of it has changed. An operator looks at it with `mandate mcp accept`"
+    )]
+    ToolChanged,
     /// A token that is good for a number of uses, or for one write, was used before.
     #[error(
         "this access token is spent: get another one for each write, or for each counted access"
@@ -354,6 +359,7 @@ impl Denial {
             },
             Denial::ProofRequired(_) => "proof.required",
             Denial::Policy(why) => why.rule(),
+            Denial::ToolChanged => "mcp.manifest",
             Denial::NothingToUse => "policy.default_deny",
             Denial::Spent => "token.spent",
         }

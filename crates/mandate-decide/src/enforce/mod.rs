@@ -23,8 +23,9 @@ pub use decide::{
 };
 pub use durability::{RecordedBefore, recorded_before};
 pub use mcp::{
-    Addressee, Era, GivenTask, Kept, Listed, McpFault, Round, UnreadableAnswer, as_call, as_field,
-    given, may_be_shown, shown, with_kept, with_restored,
+    Addressee, Era, GivenTask, Kept, Listed, McpFault, Round, Seen, ToolPage, UnreadableAnswer,
+    accepted_tool, as_call, as_field, check_tool, given, may_be_shown, seen, shown, tool_page,
+    with_kept, with_restored,
 };
 pub use method::MethodOverrides;
 pub use right::{LeaseState, Right, right_to_admit};

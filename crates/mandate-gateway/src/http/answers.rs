@@ -10,11 +10,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, StatusCode, header};
+use http::{StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Limited};
 use mandate_decide::enforce::{
-    Classified, GivenTask, Kept, UnreadableAnswer, as_call, may_be_shown, shown, with_kept,
+    Classified, GivenTask, Kept, Listed, UnreadableAnswer, as_call, may_be_shown, seen, shown,
+    with_kept,
 };
 use mandate_model::ServerName;
 use mandate_policy::Bundle;
@@ -25,12 +26,14 @@ use super::bindings::Owner;
 use super::exchange::owner;
 use super::front::Front;
 use super::refusal::Refusal;
+use super::sse::{Looked, data_of, end_of_event, lines, media_type};
 use crate::body::{AnyBody, BodyError, full};
 
 /// What becomes of answers.
 pub(super) enum Answers {
-    /// Whoever holds the token sees of lists what it may use.
+    /// Whoever holds the token sees of lists what it may use, and what was accepted.
     Lists {
+        front: Arc<Front>,
         bundle: Arc<Bundle>,
         server: ServerName,
         token: Verified<AccessToken>,
@@ -61,6 +64,7 @@ impl Answers {
     ) -> Option<Self> {
         if classified.may_be_answered_by_a_list() {
             return Some(Self::Lists {
+                front: Arc::clone(front),
                 bundle: Arc::clone(bundle),
                 server: server.name.clone(),
                 token: token.clone(),
@@ -123,13 +127,21 @@ impl Answers {
         }
         let changed = match self {
             Answers::Lists {
+                front,
                 bundle,
                 server,
                 token,
             } => {
+                if tells_of_new_tools(&message) {
+                    front.manifests.forget(server);
+                }
                 let (server, token) = (bundle.server(server), token.claims());
-                shown(&message, |listed, named| {
-                    server.is_some_and(|server| may_be_shown(bundle, server, token, listed, named))
+                shown(&message, |listed, named, item| {
+                    server.is_some_and(|server| {
+                        let accepted = listed != Listed::Tools
+                            || front.manifests.passes(front, server, named, seen(item));
+                        accepted && may_be_shown(bundle, server, token, listed, named)
+                    })
                 })?
             }
             Answers::Given(given) => with_kept(&message, |kept| given.to_agent(kept))?,
@@ -197,64 +209,15 @@ impl Given {
     }
 }
 
+/// It need not be certain: whoever looks once more than needed has lost nothing.
+fn tells_of_new_tools(message: &[u8]) -> bool {
+    const CHANGED: &[u8] = b"notifications/tools/list_changed";
+    message.len() < 1024 && message.windows(CHANGED.len()).any(|bytes| bytes == CHANGED)
+}
+
 async fn whole(body: AnyBody) -> Result<Bytes, Refusal> {
     let whole = Limited::new(body, LONGEST).collect().await;
     Ok(whole.map_err(|_| Refusal::Unanswered)?.to_bytes())
-}
-
-/// What a line of an event adds to its data.
-fn data_of(line: &[u8]) -> Option<&[u8]> {
-    if line == b"data" {
-        return Some(b"");
-    }
-    let value = line.strip_prefix(b"data:")?;
-    Some(value.strip_prefix(b" ").unwrap_or(value))
-}
-
-/// Lines end with `\r\n`, `\n` or `\r`.
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let end = rest.iter().position(|b| matches!(b, b'\n' | b'\r'))?;
-        let (line, after) = rest.split_at(end);
-        rest = after
-            .strip_prefix(b"\r\n")
-            .or_else(|| after.get(1..))
-            .unwrap_or_default();
-        Some(line)
-    })
-}
-
-/// How far an event was looked through for its end, so that no byte is looked at twice.
-#[derive(Debug, Clone, Copy, Default)]
-struct Looked {
-    at: usize,
-    /// Where the line begins that `at` is in.
-    line: usize,
-}
-
-/// Where the first event of `text` ends: after the first empty line. A `\r` at the very end may be half of a line's
-/// end, so it ends nothing yet.
-fn end_of_event(text: &[u8], looked: &mut Looked) -> Option<usize> {
-    while let Some(byte) = text.get(looked.at) {
-        let length = match (byte, text.get(looked.at + 1)) {
-            (b'\n', _) => 1,
-            (b'\r', None) => return None,
-            (b'\r', Some(b'\n')) => 2,
-            (b'\r', Some(_)) => 1,
-            _ => {
-                looked.at += 1;
-                continue;
-            }
-        };
-        let is_empty = looked.at == looked.line;
-        looked.at += length;
-        looked.line = looked.at;
-        if is_empty {
-            return Some(std::mem::take(looked).at);
-        }
-    }
-    None
 }
 
 /// A stream of events, each passed on once it is whole.
@@ -337,58 +300,5 @@ impl Body for Events {
     }
 }
 
-/// In lower case; none of what is not UTF-8.
-fn media_type(headers: &HeaderMap) -> Option<String> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(said), None) = (types.next(), types.next()) else {
-        return None;
-    };
-    let mut parts = said.to_str().ok()?.split(';').map(str::trim);
-    let essence = parts.next()?.to_ascii_lowercase();
-    // In another charset its bytes would be other text.
-    let utf8 =
-        |parameter: &str| parameter.is_empty() || parameter.eq_ignore_ascii_case("charset=utf-8");
-    parts.all(utf8).then_some(essence)
-}
-
 /// A list of thousands of tools with their schemas.
 const LONGEST: usize = 8 * 1024 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_ends_with_the_first_empty_line() {
-        for (text, end) in [
-            ("data: x\n\nmore", Some(9)),
-            ("data: x\r\n\r\nmore", Some(11)),
-            ("data: x\r\rmore", Some(9)),
-            ("data: x\n\r\nmore", Some(10)),
-            ("\n", Some(1)),
-            ("data: x\n", None),
-            ("data: x\r\n\r", None),
-            ("data: x", None),
-            ("", None),
-        ] {
-            let looked = &mut Looked::default();
-            assert_eq!(end_of_event(text.as_bytes(), looked), end, "{text:?}");
-            // A byte at a time it is the same.
-            let looked = &mut Looked::default();
-            let found =
-                (0..=text.len()).find_map(|n| end_of_event(text.as_bytes().get(..n)?, looked));
-            // But where one of two line ends had not come yet.
-            assert!(
-                found == end || text.contains("\r\n\r\n"),
-                "{text:?}: {found:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_data_of_an_event_is_that_of_all_its_lines() {
-        let event = b"id: 1\r\ndata: {\"a\":\rdata:1}\ndata\n: data: no\n\n";
-        let data: Vec<&[u8]> = lines(event).filter_map(data_of).collect();
-        assert_eq!(data, [&b"{\"a\":"[..], b"1}", b""]);
-    }
-}

@@ -155,7 +155,7 @@ async fn stalled(admission: &Admission, idle: Duration) {
 }
 
 /// Writes target and host in the form that the connection's protocol wants.
-fn address(
+pub(super) fn address(
     request: &mut Request<Checked>,
     outgoing: &Outgoing,
     http2: bool,

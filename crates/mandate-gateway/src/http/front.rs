@@ -17,6 +17,7 @@ use super::authenticate::TokenCache;
 use super::bindings::Bindings;
 use super::exchange::Exchanges;
 use super::inject::Injections;
+use super::manifest::Manifests;
 use super::proof::{Proofs, PublicAddress};
 use super::refusal::Refusal;
 use super::route::Routing;
@@ -56,6 +57,8 @@ pub(crate) struct Front {
     pub(crate) attribute_key: Secret<Vec<u8>>,
     /// Whose is what MCP servers give to agents.
     pub(crate) bindings: Bindings,
+    /// What MCP servers say of their tools.
+    pub(crate) manifests: Manifests,
     /// What callers can use up.
     pub(crate) limits: Limits,
 }

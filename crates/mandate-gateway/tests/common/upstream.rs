@@ -38,6 +38,8 @@ pub struct Upstream {
     pub address: SocketAddr,
     /// What `POST /mcp` is answered with.
     pub mcp: Arc<Mutex<Answer>>,
+    /// What its tools are; where there are some, `tools/list` and `initialize` are answered on their own.
+    pub tools: Arc<Mutex<Option<serde_json::Value>>>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
     feeds: Arc<Mutex<Vec<Feed>>>,
 }
@@ -48,20 +50,23 @@ impl Upstream {
         let upstream = Self {
             address: listener.local_addr().unwrap(),
             mcp: Arc::default(),
+            tools: Arc::default(),
             arrived: Arc::default(),
             feeds: Arc::default(),
         };
         let (arrived, feeds) = (upstream.arrived.clone(), upstream.feeds.clone());
         let mcp = upstream.mcp.clone();
+        let tools = upstream.tools.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (arrived, feeds) = (arrived.clone(), feeds.clone());
-                let mcp = mcp.clone();
+                let (mcp, tools) = (mcp.clone(), tools.clone());
                 let tls = tls.clone().map(tokio_rustls::TlsAcceptor::from);
                 tokio::spawn(async move {
                     let service = service_fn(|r| {
                         let mcp = mcp.lock().unwrap().clone();
-                        answer(arrived.clone(), feeds.clone(), mcp, r)
+                        let tools = tools.lock().unwrap().clone();
+                        answer(arrived.clone(), feeds.clone(), (mcp, tools), r)
                     });
                     let server = auto::Builder::new(TokioExecutor::new());
                     if let Some(tls) = tls {
@@ -103,10 +108,21 @@ impl Upstream {
 
 type Body = BoxBody<Bytes, Infallible>;
 
+/// What an MCP server with `tools` answers to what was `said`, if that is about what it is.
+fn listed(said: &[u8], tools: serde_json::Value) -> Option<serde_json::Value> {
+    let said: serde_json::Value = serde_json::from_slice(said).ok()?;
+    let result = match said["method"].as_str()? {
+        "initialize" => serde_json::json!({"protocolVersion": "2025-11-25", "capabilities": {}}),
+        "tools/list" => serde_json::json!({"tools": tools}),
+        _ => return None,
+    };
+    Some(serde_json::json!({"jsonrpc": "2.0", "id": said["id"], "result": result}))
+}
+
 async fn answer(
     arrived: Arc<Mutex<Vec<Arrived>>>,
     feeds: Arc<Mutex<Vec<Feed>>>,
-    mcp: Answer,
+    (mcp, tools): (Answer, Option<serde_json::Value>),
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
@@ -114,6 +130,7 @@ async fn answer(
     let trailers = collected.as_ref().and_then(|b| b.trailers().cloned());
     let came_whole = collected.is_some();
     let body = collected.map(|b| b.to_bytes()).unwrap_or_default();
+    let said = body.clone();
     arrived.lock().unwrap().push(Arrived {
         method: head.method.to_string(),
         target: head.uri.path_and_query().unwrap().to_string(),
@@ -136,7 +153,10 @@ async fn answer(
         return Ok(response);
     }
     if path == "/mcp" {
-        let (media_type, body) = mcp;
+        let (media_type, body) = match tools.and_then(|tools| listed(&said, tools)) {
+            Some(answer) => ("application/json", answer.to_string()),
+            None => mcp,
+        };
         let mut response = Response::new(whole(&body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, media_type.parse().unwrap());

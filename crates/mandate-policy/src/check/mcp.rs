@@ -20,6 +20,7 @@ pub(super) fn mcp(node: &Node, mistakes: &mut Mistakes) -> McpSettings {
     McpSettings {
         path,
         denial_code: denial_code(node, mistakes),
+        manifest: None,
     }
 }
 

@@ -7,6 +7,7 @@ mod claim;
 mod cross;
 mod gateways;
 mod http;
+mod manifest;
 mod mcp;
 mod moment;
 mod names;
@@ -127,6 +128,9 @@ fn read_declared(
     }
     for (name, spec) in specs("ServerWorkload") {
         declared.add_server(server::server(name, spec, now, mistakes));
+    }
+    for (name, spec) in specs("ToolManifest") {
+        manifest::manifest(name, spec, &mut declared.servers, mistakes);
     }
     for (name, spec) in specs("AccessPolicy") {
         let policy = access::access_policy(name, spec, names, &declared.servers, mistakes);

@@ -146,6 +146,7 @@ impl Names {
         );
         let mut policies = BTreeMap::<PolicyName, Place>::new();
         let mut operators = BTreeMap::<OperatorName, Place>::new();
+        let mut manifests = BTreeMap::<ServerName, Place>::new();
         for document in documents {
             names.note_place(document);
             match document.kind {
@@ -165,10 +166,23 @@ impl Names {
                 "AccessPolicy" | "TaskPolicy" | "Guardrail" => {
                     declare(&mut policies, document, mistakes);
                 }
+                "ToolManifest" => declare(&mut manifests, document, mistakes),
                 _ => declare(&mut operators, document, mistakes),
             }
         }
+        names.check_manifests(&manifests, mistakes);
         names
+    }
+
+    /// A manifest has the name of the server workload whose tools it lists.
+    fn check_manifests(&self, manifests: &BTreeMap<ServerName, Place>, mistakes: &mut Mistakes) {
+        for (name, at) in manifests {
+            if !self.servers.contains_key(name) {
+                let message = format!("no server workload is named `{name}`");
+                let help = did_you_mean(name.as_str(), self.servers.keys().map(ServerName::as_str));
+                mistakes.error(*at, message, help);
+            }
+        }
     }
 
     fn note_place(&mut self, document: &Document) {

@@ -1,9 +1,11 @@
 use crate::fixtures::{EXAMPLE, env, example_with, load_text};
 use crate::{Mistake, Severity, SourceFile, load};
 
+mod manifest;
 mod mcp;
 mod people;
 mod providers;
+mod reference;
 mod together;
 mod upgrade;
 
@@ -613,27 +615,6 @@ fn nothing_at_all_is_a_bundle_that_permits_nothing() {
     let empty = load_text("# nothing\n").unwrap().bundle;
     assert_eq!(empty.access_table(), []);
     assert_eq!(empty.providers().count(), 1);
-}
-
-#[test]
-fn the_examples_of_the_reference_are_of_the_right_shape() {
-    let reference = include_str!("../../../../docs/bundle.md");
-    let blocks = reference.split("```yaml\n").skip(1);
-    let yaml: Vec<&str> = blocks
-        .filter_map(|block| block.split("```").next())
-        .collect();
-    // A server workload can be an MCP server, which has an example of its own.
-    assert_eq!(yaml.len(), crate::shape::KINDS.len() + 1);
-    let others = "---\nkind: AgentType\nmetadata: {name: NAME}\nspec: {attestation: [{process: {user: NAME}}], maySpawn: [executor, retriever], breakGlass: {contact: a, impact: b}}\n";
-    let reading = "---\nkind: AccessPolicy\nmetadata: {name: reading}\nspec: {agents: [retriever], server: records, actions: [read]}\n";
-    let text = yaml.join("---\n")
-        + reading
-        + &others.replace("NAME", "orchestrator")
-        + &others
-            .replace("NAME", "executor")
-            .replace("executor, retriever", "retriever");
-    let loaded = load_text(&text).unwrap_or_else(|m| panic!("{m:#?}"));
-    assert_eq!(loaded.warnings, []);
 }
 
 #[test]

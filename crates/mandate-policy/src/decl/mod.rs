@@ -5,6 +5,7 @@ mod agent;
 mod claim;
 mod credential;
 mod gateways;
+mod manifest;
 mod operator;
 mod provider;
 mod route;
@@ -19,6 +20,7 @@ pub use claim::{ClaimPath, ClaimTest, MalformedClaimPath, MalformedPattern, Patt
 pub use credential::{Credential, SecretTemplate};
 pub use gateways::Gateways;
 pub(crate) use gateways::is_within;
+pub use manifest::{MalformedDigest, Manifest, ToolDigest};
 pub use operator::{OidcRule, Operator, PERSONAL_CLAIMS, Right};
 pub use provider::{
     AwsProvider, OidcProvider, ProviderKind, SpiffeBundlePlace, TokenIssuer, TokenProvider,

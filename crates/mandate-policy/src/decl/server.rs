@@ -9,7 +9,7 @@ use mandate_model::{
     UnfitAttribute,
 };
 
-use super::{Credential, Gateways, Matched, Matcher, Possession, Route};
+use super::{Credential, Gateways, Manifest, Matched, Matcher, Possession, Route};
 use crate::headers;
 
 /// Something that agents access through a gateway.
@@ -251,6 +251,8 @@ pub struct McpSettings {
     pub path: String,
     /// The `code` of JSON-RPC errors that tell of denials.
     pub denial_code: i64,
+    /// The tools that were accepted; every one as it is, if `None`.
+    pub manifest: Option<Manifest>,
 }
 
 /// How a gateway speaks HTTP for a server workload.

@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use crate::Bundle;
 use crate::decl::{
-    AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss,
+    AccessPolicy, AgentType, Credential, Durability, Guardrail, HttpSettings, LeaseLoss, Manifest,
     OccurrenceRule, OidcRule, Operator, PersonRule, Pin, Possession, ProcessRule, SecretTemplate,
     ServerWorkload, SpawnScope, TaskPolicy, TriggerRule, UserRule,
 };
@@ -228,6 +228,9 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
     if let Some(mcp) = mcp {
         d.say("mcp.path", &mcp.path);
         d.say("mcp.denialCode", mcp.denial_code);
+        for (tool, digest) in mcp.manifest.iter().flat_map(Manifest::iter) {
+            d.say(&format!("tools.{tool}"), digest);
+        }
     }
     d.say("tls.ca", ca.as_deref().unwrap_or_default());
     for action in actions.values() {

@@ -34,6 +34,11 @@ pub(crate) static KINDS: &[Kind] = &[
         spec: Record(SERVER_WORKLOAD),
     },
     Kind {
+        name: "ToolManifest",
+        doc: "The tools of the MCP server of this name as somebody accepted them; `mandate mcp accept` writes it.",
+        spec: Record(TOOL_MANIFEST),
+    },
+    Kind {
         name: "AccessPolicy",
         doc: "Which agent types may do what with a server workload.",
         spec: Record(ACCESS_POLICY),
@@ -300,6 +305,24 @@ static MCP: &[Field] = &[
         "The `code` of the JSON-RPC errors that tell of denials; those of tool calls are results with `isError`. Default 403.",
     ),
 ];
+
+static TOOL_MANIFEST: &[Field] = &[required(
+    "tools",
+    List(&Record(&[
+        required("name", Text, "The tool's name."),
+        required(
+            "digest",
+            Text,
+            "`sha256:` and SHA-256, in hex, of all that the server says of the tool, as canonical JSON.",
+        ),
+        optional(
+            "definition",
+            Text,
+            "What the digest is of, as JSON, for people to read.",
+        ),
+    ])),
+    "The tools that were accepted. Any other one, and one that is not as it was, is hidden and denied.",
+)];
 
 static ACTION: &[Field] = &[
     required(

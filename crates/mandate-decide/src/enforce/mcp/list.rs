@@ -8,11 +8,11 @@ use serde_json::value::RawValue;
 use super::raw::{Members, PRIVATE, SCOPE, changed, changed_members, check_spelling, member, read};
 use super::{Listed, UnreadableAnswer};
 
-/// `message` without the items of lists that `shows` says no to, and private to who asked; `None` where nothing of
+/// `message` without the items of lists that `shows` says no to, by name and whole, and private to who asked; `None` where nothing of
 /// it changes.
 pub fn shown(
     message: &[u8],
-    shows: impl Fn(Listed, &str) -> bool,
+    shows: impl Fn(Listed, &str, &str) -> bool,
 ) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
     let Members(message) = read(message)?;
     check_spelling(&message, &["result"])?;
@@ -21,7 +21,7 @@ pub fn shown(
             serde_json::from_str(list.get()).map_err(|_| UnreadableAnswer)?;
         let mut kept = Vec::with_capacity(items.len());
         for item in &items {
-            if shows(listed, &named(item, naming)?) {
+            if shows(listed, &named(item, naming)?, item.get()) {
                 kept.push(item.get());
             }
         }
@@ -46,7 +46,7 @@ pub fn shown(
     Ok(changed.map(String::into_bytes))
 }
 
-fn named(item: &RawValue, naming: &str) -> Result<String, UnreadableAnswer> {
+pub(super) fn named(item: &RawValue, naming: &str) -> Result<String, UnreadableAnswer> {
     let Members(members) = read(item.get().as_bytes())?;
     check_spelling(&members, &[naming])?;
     let name = member(&members, naming).ok_or(UnreadableAnswer)?;
@@ -58,7 +58,8 @@ mod tests {
     use super::*;
 
     fn of(message: &str) -> Result<Option<String>, UnreadableAnswer> {
-        let shows = |_, name: &str| name.starts_with("ok") || name.starts_with("file:///ok");
+        let shows =
+            |_, name: &str, _: &str| name.starts_with("ok") || name.starts_with("file:///ok");
         let shown = shown(message.as_bytes(), shows)?;
         Ok(shown.map(|bytes| String::from_utf8(bytes).unwrap()))
     }

@@ -19,6 +19,7 @@ fn an_action_is_a_tool_a_prompt_or_a_resource() {
     let settings = McpSettings {
         path: "/mcp".to_owned(),
         denial_code: 403,
+        manifest: None,
     };
     assert_eq!(desk.mcp, Some(settings));
     let shape = |text: &str| {
