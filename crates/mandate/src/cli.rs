@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     access, apply, audit, check, completions, doctor, exec, explain, gateway, init, keys, login,
-    plan, resume, revoke, runbook, schema, status, suspend, suspensions, task, token, trace,
+    mcp, plan, resume, revoke, runbook, schema, status, suspend, suspensions, task, token, trace,
     whoami,
 };
 use crate::context::{Context, DataDir, Elsewhere};
@@ -115,6 +115,9 @@ enum Command {
     /// What an operator decides about gateways
     #[command(subcommand)]
     Gateway(gateway::Command),
+    /// MCP servers that are to be server workloads
+    #[command(subcommand)]
+    Mcp(mcp::Command),
     /// Print the JSON Schema of bundles, for editors
     #[command(after_help = "Example:\n  mandate schema > mandate.schema.json")]
     Schema,
@@ -203,6 +206,11 @@ fn usage_failure(text: &str) -> Failure {
 }
 
 fn start(cli: Cli, out: Output) -> Outcome {
+    if let Command::Mcp(command) = &cli.command
+        && let Some(outcome) = mcp::at_once(command)
+    {
+        return outcome;
+    }
     let data = DataDir::resolve(cli.global.data)?;
     let (ca, runtime_dir) = (cli.global.ca, cli.global.runtime_dir);
     let elsewhere = cli.global.authority;
@@ -252,6 +260,7 @@ async fn dispatch(command: Command, context: Context) -> Outcome {
         Command::Token(args) => token::run(args, context).await,
         Command::Exec(args) => exec::run(args, context).await,
         Command::Gateway(command) => gateway::run(command, context).await,
+        Command::Mcp(command) => mcp::run(command, context).await,
         Command::Schema => schema::run(context),
         Command::Completions(args) => completions::run::<Cli>(&args, context),
         Command::Demo(part) => demo::run_part(part, context).await,

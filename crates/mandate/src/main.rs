@@ -20,6 +20,7 @@ mod commands;
 mod context;
 mod demo;
 mod failure;
+mod mcp;
 mod output;
 mod progress;
 mod proof_key;

@@ -15,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod keys;
 mod live;
 pub(crate) mod login;
+pub(crate) mod mcp;
 mod moment;
 pub(crate) mod plan;
 pub(crate) mod resume;

@@ -6,10 +6,10 @@ pub(crate) mod dev_issuer;
 pub(crate) mod endpoints;
 pub(crate) mod folder;
 mod gateway;
-mod hardening;
+pub(crate) mod hardening;
 pub(crate) mod identity;
 pub(crate) mod keys;
-mod logging;
+pub(crate) mod logging;
 pub(crate) mod machine;
 mod options;
 mod server;
@@ -90,7 +90,8 @@ fn announce(server: &Server, context: &Context) {
     });
 }
 
-async fn signalled() -> Result<&'static str, Failure> {
+/// Waits for SIGTERM or SIGINT, and says which came.
+pub(crate) async fn signalled() -> Result<&'static str, Failure> {
     let failed = |e: std::io::Error| Failure::failed(format!("no signals: {e}"), "");
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -100,7 +101,8 @@ async fn signalled() -> Result<&'static str, Failure> {
     })
 }
 
-async fn stdin_ends() {
+/// Waits until whoever holds our standard input has gone.
+pub(crate) async fn stdin_ends() {
     // An error on it is its end too.
     let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
 }

@@ -34,3 +34,4 @@ mod smuggling;
 mod tls;
 mod tracing;
 mod via;
+mod wrap;

@@ -1,0 +1,401 @@
+//! A session: one child, one client, ids as the client gave them.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::time::{sleep, timeout};
+
+use super::Settings;
+use super::outlet::{Inlet, Outlet, Piece, way};
+use super::shared::{ENDED, lock};
+use crate::mcp::child::Child;
+use crate::mcp::message::{INTERNAL, Id, Kind, Message, error};
+use crate::mcp::plain::plain;
+
+/// A session that has begun.
+pub(super) struct Session {
+    child: Child,
+    state: Mutex<State>,
+    used: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    requests: HashMap<Id, Request>,
+    /// The client's open requests, the oldest first.
+    order: VecDeque<Id>,
+    /// The stream for what the server says unasked.
+    stream: Option<Outlet>,
+    /// What it said while there was none.
+    held: VecDeque<String>,
+    held_bytes: usize,
+    /// The server's requests that the client has not answered.
+    asked: HashSet<Id>,
+    /// `initialize` was answered: before that nothing goes anywhere.
+    begun: bool,
+    revision: Option<String>,
+    ended: bool,
+}
+
+struct Request {
+    token: Option<Id>,
+    outlet: Outlet,
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    /// The id is one of a request that is under way.
+    #[error("this id is one of a request that is under way")]
+    Twice,
+    /// Too many are under way.
+    #[error("too many requests of this session are under way")]
+    Busy,
+    /// The server did not ask that.
+    #[error("the server asked nothing with this id")]
+    Unasked,
+    /// It takes none.
+    #[error("the MCP server takes no message")]
+    Deaf,
+    /// The session has ended.
+    #[error("there is no such session")]
+    Over,
+}
+
+/// What came of `initialize`.
+pub(super) enum Begun {
+    /// There is a session, and this is the answer.
+    Session(Arc<Session>, String),
+    /// The server refused, in these words.
+    Refused(String),
+    /// It said nothing in time, or ended.
+    Silent,
+}
+
+impl Session {
+    /// Starts a child and hands it `initialize`. If whoever asked goes away meanwhile, it ends. `place` is held until
+    /// the child is gone; `ended` is called then.
+    pub(super) async fn begin(
+        settings: &Arc<Settings>,
+        initialize: &Message,
+        place: OwnedSemaphorePermit,
+    ) -> std::io::Result<Begun> {
+        let (child, lines) = Child::start(&settings.program, settings.number())?;
+        tracing::info!(child = child.number(), "started, for a session");
+        let abandoned = child.guard();
+        let session = Arc::new(Self {
+            child,
+            state: Mutex::default(),
+            used: Notify::new(),
+        });
+        let attended = Arc::clone(&session).attend(Arc::clone(settings), lines, place);
+        tokio::spawn(attended);
+        let Ok(mut inlet) = session.ask(initialize).await else {
+            return Ok(Begun::Silent);
+        };
+        let answer = timeout(settings.start, inlet.next()).await;
+        let Ok(Some(Piece::Last { text, code })) = answer else {
+            return Ok(Begun::Silent);
+        };
+        if lock(&session.state).ended {
+            return Ok(Begun::Silent);
+        }
+        if code.is_some() {
+            return Ok(Begun::Refused(text));
+        }
+        let answer = Message::read(text.as_bytes());
+        let revision = answer.ok().and_then(|a| a.revision().map(str::to_owned));
+        {
+            let mut state = lock(&session.state);
+            state.begun = true;
+            state.revision = revision;
+        }
+        abandoned.disarm();
+        Ok(Begun::Session(session, text))
+    }
+
+    /// The revision that was agreed on.
+    pub(super) fn revision(&self) -> Option<String> {
+        lock(&self.state).revision.clone()
+    }
+
+    /// Hands on a request; what comes of it comes through the inlet. That nobody reads that any more cancels nothing
+    /// (MCP 2025-11-25, "Sending Messages").
+    pub(super) async fn ask(&self, message: &Message) -> Result<Inlet, Refused> {
+        let Kind::Request { id, .. } = message.kind() else {
+            return Err(Refused::Deaf);
+        };
+        let (outlet, inlet) = way();
+        let token = message.token().cloned();
+        self.admit(id, Request { token, outlet })?;
+        self.say(message).await?;
+        Ok(inlet)
+    }
+
+    fn admit(&self, id: &Id, request: Request) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return Err(Refused::Over);
+        }
+        if state.requests.contains_key(id) {
+            return Err(Refused::Twice);
+        }
+        if state.requests.len() >= MOST_OPEN {
+            return Err(Refused::Busy);
+        }
+        state.requests.insert(id.clone(), request);
+        state.order.push_back(id.clone());
+        Ok(())
+    }
+
+    /// Hands on a notification, or an answer to what the server asked.
+    pub(super) async fn tell(&self, message: &Message) -> Result<(), Refused> {
+        match message.kind() {
+            Kind::Response { id: Some(id), .. } => {
+                if !lock(&self.state).asked.remove(id) {
+                    return Err(Refused::Unasked);
+                }
+            }
+            Kind::Response { id: None, .. } => return Err(Refused::Unasked),
+            Kind::Notification { method } if method == CANCELLED => {
+                // It may never be answered, and an answer is not wanted.
+                if let Some(id) = message.cancels() {
+                    lock(&self.state).forget(id);
+                }
+            }
+            Kind::Notification { .. } | Kind::Request { .. } => {}
+        }
+        self.say(message).await
+    }
+
+    async fn say(&self, message: &Message) -> Result<(), Refused> {
+        self.used.notify_one();
+        let said = self.child.say(message.text().to_owned()).await;
+        said.map_err(|_| {
+            if self.is_over() {
+                Refused::Over
+            } else {
+                Refused::Deaf
+            }
+        })
+    }
+
+    /// The stream for what the server says unasked. There is one: another one takes its place, since a client that
+    /// opens it has lost the former.
+    pub(super) fn listen(&self) -> Inlet {
+        let (outlet, inlet) = way();
+        let mut state = lock(&self.state);
+        state.held_bytes = 0;
+        for text in std::mem::take(&mut state.held) {
+            // What was held has room.
+            let _ = outlet.push(Piece::Between(text));
+        }
+        if !state.ended {
+            state.stream = Some(outlet);
+        }
+        self.used.notify_one();
+        inlet
+    }
+
+    /// Whether it has ended; its child may not be gone yet.
+    pub(super) fn is_over(&self) -> bool {
+        lock(&self.state).ended
+    }
+
+    /// Ends the session with its child.
+    pub(super) fn end(&self) {
+        self.child.end();
+    }
+
+    /// Waits until the child is gone.
+    pub(super) async fn ended(&self) {
+        self.child.ended().await;
+    }
+
+    async fn attend(
+        self: Arc<Self>,
+        settings: Arc<Settings>,
+        mut lines: mpsc::Receiver<Vec<u8>>,
+        place: OwnedSemaphorePermit,
+    ) {
+        loop {
+            tokio::select! {
+                line = lines.recv() => match line {
+                    Some(line) if self.take(&line).await => {}
+                    Some(_) | None => break,
+                },
+                () = self.used.notified() => {}
+                () = sleep(settings.idle) => {
+                    if lock(&self.state).is_idle() {
+                        tracing::info!(child = self.child.number(), "the session was not used");
+                        break;
+                    }
+                }
+            }
+        }
+        self.fail_all();
+        self.child.end();
+        // Whoever blocks on what nobody reads could not end.
+        drop(lines);
+        self.child.ended().await;
+        drop(place);
+    }
+
+    /// One line of the child; `false` where it is no message.
+    async fn take(&self, line: &[u8]) -> bool {
+        let message = match Message::read(line) {
+            Ok(message) => message,
+            Err(why) => {
+                let line = plain(&String::from_utf8_lossy(line), 200);
+                tracing::warn!(child = self.child.number(), %why, line, "it wrote what is no message: ended");
+                return false;
+            }
+        };
+        match message.kind() {
+            Kind::Response { id, code } => self.answer(&message, id.as_ref(), *code).await,
+            Kind::Notification { .. } | Kind::Request { .. } => self.pass_on(&message).await,
+        }
+        true
+    }
+
+    async fn answer(&self, message: &Message, id: Option<&Id>, code: Option<i64>) {
+        let request = id.and_then(|id| lock(&self.state).forget(id));
+        // Unknown: it was cancelled.
+        let Some(request) = request else { return };
+        let text = message.text().to_owned();
+        if request
+            .outlet
+            .send(Piece::Last { text, code })
+            .await
+            .is_err()
+        {
+            tracing::info!(
+                child = self.child.number(),
+                "an answer was lost: its reader is too slow or gone"
+            );
+        }
+    }
+
+    /// What the server says by itself: to one stream, and while there is none it is held.
+    async fn pass_on(&self, message: &Message) {
+        let text = || message.text().to_owned();
+        let outlet = {
+            let mut state = lock(&self.state);
+            if let Kind::Request { id, .. } = message.kind() {
+                if state.asked.len() >= MOST_OPEN {
+                    return self.child.mention(error(
+                        Some(id),
+                        INTERNAL,
+                        "too many questions are open",
+                    ));
+                }
+                state.asked.insert(id.clone());
+            }
+            state.outlet_for(message)
+        };
+        if let Some(outlet) = outlet
+            && outlet.send(Piece::Between(text())).await.is_ok()
+        {
+            return;
+        }
+        let dropped = lock(&self.state).hold(text());
+        for question in dropped.iter().filter_map(|text| question(text)) {
+            lock(&self.state).asked.remove(&question);
+            self.child
+                .mention(error(Some(&question), INTERNAL, "nobody listens"));
+        }
+    }
+
+    fn fail_all(&self) {
+        let requests = {
+            let mut state = lock(&self.state);
+            state.ended = true;
+            state.stream = None;
+            state.order.clear();
+            std::mem::take(&mut state.requests)
+        };
+        for (id, request) in requests {
+            request
+                .outlet
+                .finish(error(Some(&id), INTERNAL, ENDED), INTERNAL);
+        }
+    }
+}
+
+impl State {
+    fn forget(&mut self, id: &Id) -> Option<Request> {
+        self.order.retain(|other| other != id);
+        self.requests.remove(id)
+    }
+
+    /// Progress goes to the request that it is of; what concerns no request to the stream for that; everything else
+    /// to the request that began last and still has a reader, since it most likely is about that.
+    fn outlet_for(&self, message: &Message) -> Option<Outlet> {
+        if !self.begun {
+            return None;
+        }
+        let readable = |outlet: &&Outlet| !outlet.is_unread();
+        if let Some(token) = message.progress() {
+            let mut requests = self.requests.values();
+            let of = requests.find(|request| request.token.as_ref() == Some(token));
+            if let Some(outlet) = of.map(|request| &request.outlet).filter(readable) {
+                return Some(outlet.clone());
+            }
+        }
+        let newest = || {
+            self.order
+                .iter()
+                .rev()
+                .filter_map(|id| self.requests.get(id))
+        };
+        let newest = || newest().map(|request| &request.outlet).find(readable);
+        let stream = || self.stream.as_ref().filter(readable);
+        let found = match message.kind() {
+            Kind::Notification { method } if is_unrelated(method) => stream().or_else(newest),
+            Kind::Notification { .. } | Kind::Request { .. } | Kind::Response { .. } => {
+                newest().or_else(stream)
+            }
+        };
+        found.cloned()
+    }
+
+    /// Keeps the latest; gives back what it had to drop.
+    fn hold(&mut self, text: String) -> Vec<String> {
+        self.held_bytes += text.len();
+        self.held.push_back(text);
+        let mut dropped = Vec::new();
+        while self.held_bytes > MOST_HELD
+            && let Some(text) = self.held.pop_front()
+        {
+            self.held_bytes -= text.len();
+            dropped.push(text);
+        }
+        dropped
+    }
+
+    fn is_idle(&self) -> bool {
+        let listens = self
+            .stream
+            .as_ref()
+            .is_some_and(|stream| !stream.is_unread());
+        let waits = |request: &Request| !request.outlet.is_unread();
+        !listens && !self.requests.values().any(waits)
+    }
+}
+
+fn is_unrelated(method: &str) -> bool {
+    method.ends_with("/list_changed") || method == "notifications/resources/updated"
+}
+
+fn question(text: &str) -> Option<Id> {
+    match Message::read(text.as_bytes()).ok()?.kind() {
+        Kind::Request { id, .. } => Some(id.clone()),
+        Kind::Notification { .. } | Kind::Response { .. } => None,
+    }
+}
+
+const CANCELLED: &str = "notifications/cancelled";
+const MOST_OPEN: usize = 64;
+/// Bytes that wait for a client to listen.
+const MOST_HELD: usize = 256 * 1024;
