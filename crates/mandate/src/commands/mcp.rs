@@ -1,5 +1,6 @@
 //! `mandate mcp`: MCP servers that are to be server workloads.
 
+mod import;
 mod wrap;
 
 use crate::context::Context;
@@ -10,6 +11,8 @@ use crate::mcp::child::{BecomeArgs, become_program};
 pub(crate) enum Command {
     /// Serve an MCP server that speaks on standard input and output to the gateway, over HTTP
     Wrap(wrap::Args),
+    /// Read a live server, and write the documents of a bundle that it would be
+    Import(import::Args),
     /// What a wrapped server is started through
     #[command(hide = true)]
     Child(BecomeArgs),
@@ -19,13 +22,14 @@ pub(crate) enum Command {
 pub(crate) fn at_once(command: &Command) -> Option<Outcome> {
     match command {
         Command::Child(args) => Some(become_program(args)),
-        Command::Wrap(_) => None,
+        Command::Wrap(_) | Command::Import(_) => None,
     }
 }
 
 pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Wrap(args) => wrap::run(args, context).await,
+        Command::Import(args) => import::run(args, context).await,
         Command::Child(args) => become_program(&args),
     }
 }

@@ -5,9 +5,11 @@
 
 pub(crate) mod child;
 pub(crate) mod environment;
+pub(crate) mod import;
 mod lines;
 pub(crate) mod message;
 pub(crate) mod plain;
+pub(crate) mod read;
 pub(crate) mod secret_file;
 pub(crate) mod wrap;
 

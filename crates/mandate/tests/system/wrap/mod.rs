@@ -2,6 +2,7 @@
 
 mod client;
 mod ends;
+mod import;
 mod server;
 
 use serde_json::{Value, json};

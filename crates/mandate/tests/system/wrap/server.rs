@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 /// Whether it answers `server/discover`: `both`, or `sessions`.
 pub(crate) const MODE: &str = "MANDATE_TEST_SPEAKS";
 
+/// A file with its lists: methods to pages, which are results. The position of the next one is the cursor.
+pub(crate) const LISTS: &str = "MANDATE_TEST_LISTS";
+
 /// What `mandate mcp wrap` is told to start. The test harness writes to standard output, so messages have another way there.
 pub(crate) fn command() -> [String; 4] {
     let own = std::env::current_exe().unwrap().display().to_string();
@@ -22,7 +25,11 @@ fn speak() {
     let Ok(mode) = std::env::var(MODE) else {
         return;
     };
+    #[expect(clippy::disallowed_methods, reason = "it is told by its environment")]
+    let lists = std::env::var(LISTS).map(|path| std::fs::read(path).unwrap());
+    let lists = lists.map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap());
     let mut server = Server {
+        lists,
         out: File::options().write(true).open("/dev/fd/3").unwrap(),
         is_stateless: mode == "both",
         seen: Vec::new(),
@@ -38,6 +45,7 @@ fn speak() {
 }
 
 struct Server {
+    lists: Value,
     out: File,
     is_stateless: bool,
     seen: Vec<Value>,
@@ -61,6 +69,21 @@ impl Server {
         self.say(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
     }
 
+    fn capabilities(&self) -> Value {
+        let lists = self.lists.as_object().into_iter().flatten();
+        let families = lists.map(|(method, _)| method.split('/').next().unwrap().to_owned());
+        families
+            .map(|family| (family, json!({})))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+
+    fn page(&self, message: &Value) -> Option<Value> {
+        let pages = self.lists.get(message["method"].as_str().unwrap())?;
+        let cursor = message["params"]["cursor"].as_str().unwrap_or("0");
+        pages.get(cursor.parse::<usize>().unwrap()).cloned()
+    }
+
     fn take(&mut self, message: &Value, rest: &mut dyn Iterator<Item = String>) {
         let Some(id) = message
             .get("id")
@@ -70,16 +93,20 @@ impl Server {
         };
         match message["method"].as_str().unwrap() {
             "server/discover" if self.is_stateless => {
-                let result = json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {} });
+                let result = json!({ "resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": self.capabilities() });
                 self.say(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
             }
             "initialize" => {
                 let result = json!({
-                    "protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": { "name": "test", "version": "1" },
+                    "protocolVersion": "2025-11-25", "capabilities": self.capabilities(), "serverInfo": { "name": "test", "version": "1" },
                 });
                 self.say(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
             }
             "tools/call" => self.call(id, message, rest),
+            _ if self.page(message).is_some() => {
+                let result = self.page(message);
+                self.say(&json!({ "jsonrpc": "2.0", "id": id, "result": result }));
+            }
             _ => {
                 let error = json!({ "code": -32601, "message": "no such method" });
                 self.say(&json!({ "jsonrpc": "2.0", "id": id, "error": error }));
