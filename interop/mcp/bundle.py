@@ -31,13 +31,13 @@ test_mrtr_no_result_type test_mrtr_no_state test_mrtr_state_only test_mrtr_unrel
 MAY = ["fixture:all", "scenarios:all", "everything:echo message=hey", "everything:sum"]
 
 
-def everything_is_read(name, upstream, has):
+def everything_is_read(name, upstream, has, resource=None):
     patterns = [f"{kind} {what}" for kind, names in has.items() for what in names]
     return f"""
 kind: ServerWorkload
 metadata: {{name: {name}}}
 spec:
-  resource: https://{name}.interop.example/mcp
+  resource: {resource or f"https://{name}.interop.example/mcp"}
   upstream: http://{upstream}
   credential: none
   mcp: {{}}
@@ -50,8 +50,9 @@ spec: {{agents: [conformer], server: {name}, actions: [all]}}
 ---"""
 
 
-def bundle(fixture, scenarios, everything):
+def bundle(gateway, fixture, scenarios, everything):
     return f"""
+{everything_is_read("guarded", fixture, FIXTURE, f"http://{gateway}/guarded/mcp")}
 {everything_is_read("fixture", fixture, FIXTURE)}
 {everything_is_read("scenarios", scenarios, SUITE)}
 kind: ServerWorkload
@@ -78,6 +79,7 @@ spec:
   ceiling:
     - {{server: fixture, actions: [all]}}
     - {{server: scenarios, actions: [all]}}
+    - {{server: guarded, actions: [all]}}
     - {{server: everything, actions: [echo, sum]}}
   maxDuration: 10m
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
+import authorization
 import scenarios
 from bundle import MAY, bundle
 from clients import inspector, official
@@ -30,7 +31,10 @@ def main(mandate, cache):
                                     cache / "servers/node_modules/.bin/mcp-server-everything", "streamableHttp")
         server.start()
         rule = f"{{process: {{uid: {os.getuid()}, path: {mandate}, isolation: none}}}}"
-        server.apply(agent("conformer", rule), bundle(*(url.split("/")[2] for url in (fixture, relay, everything))))
+        upstreams = (url.split("/")[2] for url in (fixture, relay, everything))
+        server.apply(agent("conformer", rule), bundle(server.endpoints["gateway"], *upstreams))
+        at = f"http://{server.endpoints['gateway']}"
+        authorization.drive(server, cache, folder, f"{at}/guarded/mcp", f"{at}/fixture/mcp", "guarded:all")
         tokens = {name: folder / name for name in ("fixture", "scenarios", "everything")}
         programs.running.append(keep_tokens(server, MAY, list(tokens.values())))
         headers = {name: header_file(folder, file) for name, file in tokens.items()}
