@@ -40,10 +40,11 @@ class Server:
         self.log = Path(folder) / "server.log"
         self.environment = {**os.environ, "MANDATE_DATA": str(self.data)}
 
-    def start(self, attest_yaml=""):
+    def start(self, attest_yaml="", gateway_yaml=""):
         self.data.mkdir(mode=0o700)
-        (self.data / "attest.yaml").write_text(attest_yaml)
-        (self.data / "attest.yaml").chmod(0o600)
+        for name, text in [("attest.yaml", attest_yaml), ("gateway.yaml", gateway_yaml)]:
+            (self.data / name).write_text(text)
+            (self.data / name).chmod(0o600)
         listen = [f"--{door}=127.0.0.1:0" for door in ("listen", "gateway-listen", "metrics-listen")]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([self.program, "serve", "--trust-domain", "interop.example", *listen],

@@ -50,11 +50,15 @@ spec: {{agents: [conformer], server: {name}, actions: [all]}}
 ---"""
 
 
-def bundle(gateway, fixture, scenarios, everything):
+def bundle(gateway, fixture, scenarios, everything, others):
+    """`others` are servers with documents and entries of their own."""
+    documents = "".join(other.documents() for other in others)
+    ceiling = "".join(f"    - {{server: {other.name}, actions: {json.dumps(other.actions)}}}\n" for other in others)
     return f"""
 {everything_is_read("guarded", fixture, FIXTURE, f"http://{gateway}/guarded/mcp")}
 {everything_is_read("fixture", fixture, FIXTURE)}
 {everything_is_read("scenarios", scenarios, SUITE)}
+{documents}
 kind: ServerWorkload
 metadata: {{name: everything}}
 spec:
@@ -81,5 +85,5 @@ spec:
     - {{server: scenarios, actions: [all]}}
     - {{server: guarded, actions: [all]}}
     - {{server: everything, actions: [echo, sum]}}
-  maxDuration: 10m
+{ceiling}  maxDuration: 10m
 """

@@ -14,6 +14,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import authorization
 import scenarios
+import third_party
 from bundle import MAY, bundle
 from clients import inspector, official
 from programs import Programs, keep_tokens
@@ -29,21 +30,27 @@ def main(mandate, cache):
         relay = programs.start(node, cache / "suite/relay.mjs")
         everything = programs.start(node, "--import", cache / "suite/loopback.mjs",
                                     cache / "servers/node_modules/.bin/mcp-server-everything", "streamableHttp")
-        server.start()
+        others = third_party.cases(cache, folder)
+        for other in others:
+            other.start(programs, mandate, folder)
+        server.start(gateway_yaml="secrets:\n" + "".join(other.secret() for other in others))
         rule = f"{{process: {{uid: {os.getuid()}, path: {mandate}, isolation: none}}}}"
         upstreams = (url.split("/")[2] for url in (fixture, relay, everything))
-        server.apply(agent("conformer", rule), bundle(server.endpoints["gateway"], *upstreams))
+        server.apply(agent("conformer", rule), bundle(server.endpoints["gateway"], *upstreams, others))
         at = f"http://{server.endpoints['gateway']}"
         authorization.drive(server, cache, folder, f"{at}/guarded/mcp", f"{at}/fixture/mcp", "guarded:all")
-        tokens = {name: folder / name for name in ("fixture", "scenarios", "everything")}
-        programs.running.append(keep_tokens(server, MAY, list(tokens.values())))
+        names = ["fixture", "scenarios", "everything", *(other.name for other in others)]
+        tokens = {name: folder / name for name in names}
+        access = MAY + [entry for other in others for entry in other.access]
+        programs.running.append(keep_tokens(server, access, list(tokens.values())))
         headers = {name: header_file(folder, file) for name, file in tokens.items()}
-        gateway = {name: f"http://{server.endpoints['gateway']}/{name}/mcp" for name in tokens}
+        gateway = {name: f"{at}/{name}/mcp" for name in tokens}
         through = programs.start(node, cache / "suite/headers.mjs", gateway["fixture"], headers["fixture"])
         scenarios.servers(folder, fixture, through)
         scenarios.clients(folder, cache, gateway["scenarios"], headers["scenarios"])
         official(cache, node, fixture, gateway["fixture"], headers["fixture"])
-        inspector(cache, node, everything, gateway["everything"], tokens["everything"])
+        inspector(cache, everything, gateway["everything"], headers["everything"])
+        third_party.drive(cache, folder, others, gateway, headers)
 
 
 def header_file(folder, token):

@@ -16,7 +16,7 @@ class Programs:
         process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
         self.running.append(process)
         for line in process.stdout:
-            if line.startswith("listening on "):
+            if line.startswith(("listening on ", "ready ")):
                 return line.split()[-1]
         raise SystemExit(f"{command} ended")
 
