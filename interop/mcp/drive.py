@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import authorization
+import one_task
 import scenarios
 import third_party
 from bundle import MAY, bundle
@@ -36,7 +37,8 @@ def main(mandate, cache):
         server.start(gateway_yaml="secrets:\n" + "".join(other.secret() for other in others))
         rule = f"{{process: {{uid: {os.getuid()}, path: {mandate}, isolation: none}}}}"
         upstreams = (url.split("/")[2] for url in (fixture, relay, everything))
-        server.apply(agent("conformer", rule), bundle(server.endpoints["gateway"], *upstreams, others))
+        server.apply(agent("conformer", rule), bundle(server.endpoints["gateway"], *upstreams, others),
+                     one_task.documents(folder, mandate, one_task.Tickets(folder / "tickets")))
         at = f"http://{server.endpoints['gateway']}"
         authorization.drive(server, cache, folder, f"{at}/guarded/mcp", f"{at}/fixture/mcp", "guarded:all")
         names = ["fixture", "scenarios", "everything", *(other.name for other in others)]
@@ -51,6 +53,7 @@ def main(mandate, cache):
         official(cache, node, fixture, gateway["fixture"], headers["fixture"])
         inspector(cache, everything, gateway["everything"], headers["everything"])
         third_party.drive(cache, folder, others, gateway, headers)
+        one_task.drive(server, cache, folder, at)
 
 
 def header_file(folder, token):

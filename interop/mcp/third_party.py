@@ -26,7 +26,8 @@ class Case:
 
     def start(self, programs, mandate, folder):
         self.key = folder / f"{self.name}.key"
-        self.url = programs.start(mandate, "mcp", "wrap", "--log", "warn", "--start-timeout", "120", "--key-file", self.key, "--", *self.command)
+        options = ["--log", "warn", "--start-timeout", "120", "--key-file", self.key]
+        self.url = programs.start(mandate, "mcp", "wrap", *options, "--", *self.command)
 
     def documents(self):
         return f"""
@@ -135,7 +136,8 @@ def drive(cache, folder, found, gateway, headers):
         direct = folder / f"{case.name}.direct"
         direct.write_text(f"Authorization: Bearer @{case.key}\n")
         for program in ([suite.command(cache)[0], cache / "suite/use.mjs"], [cache / "python/bin/python", HERE / "use.py"]):
-            past, through = (used(program, case, *where) for where in ((case.url, direct), (gateway[case.name], headers[case.name])))
+            past = used(program, case, case.url, direct)
+            through = used(program, case, gateway[case.name], headers[case.name])
             for client, got in through.items():
                 same(case, client, past[client], got)
         inspected(cache, case, gateway[case.name], headers[case.name])
