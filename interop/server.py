@@ -38,6 +38,7 @@ class Server:
     def __init__(self, program, folder):
         self.program, self.data = str(program), Path(folder) / "data"
         self.log = Path(folder) / "server.log"
+        self.process = None
         self.environment = {**os.environ, "MANDATE_DATA": str(self.data)}
 
     def start(self, attest_yaml="", gateway_yaml=""):
@@ -59,8 +60,9 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
 
     def mandate(self, *args):
         done = subprocess.run([self.program, *args], env=self.environment, capture_output=True, text=True)

@@ -1,6 +1,6 @@
 """Drives the gateway of a real `mandate serve` with what is official of MCP, unchanged: the conformance suite and the
-TypeScript and Python clients, in both generations, against servers with and without the gateway in between; and the
-inspector's command line at a server that others wrote.
+TypeScript and Python clients, in both generations, against servers with and without the gateway in between; the clients'
+own ways to a token; servers that others wrote, the inspector's command line at them, and a task of two agents over them.
 
 usage: drive.py MANDATE CACHE    CACHE is what ./install prints
 """
@@ -48,7 +48,7 @@ def main(mandate, cache):
         headers = {name: header_file(folder, file) for name, file in tokens.items()}
         gateway = {name: f"{at}/{name}/mcp" for name in tokens}
         through = programs.start(node, cache / "suite/headers.mjs", gateway["fixture"], headers["fixture"])
-        scenarios.servers(folder, fixture, through)
+        scenarios.servers(folder, programs.start(node, cache / "fixture/server.mjs"), through)
         scenarios.clients(folder, cache, gateway["scenarios"], headers["scenarios"])
         official(cache, node, fixture, gateway["fixture"], headers["fixture"])
         inspector(cache, everything, gateway["everything"], headers["everything"])

@@ -12,31 +12,35 @@ from pathlib import Path
 import suite
 
 HERE = Path(__file__).resolve().parent
+WAYS = ["direct", "gateway"]
 # Official TypeScript SDKs: the first speaks the older generation alone.
 CLIENTS = [("first", "2025-11-25"), ("second", "2025-11-25"), ("second", "2026-07-28")]
 
 
-def servers(folder, fixture, through):
-    """The suite as a client of the fixture."""
-    said = {}
-    for name, url in [("direct", fixture), ("gateway", through)]:
-        print(f"conformance, {name}:", flush=True)
-        subprocess.run([HERE / "conformance", url, folder / name], check=True)
-        said[name] = json.loads((folder / name / "checks.json").read_text())
-    same("server", said)
+def servers(folder, direct, through):
+    """The suite as a client of two fixtures, of which `through` is behind the gateway: one alone would tell each run of what
+    the other changes.
+    """
+    def run(way, url):
+        done = subprocess.run([HERE / "conformance", url, folder / way], check=True, stdout=subprocess.PIPE, text=True)
+        print(f"conformance, {way}:\n{done.stdout}", end="", flush=True)
+        return json.loads((folder / way / "checks.json").read_text())
+
+    with ThreadPoolExecutor(2) as pool:
+        same("server", dict(zip(WAYS, pool.map(run, WAYS, (direct, through)))))
     print("conformance: the same with the gateway in between, but for what differences.json says")
 
 
 def clients(folder, cache, gateway, headers):
     """The suite as a server to the official clients; the gateway reaches it through the relay."""
-    said = {"direct": {}, "gateway": {}}
-    ways = {"direct": {}, "gateway": {"INTEROP_GATEWAY": gateway, "INTEROP_HEADERS": str(headers)}}
-    runs = [(way, sdk, revision, name) for way in ways for sdk, revision in CLIENTS
+    said = {way: {} for way in WAYS}
+    environment = {"direct": {}, "gateway": {"INTEROP_GATEWAY": gateway, "INTEROP_HEADERS": str(headers)}}
+    runs = [(way, sdk, revision, name) for way in WAYS for sdk, revision in CLIENTS
             for name in sorted(suite.demanded(cache, "client", revision)) if not name.startswith("auth/")]
 
     def run(given):
         way, sdk, revision, name = given
-        return client(cache, sdk, revision, name, folder / f"{way}-{sdk}-{revision}-{name}", ways[way])
+        return client(cache, sdk, revision, name, folder / f"{way}-{sdk}-{revision}-{name}", environment[way])
 
     with ThreadPoolExecutor(3) as pool:
         for (way, sdk, revision, name), checks in zip(runs, pool.map(run, runs)):
