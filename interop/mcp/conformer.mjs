@@ -4,10 +4,6 @@
 // usage: conformer.mjs first|second URL    URL is the scenario's server; the suite says it, and in the environment the rest
 //
 // With INTEROP_GATEWAY and INTEROP_HEADERS in the environment it asks the gateway, which has the relay as its upstream.
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import { Client as FirstClient } from '@modelcontextprotocol/sdk/client/index.js'
-import { StreamableHTTPClientTransport as FirstTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js'
 import { headersOf } from './header_file.mjs'
 
 const [sdk, server] = process.argv.slice(2)
@@ -24,18 +20,25 @@ const throughGateway = (url, init) => {
   return fetch(url, { ...init, headers })
 }
 
-function connected() {
-  const url = new URL(INTEROP_GATEWAY ?? server)
-  const options = INTEROP_GATEWAY === undefined ? {} : { fetch: throughGateway }
-  if (sdk === 'first') {
-    const client = new FirstClient(ME, { capabilities })
-    client.setRequestHandler(ElicitRequestSchema, answer)
-    return [client, new FirstTransport(url, options)]
-  }
+const options = INTEROP_GATEWAY === undefined ? {} : { fetch: throughGateway }
+
+async function first(url) {
+  const { Client } = await import('@modelcontextprotocol/sdk/client/index.js')
+  const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/sdk/client/streamableHttp.js')
+  const { ElicitRequestSchema } = await import('@modelcontextprotocol/sdk/types.js')
+  const client = new Client(ME, { capabilities })
+  client.setRequestHandler(ElicitRequestSchema, answer)
+  await client.connect(new StreamableHTTPClientTransport(url, options))
+  return client
+}
+
+async function second(url) {
+  const { Client, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
   const mode = MCP_CONFORMANCE_PROTOCOL_VERSION === '2025-11-25' ? 'legacy' : 'auto'
   const client = new Client(ME, { capabilities, versionNegotiation: { mode } })
   client.setRequestHandler('elicitation/create', answer)
-  return [client, new StreamableHTTPClientTransport(url, options)]
+  await client.connect(new StreamableHTTPClientTransport(url, options))
+  return client
 }
 
 async function say(what, work) {
@@ -59,8 +62,7 @@ function some({ properties = {} }, schema) {
   return Object.fromEntries(Object.entries(properties).map(([name, { type }]) => [name, values[type]]))
 }
 
-const [client, transport] = connected()
-await client.connect(transport)
+const client = await { first, second }[sdk](new URL(INTEROP_GATEWAY ?? server))
 const { resources, prompts } = client.getServerCapabilities() ?? {}
 // Some scenarios have tools and do not say so.
 const listed = (await say('tools', () => client.listTools()))?.tools ?? []
