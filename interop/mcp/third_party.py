@@ -60,8 +60,8 @@ def files(cache, shared):
     return Case(
         "files", [suite.command(cache)[0], cache / "servers/node_modules/.bin/mcp-server-filesystem", shared / "reports"],
         f"""  actions:
-    read: {{effect: read, match: [tool read_text_file, tool list_directory], attributes: {{path: /path}}}}
-    write: {{effect: write, match: tool write_file, attributes: {{path: /path}}}}
+    read: {{effect: read, match: [tool read_text_file, tool list_directory], attributes: {{path: {{argument: /path, type: path}}}}}}
+    write: {{effect: write, match: tool write_file, attributes: {{path: {{argument: /path, type: path}}}}}}
 ---
 kind: AccessPolicy
 metadata: {{name: reading-reports}}
@@ -70,8 +70,7 @@ spec: {{agents: [conformer], server: files, actions: [read], limits: {{path: {{p
         ["read"], [f"files:read path^={within}"], ["read_text_file", "list_directory"],
         [(read(f"{within}q3.txt"), ALLOWED), ({"name": "list_directory", "arguments": {"path": within}}, ALLOWED),
          (read(f"{shared}/salaries.txt"), UNFIT),
-         # A prefix is the beginning of a text and no folder: this is the server's to refuse, which has that folder alone.
-         (read(f"{within}../salaries.txt"), "outside allowed directories"),
+         (read(f"{within}../salaries.txt"), "(rule `request.attribute`)"),
          ({"name": "write_file", "arguments": {"path": f"{within}q3.txt", "content": "down"}}, NO_ENTRY)])
 
 

@@ -35,6 +35,9 @@ pub enum AttributeType {
     Integer,
     /// A UUID in lower-case hyphenated form.
     Uuid,
+    /// A text whose segments between slashes lead nowhere else than they say: so one that begins with
+    /// a folder's path and a slash is below that folder.
+    Path,
     /// One of the listed words.
     Enum(BTreeSet<String>),
 }
@@ -58,17 +61,19 @@ impl AttributeType {
                 "integer",
             ),
             AttributeType::Uuid => (is_canonical_uuid(text).then(as_text), "UUID"),
+            AttributeType::Path => (is_canonical_path(text).then(as_text), "path"),
             AttributeType::Enum(words) => (words.contains(text).then(as_text), "declared word"),
         };
         value.ok_or(UnfitAttribute { expected })
     }
 
-    /// Its name in bundles: `string`, `integer`, `uuid` or `enum`.
+    /// Its name in bundles: `string`, `integer`, `uuid`, `path` or `enum`.
     pub fn name(&self) -> &'static str {
         match self {
             AttributeType::String => "string",
             AttributeType::Integer => "integer",
             AttributeType::Uuid => "uuid",
+            AttributeType::Path => "path",
             AttributeType::Enum(_) => "enum",
         }
     }
@@ -85,6 +90,19 @@ fn canonical_integer(text: &str) -> Option<i64> {
 
 fn is_canonical_uuid(text: &str) -> bool {
     uuid::Uuid::try_parse(text).is_ok_and(|u| u.hyphenated().to_string() == text)
+}
+
+/// No dot segments, and nothing that some server takes for one or for a separator: backslashes,
+/// percent-encoding, dots and spaces at the end of a segment (Windows leaves them out). No segment is
+/// empty but what is before the first slash and after the last.
+fn is_canonical_path(text: &str) -> bool {
+    let mut segments = text.strip_prefix('/').unwrap_or(text).split('/');
+    let leads_on = |segment: &str| !segment.is_empty() && !segment.ends_with(['.', ' ']);
+    let last = segments.next_back().unwrap_or_default();
+    is_plain_text(text)
+        && !text.contains(['\\', '%'])
+        && segments.all(leads_on)
+        && (last.is_empty() || leads_on(last))
 }
 
 /// One value of an attribute.
@@ -155,6 +173,9 @@ mod tests {
         assert_eq!(Integer.parse("-42"), Ok(AttributeValue::Integer(-42)));
         assert_eq!(Uuid.parse(uuid), Ok(AttributeValue::Text(uuid.into())));
         assert!(words.parse("open").is_ok());
+        for path in ["/", "/a", "/a/", "a/b.txt", "/a/.git/c d", "/a/..b"] {
+            assert!(Path.parse(path).is_ok(), "{path}");
+        }
         for (ty, bad) in [
             (&Integer, "042"),
             (&Integer, "+1"),
@@ -164,6 +185,18 @@ mod tests {
             (&Integer, "9223372036854775808"),
             (&Uuid, "0190A5B4-7E6C-7A11-8A11-0123456789AB"),
             (&Uuid, "{0190a5b4-7e6c-7a11-8a11-0123456789ab}"),
+            (&Path, "/a/../b"),
+            (&Path, "/a/.."),
+            (&Path, ".."),
+            (&Path, "./a"),
+            (&Path, "/a/./b"),
+            (&Path, "//a"),
+            (&Path, "/a//b"),
+            (&Path, "/a//"),
+            (&Path, "/a\\..\\b"),
+            (&Path, "/a/%2e%2e/b"),
+            (&Path, "/a/.. /b"),
+            (&Path, ""),
             (&words, "Open"),
             (&String, ""),
             (&String, "a\nb"),

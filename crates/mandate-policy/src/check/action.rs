@@ -304,6 +304,7 @@ fn attribute_type(node: &Node, mistakes: &mut Mistakes) -> Option<AttributeType>
         None | Some("string") => AttributeType::String,
         Some("integer") => AttributeType::Integer,
         Some("uuid") => AttributeType::Uuid,
+        Some("path") => AttributeType::Path,
         Some("enum") => {
             let Some(values) = values else {
                 mistakes.error(

@@ -226,10 +226,18 @@ pub(crate) fn check_fit(
     match (constraint, ty) {
         (Constraint::Max(_), AttributeType::Integer)
         | (Constraint::Prefix(_), AttributeType::String) => Ok(()),
+        (Constraint::Prefix(prefix), AttributeType::Path) if ty.parse(prefix).is_ok() => Ok(()),
+        (Constraint::Prefix(prefix), AttributeType::Path) => Err(UnfitConstraint::Value {
+            value: prefix.clone(),
+            ty: ty.name(),
+        }),
         (Constraint::In(_), AttributeType::Integer) => kind("in"),
         (
             Constraint::In(values),
-            AttributeType::String | AttributeType::Uuid | AttributeType::Enum(_),
+            AttributeType::String
+            | AttributeType::Uuid
+            | AttributeType::Path
+            | AttributeType::Enum(_),
         ) => match values.iter().find(|value| ty.parse(value).is_err()) {
             None => Ok(()),
             Some(value) => Err(UnfitConstraint::Value {
@@ -243,7 +251,10 @@ pub(crate) fn check_fit(
         ) => kind("prefix"),
         (
             Constraint::Max(_),
-            AttributeType::String | AttributeType::Uuid | AttributeType::Enum(_),
+            AttributeType::String
+            | AttributeType::Uuid
+            | AttributeType::Path
+            | AttributeType::Enum(_),
         ) => kind("max"),
     }
 }

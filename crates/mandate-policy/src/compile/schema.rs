@@ -101,7 +101,10 @@ fn context(action: &Action, reader: Reader) -> String {
     for (name, attribute) in &action.attributes {
         let ty = match attribute.ty {
             AttributeType::Integer => "Long",
-            AttributeType::String | AttributeType::Uuid | AttributeType::Enum(_) => "String",
+            AttributeType::String
+            | AttributeType::Uuid
+            | AttributeType::Path
+            | AttributeType::Enum(_) => "String",
         };
         let _ = write!(text, "{}?: {ty}, ", quoted(name.as_str()));
     }

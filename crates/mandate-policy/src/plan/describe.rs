@@ -243,7 +243,8 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
                 mandate_model::AttributeType::Enum(words) => format!("({})", list(words)),
                 mandate_model::AttributeType::String
                 | mandate_model::AttributeType::Integer
-                | mandate_model::AttributeType::Uuid => String::new(),
+                | mandate_model::AttributeType::Uuid
+                | mandate_model::AttributeType::Path => String::new(),
             };
             format!(
                 "{name} {}{words} from {} {:?}",

@@ -371,7 +371,7 @@ static ATTRIBUTE: &[Field] = &[
     ),
     optional(
         "type",
-        Word(&["string", "integer", "uuid", "enum"]),
+        Word(&["string", "integer", "uuid", "path", "enum"]),
         "Default `string`.",
     ),
     optional("values", List(&Text), "The words of an `enum`."),
