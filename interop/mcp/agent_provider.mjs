@@ -17,18 +17,7 @@ export class AgentProvider {
   redirectUrl = undefined
   clientMetadata = { redirect_uris: [] }
 
-  // `server` and `resource` are metadata (RFC 8414, RFC 9728) that were read before.
-  constructor({ server, resource }) {
-    this.server = server
-    this.resource = resource
-  }
-
-  discoveryState = () => ({
-    authorizationServerUrl: this.server.issuer,
-    authorizationServerMetadata: this.server,
-    resourceMetadata: this.resource,
-  })
-  clientInformation = () => ({ client_id: MANDATE_SPIFFE_ID, issuer: this.server.issuer })
+  clientInformation = () => ({ client_id: MANDATE_SPIFFE_ID })
   tokens = () => this.held
   saveTokens = (tokens) => {
     this.held = tokens

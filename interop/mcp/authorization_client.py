@@ -1,5 +1,5 @@
 """What the official Python client's OAuth helpers make of the gateway's challenge and of the metadata that it leads to:
-each gets as far as the metadata of the authority, and sends nobody's credentials anywhere.
+each gets to the token endpoint, and learns there that the authority has not its grant.
 
 usage: authorization_client.py URL ISSUER    URL is the server's endpoint at the gateway
 """
@@ -9,7 +9,7 @@ import logging
 import sys
 
 import httpx2
-from mcp.client.auth import OAuthFlowError
+from mcp.client.auth import OAuthFlowError, OAuthTokenError
 from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider, PrivateKeyJWTOAuthProvider
 from mcp.client.auth.extensions.identity_assertion import IdentityAssertionOAuthProvider
 
@@ -35,7 +35,7 @@ async def main(url, issuer):
     given = {"server_url": url, "storage": Nowhere(), "client_id": "mandate-interop", "issuer": issuer}
     where = httpx2.URL(url)
     resource = ["GET", str(where.copy_with(path=f"/.well-known/oauth-protected-resource{where.path}"))]
-    server = [["GET", f"{issuer}/.well-known/{name}"] for name in ("oauth-authorization-server", "openid-configuration")]
+    server = [["GET", f"{issuer}/.well-known/oauth-authorization-server"], ["POST", f"{issuer}/token"]]
     # The third is told the authorization server, and does not ask the resource for it.
     for provider, discovery in [
         (ClientCredentialsOAuthProvider(**given, client_secret="none"), [resource, *server]),
@@ -44,9 +44,8 @@ async def main(url, issuer):
     ]:
         requests, error = await asked(url, provider)
         assert requests == [["POST", url], *discovery], requests
-        # It reads both, and takes no metadata for such without `authorization_endpoint`.
-        assert isinstance(error, OAuthFlowError) and "No authorization server metadata" in str(error), repr(error)
-    print("official python client: challenge and metadata; its helpers for other grants end there")
+        assert isinstance(error, OAuthTokenError) and "unsupported_grant_type" in str(error), repr(error)
+    print("official python client: challenge and metadata; its helpers for other grants are refused")
 
 
 async def asked(url, provider):

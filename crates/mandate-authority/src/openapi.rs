@@ -121,6 +121,7 @@ pub(crate) struct ProblemBody {
         token::token,
         endpoint::metadata,
         endpoint::openid_configuration,
+        endpoint::authorize,
         endpoint::jwks,
         endpoint::spiffe_bundle,
         endpoint::challenge,

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::Config;
 use crate::body;
 use crate::listen::Connection;
+use crate::problem::Problem;
 
 /// Metadata of the authorization server.
 #[utoipa::path(
@@ -27,10 +28,20 @@ pub(crate) async fn openid_configuration(at: State<Connection>) -> Response {
     metadata(at).await
 }
 
+/// No grant begins here, and nobody is sent anywhere (RFC 6749 §4.1.2.1): agents exchange.
+#[utoipa::path(
+    get, path = "/authorize", tag = "verifiers",
+    responses((status = 400, description = "no grant begins here")),
+)]
+pub(crate) async fn authorize() -> Problem {
+    Problem::malformed("no grant begins here: exchange a token at /token (RFC 8693)")
+}
+
 /// What we have, and nothing else. Some members are there because their absence means something:
 /// without `grant_types_supported` a client assumes `authorization_code` and `implicit`, without
 /// `token_endpoint_auth_methods_supported` `client_secret_basic` (RFC 8414 §2); MCP clients refuse a
-/// server without `code_challenge_methods_supported`. OpenID Connect Discovery §3 requires subject
+/// server without `code_challenge_methods_supported`, and take metadata without
+/// `authorization_endpoint` for malformed, though no grant here needs one (RFC 8414 §2). OpenID Connect Discovery §3 requires subject
 /// types and the algorithms of ID tokens; none are issued, and ES256 signs all that is.
 fn document(config: &Config) -> Value {
     let issuer = config.issuer.as_str();
@@ -39,6 +50,7 @@ fn document(config: &Config) -> Value {
     let algorithms = json!(["ES256"]);
     json!({
         "issuer": issuer,
+        "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"),
         "jwks_uri": at("/jwks"),
         "challenge_endpoint": at("/attestation-challenge"),

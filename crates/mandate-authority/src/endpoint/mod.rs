@@ -25,7 +25,7 @@ use crate::world::World;
 pub(crate) use challenge::__path_challenge;
 pub(crate) use introspect::__path_introspect;
 pub(crate) use keys::{__path_jwks, __path_spiffe_bundle};
-pub(crate) use metadata::{__path_metadata, __path_openid_configuration};
+pub(crate) use metadata::{__path_authorize, __path_metadata, __path_openid_configuration};
 pub(crate) use revoke::__path_revoke;
 pub(crate) use tasks::{__path_close, __path_show};
 
@@ -41,6 +41,7 @@ pub(crate) fn router() -> Router<Connection> {
             "/.well-known/openid-configuration",
             get(metadata::openid_configuration),
         )
+        .route("/authorize", get(metadata::authorize))
         .route("/jwks", get(keys::jwks))
         .route("/spiffe/bundle", get(keys::spiffe_bundle))
         .route("/attestation-challenge", post(challenge::challenge))

@@ -350,6 +350,7 @@ async fn discovery_says_what_there_is_in_both_places() {
     let one = get(&lab, "/.well-known/oauth-authorization-server").await;
     assert_eq!(one, get(&lab, "/.well-known/openid-configuration").await);
     assert_eq!(one["issuer"], ISSUER);
+    assert_eq!(one["authorization_endpoint"], format!("{ISSUER}/authorize"));
     // What OpenID Connect Discovery §3 requires of every provider.
     for (member, value) in [
         ("subject_types_supported", json!(["public"])),
