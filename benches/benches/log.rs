@@ -138,6 +138,7 @@ fn event(n: usize) -> Event {
             status: Some(200),
             bytes_up: 0,
             bytes_down: 64,
+            usage: None,
         }
     };
     let decision = if n.is_multiple_of(2) {

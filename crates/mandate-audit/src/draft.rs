@@ -259,6 +259,7 @@ mod tests {
             status: Some(200),
             bytes_up: 1,
             bytes_down: 2,
+            usage: None,
         };
         let at = NOW.plus(std::time::Duration::from_secs(1));
         for (rule, without_lease) in [(None, false), (Some("token.expired"), true)] {

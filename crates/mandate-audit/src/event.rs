@@ -14,6 +14,8 @@ use mandate_model::{
     TokenId, Trigger,
 };
 
+use crate::Usage;
+
 /// One record of the log: who did what, why, and who let them.
 ///
 /// Members that are absent were not known or do not apply. A token is named by its id, never shown.
@@ -235,6 +237,9 @@ pub enum What {
         bytes_up: u64,
         /// Bytes towards the agent.
         bytes_down: u64,
+        /// Of an LLM: the tokens that its reply said were used.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        usage: Option<Usage>,
     },
     /// A suspension was committed.
     Suspended {

@@ -22,6 +22,7 @@ mod spool_chain;
 mod tile;
 mod tile_check;
 mod tree;
+mod usage;
 mod verify;
 
 pub use checkpoint::{Checkpoint, CheckpointError, MalformedCheckpoint, VerifiedCheckpoint};
@@ -41,4 +42,5 @@ pub use tree::{
     BuildError, Hash, NodeId, ProofInvalid, ProofPlan, Tree, empty_root, leaf_hash, node_hash,
     verify_consistency, verify_inclusion,
 };
+pub use usage::{Incomplete, Usage};
 pub use verify::{Fault, LogVerifier, Report, RowFault, Since, Verdict, verify_log};

@@ -26,6 +26,7 @@ mod standing;
 mod tunnel;
 mod upgrade;
 mod upstream_token;
+mod usage;
 mod verdicts;
 
 use std::pin::pin;
@@ -76,6 +77,7 @@ use route::Routed;
 use standing::{Access, Asked};
 use tunnel::Switching;
 use upgrade::Upgrade;
+use usage::Listening;
 
 /// Serves one request: from its head to the record of its outcome. Runs as a task of its own, so
 /// that an agent that goes away leaves no step half done; `reply` is answered once.
@@ -221,16 +223,18 @@ async fn pass(
     };
 
     // Release: checked at every chunk. Then what became of it is recorded.
+    let listening = Listening::to(server, &head.method);
     let handing = Handing {
         idle: server.http.idle_timeout,
         nonce: front.nonce_for(token.claims()),
         switching: Switching::of(server, upgrade, agent),
         answers: Answers::of(front, &classified, (bundle, server), token),
         session: caller.of_server(&classified, server),
+        usage: listening.clone(),
     };
     let handing_over = hand_over(front, arrival, &access, answered, handing, reply);
     let released = outcome::beside(progress.as_mut(), pin!(handing_over)).await;
-    finish(front, server, admitted, &decided, released).await
+    finish(front, (server, listening), admitted, &decided, released).await
 }
 
 /// Decides, and spends what is good for a number of uses; the decision's record.
@@ -335,6 +339,8 @@ struct Handing {
     answers: Option<Answers>,
     /// Of an MCP server: what of a session it may give.
     session: Option<exchange::Given>,
+    /// Of an LLM: who listens for what its reply took.
+    usage: Option<Arc<Listening>>,
 }
 
 /// Releases the answer to the agent, and follows it until nothing of it is under way.
@@ -352,6 +358,7 @@ async fn hand_over(
         switching,
         answers,
         session,
+        usage,
     } = handing;
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
@@ -371,7 +378,8 @@ async fn hand_over(
             }
         };
     }
-    let releasing = release::release(access, answered.response, needles, (idle, answers));
+    let looking = (answers, usage.as_ref());
+    let releasing = release::release(access, answered.response, needles, idle, looking);
     let response = forward::unless_cut(access, releasing).await;
     match response.and_then(|r| forward::may_go(access).map(|()| r)) {
         Ok(mut response) => {
@@ -432,7 +440,7 @@ fn find<'s>(
 /// Ends an admission, hands its connection back, and records how it ended.
 async fn finish(
     front: &Arc<Front>,
-    server: &ServerWorkload,
+    (server, listening): (&ServerWorkload, Option<Arc<Listening>>),
     admitted: Admitted,
     decided: &Decided,
     released: Released,
@@ -452,7 +460,13 @@ async fn finish(
             .iter()
             .all(|way| way.ended() == Some(End::Whole));
     // What is told of it is fixed before the guard goes, which marks it as ended.
-    let record = outcome::completed(front, &access, decided, status, refusal.as_ref());
+    let came_whole = access.down.ended() == Some(End::Whole);
+    let usage = listening.and_then(|listening| listening.usage(came_whole));
+    if let Some(usage) = &usage {
+        front.metrics.used(server.name.as_str(), usage);
+    }
+    let told = (status, usage);
+    let record = outcome::completed(front, &access, decided, told, refusal.as_ref());
     // Whoever waits for the last access to end, to stop, finds its record handed over.
     front.recorder.note_draft(record, "access_completed");
     admitted.end();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mandate_audit::{Incomplete, Usage};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,6 +17,19 @@ struct DecisionLabels {
     rule: String,
 }
 
+/// What tokens of LLMs are counted under: kinds are few, and no name comes from a reply.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    server: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReplyLabels {
+    server: String,
+    usage: &'static str,
+}
+
 /// The gateway's metrics.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -26,6 +40,8 @@ pub(crate) struct Metrics {
     pub(crate) open: Gauge,
     pub(crate) unshipped: Gauge,
     pub(crate) cuts: Counter,
+    llm_tokens: Family<TokenLabels, Counter>,
+    llm_replies: Family<ReplyLabels, Counter>,
 }
 
 impl Metrics {
@@ -41,6 +57,8 @@ impl Metrics {
             open: Gauge::default(),
             unshipped: Gauge::default(),
             cuts: Counter::default(),
+            llm_tokens: Family::default(),
+            llm_replies: Family::default(),
         };
         registry.register(
             "decisions",
@@ -77,7 +95,37 @@ impl Metrics {
             "Admitted accesses that were cut",
             metrics.cuts.clone(),
         );
+        registry.register(
+            "llm_tokens",
+            "Tokens that replies of LLMs say were used, by server workload and kind",
+            metrics.llm_tokens.clone(),
+        );
+        registry.register(
+            "llm_replies",
+            "Replies of LLMs, by server workload and whether they said what they took",
+            metrics.llm_replies.clone(),
+        );
         metrics
+    }
+
+    /// Counts what a reply of the LLM `server` said.
+    pub(crate) fn used(&self, server: &str, usage: &Usage) {
+        for (kind, count) in usage.counts() {
+            let server = server.to_owned();
+            let labels = TokenLabels { server, kind };
+            self.llm_tokens.get_or_create(&labels).inc_by(count);
+        }
+        let usage = match usage.incomplete {
+            None => "complete",
+            Some(Incomplete::NotSaid) => "not_said",
+            Some(Incomplete::BrokeOff) => "broke_off",
+            Some(Incomplete::TooLong) => "too_long",
+            Some(Incomplete::Encoded) => "encoded",
+            Some(Incomplete::Unreadable) => "unreadable",
+        };
+        let server = server.to_owned();
+        let labels = ReplyLabels { server, usage };
+        self.llm_replies.get_or_create(&labels).inc();
     }
 
     /// Counts one decision.
@@ -93,5 +141,39 @@ impl Metrics {
     /// Counts one record.
     pub(crate) fn record_appended(&self, took: Duration) {
         self.record_seconds.observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_counted_by_server_workload_and_kind() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let usage = Usage {
+            model: Some("a-name-that-anybody-may-choose".to_owned()),
+            input: Some(5),
+            output: Some(2),
+            ..Usage::default()
+        };
+        metrics.used("gpt", &usage);
+        let cut = Usage {
+            incomplete: Some(Incomplete::BrokeOff),
+            ..usage
+        };
+        metrics.used("gpt", &cut);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"mandate_gateway_llm_tokens_total{server="gpt",kind="input"} 10"#,
+            r#"mandate_gateway_llm_tokens_total{server="gpt",kind="output"} 4"#,
+            r#"mandate_gateway_llm_replies_total{server="gpt",usage="complete"} 1"#,
+            r#"mandate_gateway_llm_replies_total{server="gpt",usage="broke_off"} 1"#,
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("anybody"), "{text}");
     }
 }

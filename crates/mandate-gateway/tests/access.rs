@@ -88,6 +88,7 @@ async fn an_admitted_read_reaches_its_upstream_with_the_gateways_credential_and_
             status: Some(200),
             bytes_up: 0,
             bytes_down: 18,
+            usage: None,
         }
     );
     assert_eq!(world.gateway.status().open_accesses, 0);

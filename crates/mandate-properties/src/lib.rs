@@ -20,6 +20,7 @@ mod lists;
 mod mcp;
 mod method;
 mod tokens;
+mod usage;
 mod world;
 
 pub use body::body;
@@ -31,12 +32,13 @@ pub use lists::lists;
 pub use mcp::mcp;
 pub use method::method;
 pub use tokens::tokens;
+pub use usage::usage;
 
 /// A property, by the name of its fuzz target and of its folder of seeds.
 pub type Property = (&'static str, fn(&[u8]) -> bool);
 
 /// Every property.
-pub const ALL: [Property; 9] = [
+pub const ALL: [Property; 10] = [
     ("tokens", tokens),
     ("bundle", bundle),
     ("classify", classify),
@@ -46,4 +48,5 @@ pub const ALL: [Property; 9] = [
     ("mcp", mcp),
     ("lists", lists),
     ("kept", kept),
+    ("usage", usage),
 ];

@@ -12,6 +12,7 @@ fn completed(at: u64, seq: u64, (admitted, up, down): (u64, u64, u64), text: &st
         status: Some(200),
         bytes_up: up,
         bytes_down: down,
+        usage: None,
     };
     Event {
         detail: Some(text.to_owned()),

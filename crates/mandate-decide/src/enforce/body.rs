@@ -18,6 +18,30 @@ pub fn strict_json(bytes: &[u8]) -> Result<Value, UnreadableBody> {
     serde_json::from_slice(bytes).map_err(|_| UnreadableBody(MALFORMED))
 }
 
+/// Whether `json` has at most `most` values, about: what is read of it takes many times the room of its bytes where
+/// it is made of small ones.
+pub(super) fn has_at_most(json: &[u8], most: usize) -> bool {
+    let (mut values, mut quoted, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' | b'[' | b'{' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    values <= most
+}
+
+/// A body that attributes are read from, of no more values than a list of tokens to embed has.
+pub(super) fn strict_body(bytes: &[u8]) -> Result<Value, UnreadableBody> {
+    if !has_at_most(bytes, MOST_VALUES) {
+        return Err(UnreadableBody("it has too many values"));
+    }
+    strict_json(bytes)
+}
+
 /// Of what kind, never the content.
 fn describe(why: &JsonProblem) -> &'static str {
     match why {
@@ -28,6 +52,7 @@ fn describe(why: &JsonProblem) -> &'static str {
 }
 
 const MALFORMED: &str = "it is malformed";
+const MOST_VALUES: usize = 500_000;
 
 /// One value found in a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +145,15 @@ mod tests {
             "the Kelvin sign"
         );
         assert!(!twin(r#"{"a":[{"x":1},{"X":1}]}"#, "/a/0/x"));
+    }
+
+    #[test]
+    fn a_body_has_a_number_of_values() {
+        let many = |n: usize| format!("[\"a,[\\\",{{\"{}]", ",0".repeat(n));
+        assert!(has_at_most(many(9).as_bytes(), 10));
+        assert!(!has_at_most(many(10).as_bytes(), 10));
+        assert!(strict_body(many(MOST_VALUES - 1).as_bytes()).is_ok());
+        assert!(strict_body(many(MOST_VALUES).as_bytes()).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use mandate_model::{
 };
 use mandate_policy::decl::{Action, Attribute, AttributeSource, Credential, ServerWorkload};
 
-use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_json};
+use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_body};
 use super::mcp::{self, Era, GivenTask, McpFault, Round};
 use super::parameter::is_twin;
 use super::target::{Ambiguous, Target};
@@ -245,7 +245,7 @@ impl<'a> Pending<'a> {
             Known::Action(classified, from_body) => (classified, from_body),
         };
         check_content_type(headers)?;
-        let body = strict_json(body)?;
+        let body = strict_body(body)?;
         for (name, attribute, pointer) in from_body {
             if has_case_twin(&body, pointer) {
                 return Err(Unclassifiable::BodyCase(name.clone()));

@@ -7,6 +7,7 @@ mod brought;
 mod classify;
 mod decide;
 mod durability;
+mod llm;
 mod mcp;
 mod method;
 mod parameter;
@@ -22,6 +23,7 @@ pub use decide::{
     decide_with, deciding_entry, recheck,
 };
 pub use durability::{RecordedBefore, recorded_before};
+pub use llm::UsageReader;
 pub use mcp::{
     Addressee, Era, GivenTask, Kept, Listed, McpFault, Round, Seen, ToolPage, UnreadableAnswer,
     accepted_tool, as_call, as_field, check_tool, given, may_be_shown, seen, shown, tool_page,

@@ -87,13 +87,14 @@ impl Reading {
     }
 }
 
-/// A message to an MCP server may carry a file; attributes are read from shorter bodies.
+/// A message to an MCP server may carry a file, and a prompt many; attributes are read from shorter bodies elsewhere.
 fn longest(server: &ServerWorkload, limits: &Limits) -> usize {
-    match server.mcp {
-        None => limits.decided_body_bytes,
-        Some(_) => usize::try_from(server.http.max_body_bytes)
-            .map_or(MESSAGE_BYTES, |most| most.min(MESSAGE_BYTES)),
-    }
+    let most = match (&server.mcp, &server.llm) {
+        (Some(_), _) => MESSAGE_BYTES,
+        (None, Some(_)) => PROMPT_BYTES,
+        (None, None) => return limits.decided_body_bytes,
+    };
+    usize::try_from(server.http.max_body_bytes).map_or(most, |declared| declared.min(most))
 }
 
 /// Completes a classification that [`check_head`] let pass.
@@ -216,3 +217,5 @@ async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Refusal> {
 
 /// As the SDKs' own servers take.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// What the larger of the two APIs takes.
+const PROMPT_BYTES: usize = 32 * 1024 * 1024;

@@ -124,8 +124,8 @@ pub(super) async fn outgoing(
         Some(token) => with_token(token)?,
         None => with_secret(credentials, injections, server, &place.origin).await?,
     };
-    if !needles.is_empty() {
-        // A compressed echo could not be seen.
+    if !needles.is_empty() || server.is_read() {
+        // A compressed echo could not be seen, nor what a reply says.
         let plain = HeaderValue::from_static("identity");
         headers.insert(header::ACCEPT_ENCODING, plain);
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mandate_audit::{Draft, EncodeError, Event, FollowUp, Outcome, SpoolKey, What};
+use mandate_audit::{Draft, EncodeError, Event, FollowUp, Outcome, SpoolKey, Usage, What};
 use mandate_ports::SpoolError;
 
 use super::front::Front;
@@ -170,7 +170,7 @@ pub(super) fn completed(
     front: &Front,
     admission: &Admission,
     decided: &Decided,
-    status: Option<u16>,
+    (status, usage): (Option<u16>, Option<Usage>),
     refusal: Option<&Refusal>,
 ) -> Result<Draft, EncodeError> {
     let what = What::AccessCompleted {
@@ -180,6 +180,7 @@ pub(super) fn completed(
         status,
         bytes_up: admission.up.bytes(),
         bytes_down: admission.down.bytes(),
+        usage,
     };
     let followed_by = |rule, detail| {
         let because = Because { rule, detail };

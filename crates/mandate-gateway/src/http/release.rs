@@ -16,6 +16,7 @@ use super::answers::Answers;
 use super::echo::{Needles, Sieve};
 use super::headers::{is_plain, strip_response};
 use super::refusal::Refusal;
+use super::usage::Listening;
 use crate::admission::Admission;
 use crate::body::{AnyBody, BodyError, Checked, OutBody, full, incoming};
 
@@ -27,7 +28,8 @@ pub(super) async fn release(
     admission: &Arc<Admission>,
     response: Response<Incoming>,
     needles: Needles,
-    (idle, answers): (Duration, Option<Answers>),
+    idle: Duration,
+    (answers, usage): (Option<Answers>, Option<&Arc<Listening>>),
 ) -> Result<Response<OutBody>, Refusal> {
     if response.status().is_informational() {
         // Nothing was asked that could switch protocols (RFC 9110 §15.2.2).
@@ -65,6 +67,10 @@ pub(super) async fn release(
             let shown = tokio::time::timeout(idle, showing).await;
             shown.unwrap_or(Err(Refusal::UpstreamTimeout))?
         }
+    };
+    let body = match usage {
+        None => body,
+        Some(usage) => usage.over(&head, body),
     };
     // What h2 said in its own version is said by the agent's connection in its own.
     head.version = Version::HTTP_11;

@@ -76,6 +76,42 @@ spec:
     report: {{effect: read, match: "resource file:///reports/{{customer}}/**"}}
 ---
 apiVersion: mandate.dev/v1alpha1
+kind: ServerWorkload
+metadata: {{name: gpt}}
+spec:
+  resource: https://gpt.acme.example
+  upstream: http://{address}
+  credential: {{value: "Bearer ${{secret:records-key}}", header: Authorization}}
+  llm: {{api: openai}}
+  actions:
+    chat:
+      effect: read
+      match: ["POST /v1/chat/completions", "POST /v1/responses"]
+      attributes: {{model: {{body: /model}}}}
+    models: {{effect: read, match: ["GET /v1/responses/{{id}}", "POST /v1/models"]}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: ServerWorkload
+metadata: {{name: claude}}
+spec:
+  resource: https://claude.acme.example
+  upstream: http://{address}
+  credential: {{value: "${{secret:records-key}}", header: x-api-key}}
+  llm: {{api: anthropic}}
+  actions:
+    chat: {{effect: read, match: "POST /v1/messages", attributes: {{model: {{body: /model}}}}}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: gpt-chatting}}
+spec: {{agents: [retriever], server: gpt, actions: [chat, models]}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: claude-chatting}}
+spec: {{agents: [retriever], server: claude, actions: [chat], taskMustFix: [model]}}
+---
+apiVersion: mandate.dev/v1alpha1
 kind: AccessPolicy
 metadata: {{name: desk-looking}}
 spec: {{agents: [retriever], server: desk, actions: [look, report], taskMustFix: [customer]}}
@@ -115,6 +151,8 @@ spec:
     - {{server: records, actions: [read, list, show, refund, upload]}}
     - {{server: vault, actions: [read]}}
     - {{server: desk, actions: [look, refund, report]}}
+    - {{server: gpt, actions: [chat, models]}}
+    - {{server: claude, actions: [chat]}}
   maxDuration: 2h
 "##
     )

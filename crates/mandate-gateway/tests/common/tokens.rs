@@ -176,6 +176,26 @@ pub fn for_desk(claims: AccessToken, actions: &[&str]) -> AccessToken {
     }
 }
 
+/// The same for models of the LLM `server`.
+pub fn for_llm(claims: AccessToken, server: &str, model: &str) -> AccessToken {
+    let chat = serde_json::json!({
+        "type": "mandate_access", "server": server, "actions": ["chat"],
+        "constraints": {"model": {"in": [model]}},
+    });
+    let mut entries = vec![chat];
+    if server == "gpt" {
+        let all =
+            serde_json::json!({"type": "mandate_access", "server": server, "actions": ["models"]});
+        entries.push(all);
+    }
+    let entries = serde_json::from_value(entries.into()).unwrap();
+    AccessToken {
+        audience: Audience::parse(&format!("https://{server}.acme.example")).unwrap(),
+        entries: parse_entries(entries).unwrap(),
+        ..claims
+    }
+}
+
 /// What an agent of type `name` holds for `action` with customer `acme`, issued at `now`.
 pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
     let entries = serde_json::json!([{

@@ -40,6 +40,8 @@ pub struct Upstream {
     pub mcp: Arc<Mutex<Answer>>,
     /// What its tools are; where there are some, `tools/list` and `initialize` are answered on their own.
     pub tools: Arc<Mutex<Option<serde_json::Value>>>,
+    /// What an LLM answers at `/v1/…`, if the request asks for no stream.
+    pub llm: Arc<Mutex<Answer>>,
     arrived: Arc<Mutex<Vec<Arrived>>>,
     feeds: Arc<Mutex<Vec<Feed>>>,
 }
@@ -51,22 +53,23 @@ impl Upstream {
             address: listener.local_addr().unwrap(),
             mcp: Arc::default(),
             tools: Arc::default(),
+            llm: Arc::default(),
             arrived: Arc::default(),
             feeds: Arc::default(),
         };
         let (arrived, feeds) = (upstream.arrived.clone(), upstream.feeds.clone());
-        let mcp = upstream.mcp.clone();
+        let (mcp, llm) = (upstream.mcp.clone(), upstream.llm.clone());
         let tools = upstream.tools.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (arrived, feeds) = (arrived.clone(), feeds.clone());
-                let (mcp, tools) = (mcp.clone(), tools.clone());
+                let (mcp, llm, tools) = (mcp.clone(), llm.clone(), tools.clone());
                 let tls = tls.clone().map(tokio_rustls::TlsAcceptor::from);
                 tokio::spawn(async move {
                     let service = service_fn(|r| {
-                        let mcp = mcp.lock().unwrap().clone();
+                        let answers = [&mcp, &llm].map(|answer| answer.lock().unwrap().clone());
                         let tools = tools.lock().unwrap().clone();
-                        answer(arrived.clone(), feeds.clone(), (mcp, tools), r)
+                        answer(arrived.clone(), feeds.clone(), (answers, tools), r)
                     });
                     let server = auto::Builder::new(TokioExecutor::new());
                     if let Some(tls) = tls {
@@ -122,7 +125,7 @@ fn listed(said: &[u8], tools: serde_json::Value) -> Option<serde_json::Value> {
 async fn answer(
     arrived: Arc<Mutex<Vec<Arrived>>>,
     feeds: Arc<Mutex<Vec<Feed>>>,
-    (mcp, tools): (Answer, Option<serde_json::Value>),
+    ([mcp, llm], tools): ([Answer; 2], Option<serde_json::Value>),
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
@@ -131,6 +134,7 @@ async fn answer(
     let came_whole = collected.is_some();
     let body = collected.map(|b| b.to_bytes()).unwrap_or_default();
     let said = body.clone();
+    let asks_for_stream = body.windows(13).any(|part| part == b"\"stream\":true");
     arrived.lock().unwrap().push(Arrived {
         method: head.method.to_string(),
         target: head.uri.path_and_query().unwrap().to_string(),
@@ -142,13 +146,24 @@ async fn answer(
     });
     let path = head.uri.path();
     let is_mcp_stream = path == "/mcp" && head.method == http::Method::GET;
-    if path.ends_with("/stream") || is_mcp_stream {
+    let is_llm_stream = path.starts_with("/v1/") && asks_for_stream;
+    if path.ends_with("/stream") || is_mcp_stream || is_llm_stream {
         let (feed, chunks) = mpsc::unbounded_channel();
         feeds.lock().unwrap().push(feed);
         let mut response = Response::new(streaming(chunks));
-        if is_mcp_stream {
+        if is_mcp_stream || is_llm_stream {
             let events = "text/event-stream".parse().unwrap();
             response.headers_mut().insert(header::CONTENT_TYPE, events);
+        }
+        return Ok(response);
+    }
+    if path.starts_with("/v1/") {
+        let (media_type, body) = llm;
+        let mut response = Response::new(whole(&body));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, media_type.parse().unwrap());
+        if path.ends_with("/models") {
+            *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
         }
         return Ok(response);
     }

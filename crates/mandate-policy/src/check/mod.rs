@@ -7,6 +7,7 @@ mod claim;
 mod cross;
 mod gateways;
 mod http;
+mod llm;
 mod manifest;
 mod mcp;
 mod moment;

@@ -6,7 +6,7 @@ use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::action::{self, Spoken};
 use super::read::{parsed, text};
-use super::{gateways, http, mcp, moment, place_of, url};
+use super::{gateways, http, llm, mcp, moment, place_of, url};
 use crate::decl::{
     AttributeSource, Credential, Durability, HttpSettings, LeaseLoss, SecretTemplate,
     ServerWorkload,
@@ -50,12 +50,14 @@ pub(super) fn server(
         durability,
         http: http.unwrap_or_default(),
         mcp,
+        llm: spec.get("llm").and_then(llm::llm),
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
         matcher,
     };
     attributes_arrive(&server, spec, mistakes);
     mcp::check(&server, spec, mistakes);
+    llm::check(&server, spec, mistakes);
     Some(server)
 }
 

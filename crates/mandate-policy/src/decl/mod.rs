@@ -5,6 +5,7 @@ mod agent;
 mod claim;
 mod credential;
 mod gateways;
+mod llm;
 mod manifest;
 mod operator;
 mod provider;
@@ -20,6 +21,7 @@ pub use claim::{ClaimPath, ClaimTest, MalformedClaimPath, MalformedPattern, Patt
 pub use credential::{Credential, SecretTemplate};
 pub use gateways::Gateways;
 pub(crate) use gateways::is_within;
+pub use llm::{LlmApi, LlmSettings};
 pub use manifest::{MalformedDigest, Manifest, ToolDigest};
 pub use operator::{OidcRule, Operator, PERSONAL_CLAIMS, Right};
 pub use provider::{

@@ -9,7 +9,7 @@ use mandate_model::{
     UnfitAttribute,
 };
 
-use super::{Credential, Gateways, Manifest, Matched, Matcher, Possession, Route};
+use super::{Credential, Gateways, LlmSettings, Manifest, Matched, Matcher, Possession, Route};
 use crate::headers;
 
 /// Something that agents access through a gateway.
@@ -43,6 +43,8 @@ pub struct ServerWorkload {
     pub http: HttpSettings,
     /// That it is an MCP server, and how it is spoken to as one.
     pub mcp: Option<McpSettings>,
+    /// That it is an LLM endpoint, whose replies say what they took.
+    pub llm: Option<LlmSettings>,
     /// The name of the CA in local configuration that the upstream's certificate is checked
     /// against; the usual public ones, if `None`.
     pub ca: Option<String>,
@@ -96,7 +98,7 @@ impl ServerWorkload {
 
     /// Whether an agent's field `name`, in lower case, reaches the upstream as it came. What the gateway
     /// sets itself does not, and neither does what would keep it from finding an echo of the credential
-    /// in the answer (C4), or from reading a list in it.
+    /// in the answer (C4), or from reading a list or the usage of an LLM in it.
     pub fn passes(&self, name: &str) -> bool {
         let http = &self.http;
         let own = [self.credential.header(), http.pass_task_id.as_deref()];
@@ -105,7 +107,13 @@ impl ServerWorkload {
             && !http.strip_headers.contains(name)
             && !own.contains(&Some(name))
             && (http.traceparent || !headers::is_trace(name))
-            && (!cuts_answer || self.credential == Credential::None && self.mcp.is_none())
+            && (!cuts_answer || !self.is_read())
+    }
+
+    /// Whether its answers are read, for an echo of the credential, a list, or the usage of an LLM: they are asked
+    /// for whole and without a content encoding.
+    pub fn is_read(&self) -> bool {
+        self.credential != Credential::None || self.mcp.is_some() || self.llm.is_some()
     }
 
     /// Whether it is observed only at `now`.

@@ -186,6 +186,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         durability,
         http,
         mcp,
+        llm,
         ca,
         actions,
         matcher: _,
@@ -231,6 +232,9 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         for (tool, digest) in mcp.manifest.iter().flat_map(Manifest::iter) {
             d.say(&format!("tools.{tool}"), digest);
         }
+    }
+    if let Some(llm) = llm {
+        d.say("llm.api", llm.api);
     }
     d.say("tls.ca", ca.as_deref().unwrap_or_default());
     for action in actions.values() {

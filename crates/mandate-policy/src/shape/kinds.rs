@@ -186,6 +186,15 @@ static SERVER_WORKLOAD: &[Field] = &[
         "That it is an MCP server, spoken to by Streamable HTTP: its actions are tools, prompts and resources.",
     ),
     optional(
+        "llm",
+        Record(&[required(
+            "api",
+            Word(&["openai", "anthropic"]),
+            "The shape of its requests and replies.",
+        )]),
+        "That it is an LLM endpoint: the tokens that its replies say were used are recorded.",
+    ),
+    optional(
         "tls",
         Record(&[optional(
             "ca",

@@ -1,5 +1,7 @@
-//! A mandate in words, for command lines: `records:read customer=acme amount_cents<=10000`.
+//! A mandate in words, for command lines: `records:read customer=acme amount_cents<=10000`; and other things that
+//! records say.
 
+use mandate_audit::Usage;
 use serde_json::{Map, Value, json};
 
 use super::members::Members;
@@ -91,6 +93,41 @@ pub(crate) fn of_entry(entry: &Value) -> String {
             text.push_str(&format!(" {word} {part}"));
             word = "and";
         }
+    }
+    text
+}
+
+/// What the reply of an LLM said it took: `1125 tokens in (1000 cached), 15 out of claude-sonnet-4-5`.
+pub(crate) fn of_usage(usage: &Usage) -> String {
+    let part = |count: Option<u64>, name: &str| Some(format!("{} {name}", count?));
+    let side = |count: Option<u64>, unit: &str, parts: &[Option<String>]| {
+        let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
+        let parts = match parts.as_slice() {
+            [] => String::new(),
+            parts => format!(" ({})", parts.join(", ")),
+        };
+        Some(format!("{} {unit}{parts}", count?))
+    };
+    let of_input = [
+        part(usage.cached, "cached"),
+        part(usage.cache_write, "to cache"),
+    ];
+    let of_output = [part(usage.reasoning, "reasoning")];
+    let sides = [
+        side(usage.input, "tokens in", &of_input),
+        side(usage.output, "tokens out", &of_output),
+    ];
+    let sides: Vec<String> = sides.into_iter().flatten().collect();
+    let mut text = match sides.as_slice() {
+        [] => "tokens unknown".to_owned(),
+        sides => sides.join(", "),
+    };
+    if let Some(model) = &usage.model {
+        text.push_str(&format!(" of {model}"));
+    }
+    if let Some(why) = usage.incomplete {
+        let why = serde_json::to_value(why).unwrap_or(Value::Null);
+        text.push_str(&format!(" ({})", why.as_str().unwrap_or("incomplete")));
     }
     text
 }

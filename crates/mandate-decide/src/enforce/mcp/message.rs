@@ -8,7 +8,7 @@ use http::HeaderMap;
 use mandate_policy::fold;
 use serde_json::{Map, Value};
 
-use super::super::body::strict_json;
+use super::super::body::{has_at_most, strict_json};
 use super::super::classify::check_content_type;
 use super::fault::{McpFault, REVISIONS};
 
@@ -86,17 +86,7 @@ impl Message {
 
 /// What is read of a message takes many times the room of its bytes where it is made of small values.
 fn check_size(bytes: &[u8]) -> Result<(), McpFault> {
-    let (mut values, mut quoted, mut escaped) = (0_usize, false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' | b'[' | b'{' if !quoted => values += 1,
-            _ => {}
-        }
-    }
-    if values > MOST_VALUES {
+    if !has_at_most(bytes, MOST_VALUES) {
         return Err(McpFault::NotAMessage("a message has at most 50,000 values"));
     }
     Ok(())

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::client::log::{self, Record};
 use crate::client::operator::Operator;
+use crate::client::words;
 use crate::commands::{access, live, moment, suspend};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
@@ -185,6 +186,12 @@ fn about(event: &Event) -> Vec<String> {
         parts.push(subject.to_string());
     }
     parts.extend(particulars(event));
+    if let What::AccessCompleted {
+        usage: Some(usage), ..
+    } = &event.what
+    {
+        parts.push(words::of_usage(usage));
+    }
     parts
 }
 

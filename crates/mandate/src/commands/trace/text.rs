@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::tree::{Step, TaskNode, Trace};
 use crate::client::members::Members;
+use crate::client::words;
 use crate::output::Paint;
 
 /// The tree as lines.
@@ -113,10 +114,16 @@ fn ended(outcome: &Value) -> String {
     let how = outcome.at("outcome").as_str().unwrap_or("?");
     let bytes = outcome.at("bytes_down").as_u64().unwrap_or_default();
     let by = outcome.text("rule").map(|rule| format!(" by {rule}"));
-    match outcome.at("status").as_u64() {
+    let usage = serde_json::from_value(outcome.at("usage").clone());
+    let usage = usage.map_or_else(
+        |_| String::new(),
+        |usage| format!(", {}", words::of_usage(&usage)),
+    );
+    let ended = match outcome.at("status").as_u64() {
         Some(status) if how == "completed" => format!("{status}, {bytes} bytes"),
         Some(_) | None => format!("{how} after {bytes} bytes{}", by.unwrap_or_default()),
-    }
+    };
+    ended + &usage
 }
 
 /// The rule, and the policies that took part.

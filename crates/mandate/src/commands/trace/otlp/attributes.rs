@@ -1,6 +1,6 @@
 //! What records say, in the words of the semantic conventions where they have one, and as `mandate.…` elsewhere.
 
-use mandate_audit::{Event, What};
+use mandate_audit::{Event, Usage, What};
 use mandate_model::{Principal, Trigger, TriggerKind, Verified};
 
 use super::Agent;
@@ -116,6 +116,27 @@ fn of_kind(what: &What, said: &mut Attributes) {
         | What::GatewayConnected { .. }
         | What::OperatorActed { .. }
         | What::Alarm { .. } => {}
+    }
+}
+
+/// What the reply of an LLM said it took. The conventions count as records do: what a cache had to do with is part of
+/// the input.
+pub(super) fn of_usage(usage: &Usage, said: &mut Attributes) {
+    if let Some(model) = &usage.model {
+        said.text("gen_ai.response.model", model);
+    }
+    for (kind, count) in usage.counts() {
+        let name = match kind {
+            "input" => "gen_ai.usage.input_tokens",
+            "output" => "gen_ai.usage.output_tokens",
+            "cached" => "gen_ai.usage.cache_read.input_tokens",
+            "cache_write" => "gen_ai.usage.cache_creation.input_tokens",
+            _ => "gen_ai.usage.reasoning.output_tokens",
+        };
+        said.number(name, count);
+    }
+    if let Some(why) = &usage.incomplete {
+        said.text("mandate.usage.incomplete", word(why));
     }
 }
 

@@ -8,7 +8,7 @@ use mandate_model::{Principal, SpiffeId, TaskId, Timestamp, TokenId, Trigger};
 use sha2::{Digest, Sha256};
 
 use super::Agent;
-use super::attributes::{of_cause, of_record, of_request, word};
+use super::attributes::{of_cause, of_record, of_request, of_usage, word};
 use super::wire::{self, Attributes, Kind, Link, Nanos, Span, SpanId, Status, TraceId};
 use crate::client::log::Record;
 
@@ -278,11 +278,15 @@ fn of_end(event: &Event, said: &mut Attributes) -> Option<String> {
         status,
         bytes_up,
         bytes_down,
+        usage,
         ..
     } = &event.what
     else {
         return None;
     };
+    if let Some(usage) = usage {
+        of_usage(usage, said);
+    }
     said.text("mandate.outcome", word(outcome));
     said.number("mandate.bytes_up", *bytes_up);
     said.number("mandate.bytes_down", *bytes_down);

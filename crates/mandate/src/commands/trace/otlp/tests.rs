@@ -1,4 +1,4 @@
-use mandate_audit::{Decision, Outcome, What};
+use mandate_audit::{Decision, Incomplete, Outcome, Usage, What};
 use mandate_model::task::TaskState;
 use mandate_model::{KeyId, Timestamp, TokenId, Trigger};
 use serde_json::{Value, json};
@@ -185,9 +185,42 @@ fn an_access_that_did_not_end_well_is_an_error() {
             status,
             bytes_up: 0,
             bytes_down: 0,
+            usage: None,
         };
         let access = named(&exported(&records), "GET /customers/{customer}");
         assert_eq!(access["status"]["message"], error);
+    }
+}
+
+#[test]
+fn what_a_reply_of_a_model_took_is_said_in_the_words_of_the_conventions() {
+    let mut records = whole();
+    if let What::AccessCompleted { usage, .. } = &mut records[5].event.what {
+        *usage = Some(Usage {
+            model: Some("gpt-4.1".to_owned()),
+            input: Some(37),
+            output: Some(11),
+            cached: Some(30),
+            cache_write: Some(5),
+            reasoning: Some(6),
+            incomplete: Some(Incomplete::BrokeOff),
+        });
+    }
+    let access = named(&exported(&records), "GET /customers/{customer}");
+    for (name, count) in [
+        ("gen_ai.usage.input_tokens", "37"),
+        ("gen_ai.usage.output_tokens", "11"),
+        ("gen_ai.usage.cache_read.input_tokens", "30"),
+        ("gen_ai.usage.cache_creation.input_tokens", "5"),
+        ("gen_ai.usage.reasoning.output_tokens", "6"),
+    ] {
+        assert_eq!(said(&access, name)["intValue"], count, "{name}");
+    }
+    for (name, text) in [
+        ("gen_ai.response.model", "gpt-4.1"),
+        ("mandate.usage.incomplete", "broke_off"),
+    ] {
+        assert_eq!(said(&access, name)["stringValue"], text, "{name}");
     }
 }
 

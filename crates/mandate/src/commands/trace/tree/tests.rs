@@ -87,6 +87,7 @@ pub(in crate::commands::trace) fn story() -> Vec<Record> {
         status: Some(200),
         bytes_up: 0,
         bytes_down: 42,
+        usage: None,
     };
     let mut denied = record(4, &child, "retriever", decided(), Decision::Denied);
     denied.event.rule = Some("mandate.unfit".to_owned());
@@ -155,6 +156,7 @@ fn an_access_that_did_not_end_well_says_by_which_rule() {
         status: Some(200),
         bytes_up: 0,
         bytes_down: 0,
+        usage: None,
     };
     let trace = Trace::of(&records, false).unwrap();
     let outcome = trace.task.children[0].steps[0].outcome.clone().unwrap();
@@ -162,6 +164,38 @@ fn an_access_that_did_not_end_well_says_by_which_rule() {
     let text = render(&trace, false, Paint::NONE);
     let said = "→ upstream_failed after 0 bytes by upstream.echo";
     assert!(text.contains(said), "{text}");
+}
+
+#[test]
+fn what_a_reply_of_a_model_took_is_shown() {
+    let mut records = story();
+    let all = mandate_audit::Usage {
+        model: Some("claude-sonnet-4-5".to_owned()),
+        input: Some(1125),
+        output: Some(15),
+        cached: Some(1000),
+        cache_write: Some(100),
+        reasoning: Some(7),
+        incomplete: None,
+    };
+    let silent = mandate_audit::Usage {
+        incomplete: Some(mandate_audit::Incomplete::TooLong),
+        ..mandate_audit::Usage::default()
+    };
+    for (said, shown) in [
+        (
+            all,
+            "→ 200, 42 bytes, 1125 tokens in (1000 cached, 100 to cache), 15 tokens out (7 reasoning) of claude-sonnet-4-5",
+        ),
+        (silent, "→ 200, 42 bytes, tokens unknown (too_long)"),
+    ] {
+        if let What::AccessCompleted { usage, .. } = &mut records[3].event.what {
+            *usage = Some(said);
+        }
+        let trace = Trace::of(&records, false).unwrap();
+        let text = render(&trace, false, Paint::NONE);
+        assert!(text.contains(shown), "{text}");
+    }
 }
 
 #[test]
