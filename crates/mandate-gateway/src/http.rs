@@ -152,7 +152,7 @@ async fn pass(
         body: attributes::Announced::of(&body, server, &front.limits),
     };
     let authenticated = exchange::authenticate(front, &coming, &holder)?;
-    *form = Form::of(server);
+    *form = Form::of(server, pending.as_ref().ok());
     let denied = |refusal, classified: Option<&Classified>| {
         authenticated.refused(front, &coming, refusal, classified)
     };

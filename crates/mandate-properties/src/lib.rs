@@ -13,6 +13,7 @@
 
 mod body;
 mod bundle;
+mod calls;
 mod classify;
 mod context;
 mod kept;
@@ -25,6 +26,7 @@ mod world;
 
 pub use body::body;
 pub use bundle::bundle;
+pub use calls::calls;
 pub use classify::classify;
 pub use context::context;
 pub use kept::kept;
@@ -38,7 +40,7 @@ pub use usage::usage;
 pub type Property = (&'static str, fn(&[u8]) -> bool);
 
 /// Every property.
-pub const ALL: [Property; 10] = [
+pub const ALL: [Property; 11] = [
     ("tokens", tokens),
     ("bundle", bundle),
     ("classify", classify),
@@ -49,4 +51,5 @@ pub const ALL: [Property; 10] = [
     ("lists", lists),
     ("kept", kept),
     ("usage", usage),
+    ("calls", calls),
 ];

@@ -29,6 +29,11 @@ pub(crate) fn desk() -> &'static ServerWorkload {
     server("desk")
 }
 
+/// An agent that is called.
+pub(crate) fn helper() -> &'static ServerWorkload {
+    server("helper")
+}
+
 fn server(name: &str) -> &'static ServerWorkload {
     let name = ServerName::parse(name).unwrap();
     world().server(&name).unwrap()

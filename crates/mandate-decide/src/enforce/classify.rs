@@ -9,6 +9,7 @@ use mandate_model::{
 };
 use mandate_policy::decl::{Action, Attribute, AttributeSource, Credential, ServerWorkload};
 
+use super::a2a::{self, A2aFault};
 use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_body};
 use super::mcp::{self, Era, GivenTask, McpFault, Round};
 use super::parameter::is_twin;
@@ -73,6 +74,9 @@ pub enum Unclassifiable {
     /// A message to an MCP server that cannot be read in one way, or of a method that is not forwarded.
     #[error("{0}")]
     Mcp(#[from] McpFault),
+    /// A message to an agent that is no call which is decided on.
+    #[error("{0}")]
+    A2a(#[from] A2aFault),
     /// A tool, prompt or resource that no action names.
     #[error("no action of this server workload names this {0}")]
     Undeclared(&'static str),
@@ -107,7 +111,7 @@ pub struct Pending<'a>(Known<'a>);
 enum Known<'a> {
     /// Its action, and the attributes that its body has.
     Action(Classified, Vec<(&'a AttributeName, &'a Attribute, &'a str)>),
-    /// That it is a message to this MCP server.
+    /// That it is a message to this MCP server, or a call of this agent.
     Message(&'a ServerWorkload),
 }
 
@@ -188,6 +192,11 @@ impl<'a> Pending<'a> {
         Self(Known::Message(server))
     }
 
+    /// Whether it is a message, which its body says all of.
+    pub fn is_message(&self) -> bool {
+        matches!(self.0, Known::Message(_))
+    }
+
     /// Whether the body must be read before the request can be decided.
     pub fn needs_body(&self) -> bool {
         match &self.0 {
@@ -228,9 +237,10 @@ impl<'a> Pending<'a> {
         match &self.0 {
             Known::Action(_, from_body) if from_body.is_empty() => Ok(()),
             Known::Action(..) => check_content_type(headers),
-            Known::Message(_) => {
-                check_content_type(headers).map_err(|_| McpFault::ContentType.into())
-            }
+            Known::Message(server) => check_content_type(headers).map_err(|_| match server.a2a {
+                Some(_) => A2aFault::ContentType.into(),
+                None => McpFault::ContentType.into(),
+            }),
         }
     }
 
@@ -241,6 +251,9 @@ impl<'a> Pending<'a> {
         body: &[u8],
     ) -> Result<Classified, Unclassifiable> {
         let (mut classified, from_body) = match self.0 {
+            Known::Message(server) if server.a2a.is_some() => {
+                return a2a::by_message(server, headers, body);
+            }
             Known::Message(server) => return mcp::by_message(server, headers, body),
             Known::Action(classified, from_body) => (classified, from_body),
         };
@@ -277,6 +290,15 @@ pub fn classify<'a>(
         return mcp::by_head(server, mcp, head, &target);
     }
     check_credential(server, &target)?;
+    if let Some(a2a) = &server.a2a
+        && a2a::is_call(a2a, head.method, &target)
+    {
+        // A server may read from there what the body says otherwise.
+        let plain = !head.path_and_query.contains('?');
+        return plain
+            .then(|| Pending::message(server))
+            .ok_or(Unclassifiable::NoAction);
+    }
     let (action, shape, path) = find(server, head.method, &target)?;
     let mut attributes = RequestAttributes::new();
     let mut from_body = Vec::new();
@@ -300,7 +322,7 @@ pub fn classify<'a>(
                 add(&mut attributes, name, attribute, found)?;
             }
             AttributeSource::Body(pointer) => from_body.push((name, attribute, pointer.as_str())),
-            // Of an MCP server's actions, none of which is told by its head.
+            // Of an MCP server's actions and of calls, none of which is told by its head.
             AttributeSource::Argument(_) => {}
         }
     }

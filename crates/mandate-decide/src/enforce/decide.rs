@@ -4,8 +4,8 @@ use mandate_audit::{Decision, Event, What};
 use mandate_model::mandate::{Entry, Uncovered};
 use mandate_model::stop::{Lineage, Shown, StopSet, Stopped};
 use mandate_model::{
-    ActionName, BundleVersion, Effect, GatewayId, KeyId, PolicyName, ServerName, TaskId, Timestamp,
-    TokenId,
+    ActionName, BundleVersion, Effect, GatewayId, KeyId, PolicyName, ServerName, SpiffeId, TaskId,
+    Timestamp, TokenId,
 };
 use mandate_policy::decl::{LogStyle, Possession, ServerWorkload};
 use mandate_policy::{Bundle, PolicyDenial, PolicyRequest, PolicyVerdict};
@@ -296,15 +296,17 @@ fn check_possession(facts: &Facts<'_>) -> Result<(), Denial> {
 }
 
 fn check_stops(facts: &Facts<'_>) -> Result<(), Denial> {
-    let (server, gateway) = (&facts.server.name, facts.gateway);
+    let gateway = facts.gateway;
+    let called = facts.server.a2a.as_ref().map(|a2a| &a2a.id);
+    let server = (&facts.server.name, called);
     check_token_stops(facts.token, server, gateway, facts.stops).map_err(Denial::Stopped)
 }
 
 /// Whether nothing about an access token is stopped, nor about the server workload and the gateway that
-/// it is used at.
+/// it is used at; of an agent that is called, nor about its type.
 pub fn check_token_stops(
     verified: &Verified<AccessToken>,
-    server: &ServerName,
+    (server, called): (&ServerName, Option<&SpiffeId>),
     gateway: &GatewayId,
     stops: &StopSet,
 ) -> Result<(), Stopped> {
@@ -320,7 +322,7 @@ pub fn check_token_stops(
         server: Some(server),
         gateway: Some(gateway),
         keys: std::slice::from_ref(key),
-        recipient: None,
+        recipient: called,
         operates: false,
         token: Some(Shown {
             id: token.id,
@@ -339,6 +341,7 @@ impl Denial {
                 Unclassifiable::Ambiguous(_) => "request.ambiguous",
                 Unclassifiable::NoAction | Unclassifiable::Undeclared(_) => "request.no_action",
                 Unclassifiable::Mcp(fault) => fault.rule(),
+                Unclassifiable::A2a(fault) => fault.rule(),
                 Unclassifiable::Unfit { .. }
                 | Unclassifiable::HeaderList(_)
                 | Unclassifiable::QueryTwin(_)

@@ -2,6 +2,7 @@
 //!
 //! The gateway and `mandate explain` call the same functions; only the gateway has sockets.
 
+mod a2a;
 mod body;
 mod brought;
 mod classify;
@@ -15,6 +16,7 @@ mod right;
 mod sent;
 mod target;
 
+pub use a2a::A2aFault;
 pub use body::{Scalar, UnreadableBody, scalars_at, strict_json};
 pub use brought::{BroughtFacts, brought_record};
 pub use classify::{Classified, Pending, RequestHead, Unclassifiable, classify, shape_of};

@@ -87,12 +87,14 @@ impl Reading {
     }
 }
 
-/// A message to an MCP server may carry a file, and a prompt many; attributes are read from shorter bodies elsewhere.
+/// A message to an MCP server or an agent may carry a file, and a prompt many; attributes are read from shorter bodies elsewhere.
 fn longest(server: &ServerWorkload, limits: &Limits) -> usize {
-    let most = match (&server.mcp, &server.llm) {
-        (Some(_), _) => MESSAGE_BYTES,
-        (None, Some(_)) => PROMPT_BYTES,
-        (None, None) => return limits.decided_body_bytes,
+    let most = if server.mcp.is_some() || server.a2a.is_some() {
+        MESSAGE_BYTES
+    } else if server.llm.is_some() {
+        PROMPT_BYTES
+    } else {
+        return limits.decided_body_bytes;
     };
     usize::try_from(server.http.max_body_bytes).map_or(most, |declared| declared.min(most))
 }

@@ -6,6 +6,7 @@
 
 mod ask;
 mod brought;
+mod handed;
 mod kept;
 mod refused;
 
@@ -58,6 +59,8 @@ pub(super) enum Authenticated<'h> {
     Access {
         token: Verified<AccessToken>,
         text: &'h str,
+        /// The task token of the agent that is called.
+        handed: Option<&'h str>,
     },
     /// By a JWT-SVID and a task token (A9).
     Brought(Brought<'h>),
@@ -71,6 +74,8 @@ pub(super) struct Caller<'h> {
     brought: Option<Pair>,
     session: Session,
     brought_back: BroughtBack,
+    /// The task token of the agent that is called, which it delegated to it.
+    handed: Option<&'h str>,
 }
 
 /// What an MCP server gave an agent to bring back, and the agent has brought.
@@ -145,20 +150,27 @@ pub(super) fn authenticate<'h>(
 ) -> Result<Authenticated<'h>, Refusal> {
     let headers = coming.asked.headers;
     let asking = &coming.asking;
-    let signed = match (brought::task_token(headers)?, holder) {
-        (None, Holder::Access(signed)) => signed,
+    let (signed, handed) = match (brought::task_token(headers)?, holder) {
+        (task, Holder::Access(signed)) if task.is_none() || coming.server.a2a.is_some() => {
+            (signed, task)
+        }
         (Some(task), Holder::Svid(signed)) => {
             let brought = brought::verify(front, coming.snapshot, headers, task, asking, signed)?;
             return Ok(Authenticated::Brought(brought));
         }
-        (Some(_), Holder::Access(_)) => return Err(BESIDE_AN_ACCESS_TOKEN),
+        (_, Holder::Access(_)) => return Err(BESIDE_AN_ACCESS_TOKEN),
         (None, Holder::Svid(_)) => return Err(NO_TASK),
     };
     let (proofs, snapshot) = (&front.proofs, coming.snapshot);
     let server = coming.server;
+    let token = authenticate::authenticate(proofs, snapshot, server, headers, asking, signed)?;
+    if let Some(task) = handed {
+        handed::check(front, coming, task, token.claims())?;
+    }
     Ok(Authenticated::Access {
-        token: authenticate::authenticate(proofs, snapshot, server, headers, asking, signed)?,
+        token,
         text: authenticate::shown(headers)?.token,
+        handed,
     })
 }
 
@@ -188,7 +200,9 @@ impl<'h> Authenticated<'h> {
     /// What the agent showed, and no upstream is to see.
     fn shown(&self) -> Vec<&str> {
         match self {
-            Authenticated::Access { text, .. } => vec![text],
+            Authenticated::Access { text, handed, .. } => {
+                std::iter::once(*text).chain(*handed).collect()
+            }
             Authenticated::Brought(brought) => brought.shown().to_vec(),
         }
     }
@@ -250,13 +264,18 @@ impl<'h> Authenticated<'h> {
         let session = session.map_err(refused)?;
         let brought_back = BroughtBack::of(front, &owner, classified).map_err(refused)?;
         let brought = match self {
-            Authenticated::Access { token, text } => {
+            Authenticated::Access {
+                token,
+                text,
+                handed,
+            } => {
                 return Ok(Caller {
                     token,
                     text: Text::Shown(text),
                     brought: None,
                     session,
                     brought_back,
+                    handed,
                 });
             }
             Authenticated::Brought(brought) => brought,
@@ -287,6 +306,7 @@ impl<'h> Authenticated<'h> {
                 brought: Some(brought.pair),
                 session,
                 brought_back,
+                handed: None,
             }),
             Err(why) => {
                 let refused = Refused::brought(front, coming, &brought, why);
@@ -362,9 +382,10 @@ impl Caller<'_> {
         Ok(full(Bytes::from(changed)))
     }
 
-    /// Puts into an outgoing head what goes on of what an MCP server gave it.
+    /// Puts into an outgoing head what goes on of what an MCP server gave it, or of what it hands to an agent.
     pub(super) fn put(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
         self.session.put(headers);
+        handed::put(self.handed, headers);
         if self.brought_back.is_empty() {
             return Ok(());
         }
@@ -492,6 +513,8 @@ impl Got {
         let Some(server) = claims.server() else {
             return Ok(Standing::Over);
         };
+        // Whether an agent that is called is suspended, each decision asks.
+        let server = (server, None);
         let stops = check_token_stops(&self.token, server, &front.gateway, &snapshot.stops);
         Ok(match stops {
             Ok(()) => Standing::Good,

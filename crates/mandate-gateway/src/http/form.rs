@@ -1,10 +1,10 @@
-//! How a refusal is told: as a problem (RFC 9457), or to a client of MCP in the words of its protocol, so that a
-//! model cannot take it for success (FAILURES 24).
+//! How a refusal is told: as a problem (RFC 9457), or to a client of MCP or of an agent in the words of its protocol, so
+//! that a model cannot take it for success (FAILURES 24).
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use mandate_decide::enforce::{Addressee, Denial, McpFault, Unclassifiable};
-use mandate_policy::decl::{McpSettings, ServerWorkload};
+use mandate_decide::enforce::{Addressee, Denial, McpFault, Pending, Unclassifiable};
+use mandate_policy::decl::{McpSettings, RPC, ServerWorkload};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -17,23 +17,32 @@ pub(super) enum Form {
     /// Of plain HTTP.
     #[default]
     Problem,
-    /// Of an MCP server's message.
+    /// Of a message to an MCP server, or of a call of an agent.
     Message {
         denial_code: i64,
+        /// The first word of what is asked for.
+        protocol: &'static str,
         /// As far as it was read. Looked into where a refusal is told, and never before.
         body: Option<Bytes>,
     },
 }
 
 impl Form {
-    /// What who asks for something of `server` understands.
-    pub(super) fn of(server: &ServerWorkload) -> Self {
-        match &server.mcp {
-            None => Form::Problem,
-            Some(McpSettings { denial_code, .. }) => Form::Message {
+    /// What who asks for something of `server` understands, as far as it is known what that is.
+    pub(super) fn of(server: &ServerWorkload, asked: Option<&Pending<'_>>) -> Self {
+        let is_message = asked.is_some_and(Pending::is_message);
+        match (&server.mcp, &server.a2a) {
+            (Some(McpSettings { denial_code, .. }), _) => Form::Message {
                 denial_code: *denial_code,
+                protocol: "mcp",
                 body: None,
             },
+            (None, Some(_)) if is_message => Form::Message {
+                denial_code: DENIED,
+                protocol: RPC,
+                body: None,
+            },
+            (None, _) => Form::Problem,
         }
     }
 
@@ -48,8 +57,14 @@ impl Form {
     pub(super) fn words(&self) -> Option<String> {
         match self {
             Form::Message {
-                body: Some(body), ..
-            } => Addressee::of(body).words,
+                body: Some(body),
+                protocol,
+                ..
+            } => {
+                let words = Addressee::of(body).words?;
+                let words = words.strip_prefix("mcp").unwrap_or(&words);
+                Some(format!("{protocol}{words}"))
+            }
             Form::Message { body: None, .. } | Form::Problem => None,
         }
     }
@@ -61,7 +76,10 @@ impl Form {
         nonce: Option<HeaderValue>,
     ) -> Response<OutBody> {
         let mut response = refusal.response(nonce);
-        let Form::Message { denial_code, body } = self else {
+        let Form::Message {
+            denial_code, body, ..
+        } = self
+        else {
             return response;
         };
         let to = body.as_deref().map(Addressee::of).unwrap_or_default();
@@ -113,15 +131,32 @@ struct FailedCall {
     result_type: Option<&'static str>,
 }
 
+/// Status and code of what is wrong with a message in its protocol's own terms, and what those say more on it.
+fn fault(refusal: &Refusal) -> (Option<(u16, Option<i64>)>, Option<Value>) {
+    let Refusal::Denied(Denial::Unclassifiable(why)) = refusal else {
+        return (None, None);
+    };
+    if let Unclassifiable::A2a(fault) = why {
+        return (Some((fault.status(), Some(fault.code()))), None);
+    }
+    let Unclassifiable::Mcp(fault) = why else {
+        return (None, None);
+    };
+    let version =
+        |requested| json!({"supported": McpFault::supported(requested), "requested": requested});
+    let data = if let McpFault::Version { requested } = fault {
+        Some(version(requested))
+    } else {
+        let extension = fault.required_extension();
+        extension.map(|name| json!({"requiredCapabilities": {"extensions": {name: {}}}}))
+    };
+    (Some((fault.status(), fault.code())), data)
+}
+
 impl Told {
     fn of(refusal: &Refusal, denial_code: i64, to: Addressee) -> Self {
         let status = refusal.status();
-        let fault =
-            if let Refusal::Denied(Denial::Unclassifiable(Unclassifiable::Mcp(fault))) = refusal {
-                Some(fault)
-            } else {
-                None
-            };
+        let (fault, data) = fault(refusal);
         // A decision, before anything was forwarded. What is cut later may have been carried out, and what is no
         // request gets no answer that a client would take for one.
         let before = matches!(refusal, Refusal::Denied(_) | Refusal::Exchange(_));
@@ -130,14 +165,14 @@ impl Told {
         if decided && to.is_tool_call && is_request {
             return Self::failed_call(refusal, to);
         }
-        let (status, code) = if let Some(fault) = fault {
-            let said = StatusCode::from_u16(fault.status()).unwrap_or(status);
+        let (status, code) = if let Some((said, code)) = fault {
+            let said = StatusCode::from_u16(said).unwrap_or(status);
             let said = if is_request || said.is_client_error() {
                 said
             } else {
                 StatusCode::BAD_REQUEST
             };
-            (said, fault.code().unwrap_or(denial_code))
+            (said, code.unwrap_or(denial_code))
         } else if decided && is_request {
             (StatusCode::OK, denial_code)
         } else if decided || status == StatusCode::UNAUTHORIZED {
@@ -147,16 +182,7 @@ impl Told {
         } else {
             (status, INTERNAL_ERROR)
         };
-        let extension = fault.and_then(McpFault::required_extension);
-        let data = match fault {
-            Some(_) if let Some(extension) = extension => {
-                json!({"requiredCapabilities": {"extensions": {extension: {}}}})
-            }
-            Some(McpFault::Version { requested }) => {
-                json!({"supported": McpFault::supported(requested), "requested": requested})
-            }
-            _ => json!({"rule": refusal.rule()}),
-        };
+        let data = data.unwrap_or_else(|| json!({"rule": refusal.rule()}));
         let outcome = Outcome::Error {
             code,
             message: refusal.to_string(),
@@ -190,6 +216,8 @@ impl Told {
     }
 }
 
+/// Outside of what JSON-RPC and A2A keep for themselves.
+const DENIED: i64 = 403;
 const INVALID_REQUEST: i64 = -32600;
 const INTERNAL_ERROR: i64 = -32603;
 
@@ -202,6 +230,7 @@ mod tests {
         let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"refund"}}"#;
         let form = Form::Message {
             denial_code: 403,
+            protocol: "mcp",
             body: Some(Bytes::from(call)),
         };
         let response = form.response(refusal, None);

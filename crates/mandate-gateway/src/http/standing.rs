@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use mandate_decide::enforce::{Classified, Denial, Facts, RequestHead, Right, classify, recheck};
 use mandate_model::{GatewayId, ServerName, TaskId, Timestamp};
 use mandate_policy::Bundle;
-use mandate_policy::decl::{LeaseLoss, ServerWorkload};
+use mandate_policy::decl::{LeaseLoss, RPC, ServerWorkload};
 use mandate_token::{AccessToken, Verified};
 
 use super::exchange::{Caller, Pair};
@@ -87,7 +87,8 @@ impl Access {
             path_and_query: &self.request.target,
             headers: &self.request.headers,
         };
-        if self.classified.era().is_some() {
+        let is_call = self.classified.shape().split(' ').next() == Some(RPC);
+        if self.classified.era().is_some() || is_call {
             return self.message_under(before, server);
         }
         let again = classify(server, &head);
@@ -113,7 +114,7 @@ impl Access {
 }
 
 impl Access {
-    /// A message to an MCP server has passed: it is what it was if its action is declared as it was.
+    /// A message to an MCP server or a call of an agent has passed: it is what it was if its action is declared as it was.
     fn message_under(
         &self,
         before: Option<&ServerWorkload>,
@@ -124,7 +125,11 @@ impl Access {
             server.actions.get(name).cloned()
         };
         let same = before.and_then(action) == action(server);
-        let endpoint = |server: &ServerWorkload| server.mcp.as_ref().map(|mcp| mcp.path.clone());
+        let endpoint = |server: &ServerWorkload| {
+            let called = server.a2a.as_ref().map(|a2a| &a2a.path);
+            let path = server.mcp.as_ref().map(|mcp| &mcp.path).or(called);
+            path.cloned()
+        };
         if same && before.and_then(endpoint) == endpoint(server) {
             Ok(Cow::Borrowed(&self.classified))
         } else {

@@ -102,6 +102,26 @@ spec:
     chat: {{effect: read, match: "POST /v1/messages", attributes: {{model: {{body: /model}}}}}}
 ---
 apiVersion: mandate.dev/v1alpha1
+kind: ServerWorkload
+metadata: {{name: helper}}
+spec:
+  resource: https://helper.acme.example
+  upstream: http://{address}
+  credential: {{value: "Bearer ${{secret:records-key}}", header: Authorization}}
+  a2a: {{agent: executor, path: /a2a}}
+  actions:
+    ask:
+      effect: read
+      match: [rpc SendMessage, rpc SendStreamingMessage, rpc message/send]
+      attributes: {{customer: /message/metadata/customer}}
+    card: {{effect: read, match: "GET /.well-known/agent-card.json"}}
+---
+apiVersion: mandate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{name: helper-asking}}
+spec: {{agents: [retriever], server: helper, actions: [ask, card]}}
+---
+apiVersion: mandate.dev/v1alpha1
 kind: AccessPolicy
 metadata: {{name: gpt-chatting}}
 spec: {{agents: [retriever], server: gpt, actions: [chat, models]}}
@@ -153,6 +173,7 @@ spec:
     - {{server: desk, actions: [look, refund, report]}}
     - {{server: gpt, actions: [chat, models]}}
     - {{server: claude, actions: [chat]}}
+    - {{server: helper, actions: [ask, card]}}
   maxDuration: 2h
 "##
     )

@@ -196,6 +196,29 @@ pub fn for_llm(claims: AccessToken, server: &str, model: &str) -> AccessToken {
     }
 }
 
+/// The same for the agent `helper`, which can be called.
+pub fn for_helper(claims: AccessToken) -> AccessToken {
+    let entries = serde_json::json!([
+        {"type": "mandate_access", "server": "helper", "actions": ["ask"],
+         "constraints": {"customer": {"in": ["acme"]}}},
+        {"type": "mandate_access", "server": "helper", "actions": ["card"]},
+    ]);
+    AccessToken {
+        audience: Audience::parse("https://helper.acme.example").unwrap(),
+        entries: parse_entries(serde_json::from_value(entries).unwrap()).unwrap(),
+        ..claims
+    }
+}
+
+/// The task token of a task right below that of `claims`, which its agent delegated to `name`.
+pub fn delegated(claims: &AccessToken, name: &str, now: Timestamp) -> TaskToken {
+    TaskToken {
+        act: ActChain::from_levels(claims.acting.levels().to_vec()).unwrap(),
+        path: claims.path.child(task(3)).unwrap(),
+        ..task_token(name, now)
+    }
+}
+
 /// What an agent of type `name` holds for `action` with customer `acme`, issued at `now`.
 pub fn claims(name: &str, action: &str, now: Timestamp) -> AccessToken {
     let entries = serde_json::json!([{

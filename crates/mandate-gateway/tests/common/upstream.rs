@@ -135,6 +135,7 @@ async fn answer(
     let body = collected.map(|b| b.to_bytes()).unwrap_or_default();
     let said = body.clone();
     let asks_for_stream = body.windows(13).any(|part| part == b"\"stream\":true");
+    let asks_for_call_stream = body.windows(20).any(|part| part == b"SendStreamingMessage");
     arrived.lock().unwrap().push(Arrived {
         method: head.method.to_string(),
         target: head.uri.path_and_query().unwrap().to_string(),
@@ -146,12 +147,14 @@ async fn answer(
     });
     let path = head.uri.path();
     let is_mcp_stream = path == "/mcp" && head.method == http::Method::GET;
+    let is_call_stream = path == "/a2a" && asks_for_call_stream;
     let is_llm_stream = path.starts_with("/v1/") && asks_for_stream;
-    if path.ends_with("/stream") || is_mcp_stream || is_llm_stream {
+    let is_event_stream = is_mcp_stream || is_llm_stream || is_call_stream;
+    if path.ends_with("/stream") || is_event_stream {
         let (feed, chunks) = mpsc::unbounded_channel();
         feeds.lock().unwrap().push(feed);
         let mut response = Response::new(streaming(chunks));
-        if is_mcp_stream || is_llm_stream {
+        if is_event_stream {
             let events = "text/event-stream".parse().unwrap();
             response.headers_mut().insert(header::CONTENT_TYPE, events);
         }

@@ -18,6 +18,8 @@ pub(super) enum Spoken {
     Http,
     /// By the tool, prompt or resource that is used.
     Mcp,
+    /// By the method that is called, or, where an action has none, by method and path.
+    A2a,
 }
 
 pub(super) fn actions(
@@ -46,7 +48,19 @@ fn action(
     spoken: Spoken,
     mistakes: &mut Mistakes,
 ) -> Option<Action> {
+    let patterns = || node.get("match").into_iter().flat_map(Node::items);
+    let mut texts = patterns().filter_map(Node::text);
+    let is_call = texts.any(|text| text.starts_with("rpc "));
+    let spoken = if spoken == Spoken::A2a && !is_call {
+        Spoken::Http
+    } else {
+        spoken
+    };
     let (parse, example): (fn(&str) -> _, _) = match spoken {
+        Spoken::A2a => (
+            Route::parse_rpc,
+            "say it as `rpc SendMessage`; what is no call has an action of its own",
+        ),
         Spoken::Http => (Route::parse, "say it as `GET /customers/{customer}/**`"),
         Spoken::Mcp => (
             Route::parse_mcp,
@@ -54,7 +68,7 @@ fn action(
         ),
     };
     let mut routes = Vec::new();
-    for pattern in node.get("match").into_iter().flat_map(Node::items) {
+    for pattern in patterns() {
         match pattern.text().map(parse) {
             Some(Ok(route)) => routes.push(route),
             Some(Err(why)) => mistakes.error(pattern.at, why.to_string(), example),
@@ -70,7 +84,7 @@ fn action(
         effect: effect(node),
         upgrade: match spoken {
             Spoken::Http => upgrade(node, &routes, &attributes, mistakes),
-            Spoken::Mcp => no_upgrade(node, mistakes),
+            Spoken::Mcp | Spoken::A2a => no_upgrade(node, mistakes),
         },
         routes,
         attributes,
@@ -125,7 +139,7 @@ fn upgrade(
 
 fn no_upgrade(node: &Node, mistakes: &mut Mistakes) -> BTreeSet<String> {
     if let Some(declared) = node.get("upgrade") {
-        let message = "an MCP server's messages switch to no other protocol";
+        let message = "messages of JSON-RPC switch to no other protocol";
         mistakes.error(declared.at, message, "leave `upgrade` out");
     }
     BTreeSet::new()
@@ -208,6 +222,7 @@ fn attribute(
             hint if hint.is_empty() => match place_spoken {
                 Spoken::Http => "say where it is: `path`, `query`, `header` or `body`",
                 Spoken::Mcp => "say where it is: `path` of a resource's URI, or `argument`",
+                Spoken::A2a => "say where it is: `argument`, or a pointer alone",
             }
             .to_owned(),
             hint => hint,
@@ -232,10 +247,10 @@ fn attribute_source(
 ) -> Option<AttributeSource> {
     let AttributePlace { name, at, spoken } = *place;
     if node.text().is_some() {
-        if spoken == Spoken::Mcp {
+        if spoken != Spoken::Http {
             return pointer(node, mistakes).map(AttributeSource::Argument);
         }
-        let message = "a pointer alone is an argument of an MCP server's tool, which this is not";
+        let message = "a pointer alone is an argument of an MCP server's tool, or of a call, which this is not";
         mistakes.error(node.at, message, "say it as `{body: /amount_cents}`");
         return None;
     }
@@ -246,12 +261,17 @@ fn attribute_source(
     let foreign = match spoken {
         Spoken::Http => &["argument"][..],
         Spoken::Mcp => &["query", "header", "body"][..],
+        Spoken::A2a => &["path", "query", "header", "body"][..],
     };
     if let Some(field) = said.iter().find(|field| foreign.contains(field)) {
         let (message, help) = match spoken {
             Spoken::Http => (
-                format!("`{field}` is of an MCP server, which this is not"),
+                format!("`{field}` is of an MCP server or a call, which this is not"),
                 "read it from `path`, `query`, `header` or `body`, or add `mcp: {}` to the server workload",
+            ),
+            Spoken::A2a => (
+                format!("no attribute of a call comes from `{field}`"),
+                "read it from an `argument`: a JSON pointer into `params`",
             ),
             Spoken::Mcp => (
                 format!("no attribute of an MCP server's action comes from `{field}`"),

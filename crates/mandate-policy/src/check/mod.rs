@@ -1,5 +1,6 @@
 //! Documents into checked declarations: every mistake at once, none hides another.
 
+mod a2a;
 mod access;
 mod action;
 mod agent;
@@ -128,7 +129,7 @@ fn read_declared(
         declared.add_agent(agent::agent_type(name, spec, names, env, mistakes));
     }
     for (name, spec) in specs("ServerWorkload") {
-        declared.add_server(server::server(name, spec, now, mistakes));
+        declared.add_server(server::server(name, spec, (names, env, now), mistakes));
     }
     for (name, spec) in specs("ToolManifest") {
         manifest::manifest(name, spec, &mut declared.servers, mistakes);

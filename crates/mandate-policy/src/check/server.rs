@@ -5,8 +5,9 @@ use std::time::Duration;
 use mandate_model::{SecretName, ServerName, Timestamp};
 
 use super::action::{self, Spoken};
+use super::names::Names;
 use super::read::{parsed, text};
-use super::{gateways, http, llm, mcp, moment, place_of, url};
+use super::{LoadEnv, a2a, gateways, http, llm, mcp, moment, place_of, url};
 use crate::decl::{
     AttributeSource, Credential, Durability, HttpSettings, LeaseLoss, SecretTemplate,
     ServerWorkload,
@@ -17,12 +18,18 @@ use crate::source::Node;
 pub(super) fn server(
     name: &str,
     spec: &Node,
-    now: Timestamp,
+    (names, env, now): (&Names, &LoadEnv, Timestamp),
     mistakes: &mut Mistakes,
 ) -> Option<ServerWorkload> {
     let name = ServerName::parse(name).ok()?;
     let mcp = spec.get("mcp").map(|node| mcp::mcp(node, mistakes));
-    let spoken = mcp.as_ref().map_or(Spoken::Http, |_| Spoken::Mcp);
+    let a2a = spec.get("a2a");
+    let spoken = match (&mcp, a2a) {
+        (Some(_), _) => Spoken::Mcp,
+        (None, Some(_)) => Spoken::A2a,
+        (None, None) => Spoken::Http,
+    };
+    let a2a = a2a.map(|node| a2a::a2a(node, (names, env), mistakes));
     let actions = action::actions(spec, spoken, mistakes);
     let matcher = action::matcher(spec, &actions, mistakes);
     let credential = spec
@@ -51,6 +58,8 @@ pub(super) fn server(
         http: http.unwrap_or_default(),
         mcp,
         llm: spec.get("llm").and_then(llm::llm),
+        // One that names no agent type does not load.
+        a2a: a2a.flatten(),
         ca: spec.get("tls").and_then(|tls| text(tls, "ca")),
         actions,
         matcher,
@@ -58,6 +67,7 @@ pub(super) fn server(
     attributes_arrive(&server, spec, mistakes);
     mcp::check(&server, spec, mistakes);
     llm::check(&server, spec, mistakes);
+    a2a::check(&server, spec, mistakes);
     Some(server)
 }
 

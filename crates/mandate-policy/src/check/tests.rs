@@ -1,6 +1,7 @@
 use crate::fixtures::{EXAMPLE, env, example_with, load_text};
 use crate::{Mistake, Severity, SourceFile, load};
 
+mod a2a;
 mod llm;
 mod manifest;
 mod mcp;

@@ -1,5 +1,6 @@
 //! What a bundle declares, checked. Only [`load`](crate::load) makes these.
 
+mod a2a;
 mod access;
 mod agent;
 mod claim;
@@ -13,6 +14,7 @@ mod route;
 mod server;
 mod task;
 
+pub use a2a::A2aSettings;
 pub use access::{AccessPolicy, Guardrail};
 pub use agent::{
     AgentType, AwsRule, BreakGlass, Pin, Possession, ProcessRule, SpawnScope, TokenRule, UserRule,
@@ -29,7 +31,7 @@ pub use provider::{
     TrustProvider,
 };
 pub(crate) use route::Matcher;
-pub use route::{Matched, PROMPT, RESOURCE, Route, Segment, TOOL, is_scheme};
+pub use route::{Matched, PROMPT, RESOURCE, RPC, Route, Segment, TOOL, is_scheme};
 pub use server::{
     Action, Attribute, AttributeSource, Durability, HttpSettings, LeaseLoss, LogStyle, McpSettings,
     ServerWorkload, Upstream,

@@ -27,7 +27,7 @@ pub enum Segment {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Route {
-    /// The method, compared byte for byte; or one of [`TOOL`], [`PROMPT`] and [`RESOURCE`], which are none.
+    /// The method, compared byte for byte; or one of [`TOOL`], [`PROMPT`], [`RESOURCE`] and [`RPC`], which are none.
     pub method: String,
     /// The path's segments. The name of a tool or prompt is one; a resource has what stands between the slashes
     /// of its URI, the scheme with its colon included.
@@ -40,6 +40,8 @@ pub const TOOL: &str = "tool";
 pub const PROMPT: &str = "prompt";
 /// The [`Route::method`] of a resource.
 pub const RESOURCE: &str = "resource";
+/// The [`Route::method`] of a call by JSON-RPC, whose own method is the one segment.
+pub const RPC: &str = "rpc";
 
 /// Why text is no [`Route`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,8 +60,10 @@ pub(crate) enum MalformedRoute {
     Twice(String),
     #[error("a pattern of an MCP server is `tool NAME`, `prompt NAME` or `resource URI`")]
     McpForm,
+    #[error("a pattern of a call is `rpc METHOD`")]
+    RpcForm,
     #[error(
-        "`{0}` is no name of a tool or prompt: 1 to 128 characters without spaces, `{{`, `}}` and `*`"
+        "`{0}` is no name of a tool, prompt or method: 1 to 128 characters without spaces, `{{`, `}}` and `*`"
     )]
     Name(String),
     #[error(
@@ -94,6 +98,12 @@ impl Route {
             RESOURCE => Self::with(kind, uri(what)?),
             _ => Err(MalformedRoute::McpForm),
         }
+    }
+
+    /// A call of an agent by JSON-RPC.
+    pub(crate) fn parse_rpc(text: &str) -> Result<Self, MalformedRoute> {
+        let method = text.strip_prefix("rpc ").ok_or(MalformedRoute::RpcForm)?;
+        Self::with(RPC, vec![name(method)?])
     }
 
     fn with(method: &str, segments: Vec<Segment>) -> Result<Self, MalformedRoute> {
@@ -264,7 +274,7 @@ impl fmt::Display for Segment {
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ", self.method)?;
-        if matches!(&*self.method, TOOL | PROMPT | RESOURCE) {
+        if matches!(&*self.method, TOOL | PROMPT | RESOURCE | RPC) {
             let mut segments = self.segments.iter();
             segments
                 .next()

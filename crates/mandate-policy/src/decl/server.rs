@@ -9,7 +9,9 @@ use mandate_model::{
     UnfitAttribute,
 };
 
-use super::{Credential, Gateways, LlmSettings, Manifest, Matched, Matcher, Possession, Route};
+use super::{
+    A2aSettings, Credential, Gateways, LlmSettings, Manifest, Matched, Matcher, Possession, Route,
+};
 use crate::headers;
 
 /// Something that agents access through a gateway.
@@ -45,6 +47,8 @@ pub struct ServerWorkload {
     pub mcp: Option<McpSettings>,
     /// That it is an LLM endpoint, whose replies say what they took.
     pub llm: Option<LlmSettings>,
+    /// That it is an agent, which others call.
+    pub a2a: Option<A2aSettings>,
     /// The name of the CA in local configuration that the upstream's certificate is checked
     /// against; the usual public ones, if `None`.
     pub ca: Option<String>,
@@ -226,7 +230,7 @@ pub enum AttributeSource {
     Header(String),
     /// What this JSON pointer (RFC 6901) finds in the body; if that is an array, each element.
     Body(String),
-    /// What this JSON pointer finds in the arguments of a tool or prompt; if that is an array, each element.
+    /// What this JSON pointer finds in the arguments of a tool or prompt, or in the `params` of a call; if that is an array, each element.
     Argument(String),
 }
 

@@ -187,6 +187,7 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
         http,
         mcp,
         llm,
+        a2a,
         ca,
         actions,
         matcher: _,
@@ -235,6 +236,10 @@ fn server(server: &ServerWorkload, into: &mut Fields) {
     }
     if let Some(llm) = llm {
         d.say("llm.api", llm.api);
+    }
+    if let Some(a2a) = a2a {
+        d.say("a2a.agent", &a2a.agent);
+        d.say("a2a.path", &a2a.path);
     }
     d.say("tls.ca", ca.as_deref().unwrap_or_default());
     for action in actions.values() {

@@ -195,6 +195,18 @@ static SERVER_WORKLOAD: &[Field] = &[
         "That it is an LLM endpoint: the tokens that its replies say were used are recorded.",
     ),
     optional(
+        "a2a",
+        Record(&[
+            required("agent", Text, "The type of the agent that is called."),
+            optional(
+                "path",
+                Text,
+                "The path of its JSON-RPC endpoint, the same at the gateway and below the upstream's base. Default `/`.",
+            ),
+        ]),
+        "That it is an agent which others call by the Agent2Agent protocol: where its type is suspended, nobody reaches it.",
+    ),
+    optional(
         "tls",
         Record(&[optional(
             "ca",
@@ -342,7 +354,7 @@ static ACTION: &[Field] = &[
     required(
         "match",
         OneOrMany(&Text),
-        "Method and path templates: `GET /customers/{customer}/**`. `{name}` and `*` are one segment, `**` at the end is any number. Of an MCP server: `tool NAME`, `prompt NAME`, `resource URI`.",
+        "Method and path templates: `GET /customers/{customer}/**`. `{name}` and `*` are one segment, `**` at the end is any number. Of an MCP server: `tool NAME`, `prompt NAME`, `resource URI`. Of an agent that is called: `rpc METHOD`.",
     ),
     optional(
         "attributes",

@@ -13,6 +13,7 @@
 
 mod accept;
 mod breakglass;
+mod calls;
 mod command_line;
 mod commands;
 mod crash;

@@ -104,7 +104,7 @@ fn verified_svid(
     signed.check(&expect, asking.now).map_err(Refusal::Token)
 }
 
-fn verified_task(
+pub(super) fn verified_task(
     front: &Front,
     snapshot: &Snapshot,
     token: &str,
@@ -139,7 +139,7 @@ impl Pair {
     /// Whether neither of the two tokens is stopped: revoked, signed by a suspended key, bound to a key that
     /// was replaced, issued before a resumption.
     pub(in crate::http) fn check_stops(&self, stops: &StopSet) -> Result<(), Stopped> {
-        let (svid, task) = (self.svid.claims(), self.task.claims());
+        let svid = self.svid.claims();
         let holder = svid.confirmation.and_then(|bound| bound.jkt());
         stops.check(&Lineage {
             actors: std::slice::from_ref(&svid.agent),
@@ -151,24 +151,33 @@ impl Pair {
             }),
             ..Lineage::NONE
         })?;
-        let path: Vec<TaskId> = task.path.iter().collect();
-        stops.check(&Lineage {
-            actors: task.act.levels(),
-            path: &path,
-            principal: Some(&task.principal),
-            trigger_provider: task.trigger.provider.as_ref(),
-            keys: std::slice::from_ref(self.task.signed_by()),
-            recipient: Some(&task.may_act.sub),
-            token: Some(ShownToken {
-                id: task.id,
-                stops: task.stops,
-            }),
-            ..Lineage::NONE
-        })
+        check_task_stops(&self.task, stops)
     }
 }
 
-const TXN_TOKEN: &str = "txn-token";
+/// Whether a task token is not stopped: its task and those above it, who delegated it, who may use it, itself.
+pub(super) fn check_task_stops(
+    verified: &Verified<TaskToken>,
+    stops: &StopSet,
+) -> Result<(), Stopped> {
+    let task = verified.claims();
+    let path: Vec<TaskId> = task.path.iter().collect();
+    stops.check(&Lineage {
+        actors: task.act.levels(),
+        path: &path,
+        principal: Some(&task.principal),
+        trigger_provider: task.trigger.provider.as_ref(),
+        keys: std::slice::from_ref(verified.signed_by()),
+        recipient: Some(&task.may_act.sub),
+        token: Some(ShownToken {
+            id: task.id,
+            stops: task.stops,
+        }),
+        ..Lineage::NONE
+    })
+}
+
+pub(super) const TXN_TOKEN: &str = "txn-token";
 const NOT_ONE: Refusal = Refusal::Request {
     status: StatusCode::BAD_REQUEST,
     rule: "request.txn_token",

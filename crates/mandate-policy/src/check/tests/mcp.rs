@@ -41,7 +41,7 @@ fn an_action_is_a_tool_a_prompt_or_a_resource() {
 
 #[test]
 fn what_names_nothing_does_not_load() {
-    let example = "is no name of a tool or prompt";
+    let example = "is no name of a tool, prompt or method";
     for (pattern, part) in [
         (
             "GET /customers",

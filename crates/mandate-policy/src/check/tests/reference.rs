@@ -9,8 +9,8 @@ fn the_examples_of_the_reference_are_of_the_right_shape() {
     let yaml: Vec<&str> = blocks
         .filter_map(|block| block.split("```").next())
         .collect();
-    // A server workload can be an MCP server or an LLM endpoint, which have examples of their own.
-    assert_eq!(yaml.len(), crate::shape::KINDS.len() + 2);
+    // A server workload can be an MCP server, an LLM endpoint or an agent, which have examples of their own.
+    assert_eq!(yaml.len(), crate::shape::KINDS.len() + 3);
     let others = "---\nkind: AgentType\nmetadata: {name: NAME}\nspec: {attestation: [{process: {user: NAME}}], maySpawn: [executor, retriever], breakGlass: {contact: a, impact: b}}\n";
     let reading = "---\nkind: AccessPolicy\nmetadata: {name: reading}\nspec: {agents: [retriever], server: records, actions: [read]}\n";
     let text = yaml.join("---\n")
