@@ -216,7 +216,11 @@ impl Door {
         let Some(place) = self.sessions.place() else {
             return unavailable("there are as many sessions as may be");
         };
-        match Session::begin(&self.settings, initialize, place).await {
+        let begun = tokio::select! {
+            begun = Session::begin(&self.settings, initialize, place) => begun,
+            () = self.sessions.closing() => return unavailable("this is about to end"),
+        };
+        match begun {
             Ok(Begun::Session(session, text)) => {
                 let mut response = json(StatusCode::OK, text);
                 let name = self.sessions.keep(session);

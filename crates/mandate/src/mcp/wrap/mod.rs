@@ -10,7 +10,9 @@
 mod answer;
 mod door;
 mod head;
+mod live;
 mod outlet;
+mod route;
 mod serve;
 mod session;
 mod shared;

@@ -1,14 +1,15 @@
 //! A session: one child, one client, ids as the client gave them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
 
 use super::Settings;
-use super::outlet::{Inlet, Outlet, Piece, way};
-use super::shared::{ENDED, lock};
+use super::live::ENDED;
+use super::outlet::{Inlet, Piece, way};
+use super::route::{Request, State};
+use super::shared::lock;
 use crate::mcp::child::Child;
 use crate::mcp::message::{INTERNAL, Id, Kind, Message, error};
 use crate::mcp::plain::plain;
@@ -18,29 +19,6 @@ pub(super) struct Session {
     child: Child,
     state: Mutex<State>,
     used: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    requests: HashMap<Id, Request>,
-    /// The client's open requests, the oldest first.
-    order: VecDeque<Id>,
-    /// The stream for what the server says unasked.
-    stream: Option<Outlet>,
-    /// What it said while there was none.
-    held: VecDeque<String>,
-    held_bytes: usize,
-    /// The server's requests that the client has not answered.
-    asked: HashSet<Id>,
-    /// `initialize` was answered: before that nothing goes anywhere.
-    begun: bool,
-    revision: Option<String>,
-    ended: bool,
-}
-
-struct Request {
-    token: Option<Id>,
-    outlet: Outlet,
 }
 
 /// Why a message was not taken.
@@ -219,18 +197,21 @@ impl Session {
         mut lines: mpsc::Receiver<Vec<u8>>,
         place: OwnedSemaphorePermit,
     ) {
+        // What a server says by itself is no use of it.
+        let mut idle = std::pin::pin!(sleep(settings.idle));
         loop {
             tokio::select! {
                 line = lines.recv() => match line {
                     Some(line) if self.take(&line).await => {}
                     Some(_) | None => break,
                 },
-                () = self.used.notified() => {}
-                () = sleep(settings.idle) => {
+                () = self.used.notified() => idle.set(sleep(settings.idle)),
+                () = idle.as_mut() => {
                     if lock(&self.state).is_idle() {
                         tracing::info!(child = self.child.number(), "the session was not used");
                         break;
                     }
+                    idle.set(sleep(settings.idle));
                 }
             }
         }
@@ -323,71 +304,6 @@ impl Session {
     }
 }
 
-impl State {
-    fn forget(&mut self, id: &Id) -> Option<Request> {
-        self.order.retain(|other| other != id);
-        self.requests.remove(id)
-    }
-
-    /// Progress goes to the request that it is of; what concerns no request to the stream for that; everything else
-    /// to the request that began last and still has a reader, since it most likely is about that.
-    fn outlet_for(&self, message: &Message) -> Option<Outlet> {
-        if !self.begun {
-            return None;
-        }
-        let readable = |outlet: &&Outlet| !outlet.is_unread();
-        if let Some(token) = message.progress() {
-            let mut requests = self.requests.values();
-            let of = requests.find(|request| request.token.as_ref() == Some(token));
-            if let Some(outlet) = of.map(|request| &request.outlet).filter(readable) {
-                return Some(outlet.clone());
-            }
-        }
-        let newest = || {
-            self.order
-                .iter()
-                .rev()
-                .filter_map(|id| self.requests.get(id))
-        };
-        let newest = || newest().map(|request| &request.outlet).find(readable);
-        let stream = || self.stream.as_ref().filter(readable);
-        let found = match message.kind() {
-            Kind::Notification { method } if is_unrelated(method) => stream().or_else(newest),
-            Kind::Notification { .. } | Kind::Request { .. } | Kind::Response { .. } => {
-                newest().or_else(stream)
-            }
-        };
-        found.cloned()
-    }
-
-    /// Keeps the latest; gives back what it had to drop.
-    fn hold(&mut self, text: String) -> Vec<String> {
-        self.held_bytes += text.len();
-        self.held.push_back(text);
-        let mut dropped = Vec::new();
-        while self.held_bytes > MOST_HELD
-            && let Some(text) = self.held.pop_front()
-        {
-            self.held_bytes -= text.len();
-            dropped.push(text);
-        }
-        dropped
-    }
-
-    fn is_idle(&self) -> bool {
-        let listens = self
-            .stream
-            .as_ref()
-            .is_some_and(|stream| !stream.is_unread());
-        let waits = |request: &Request| !request.outlet.is_unread();
-        !listens && !self.requests.values().any(waits)
-    }
-}
-
-fn is_unrelated(method: &str) -> bool {
-    method.ends_with("/list_changed") || method == "notifications/resources/updated"
-}
-
 fn question(text: &str) -> Option<Id> {
     match Message::read(text.as_bytes()).ok()?.kind() {
         Kind::Request { id, .. } => Some(id.clone()),
@@ -397,5 +313,3 @@ fn question(text: &str) -> Option<Id> {
 
 const CANCELLED: &str = "notifications/cancelled";
 const MOST_OPEN: usize = 64;
-/// Bytes that wait for a client to listen.
-const MOST_HELD: usize = 256 * 1024;

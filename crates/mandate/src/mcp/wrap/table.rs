@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mandate_ports::Entropy;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use super::session::Session;
 use super::shared::lock;
@@ -17,6 +18,7 @@ pub(super) struct Table {
     places: Arc<Semaphore>,
     all: u32,
     sessions: Arc<Mutex<HashMap<String, Arc<Session>>>>,
+    closing: CancellationToken,
 }
 
 impl Table {
@@ -26,6 +28,7 @@ impl Table {
             places: Arc::new(Semaphore::new(all as usize)),
             all,
             sessions: Arc::default(),
+            closing: CancellationToken::new(),
         }
     }
 
@@ -40,6 +43,10 @@ impl Table {
         SystemEntropy.fill(&mut bytes);
         let id = URL_SAFE_NO_PAD.encode(bytes);
         lock(&self.sessions).insert(id.clone(), Arc::clone(&session));
+        if self.closing.is_cancelled() {
+            // It began while all others were ended.
+            session.end();
+        }
         let (sessions, key) = (Arc::clone(&self.sessions), id.clone());
         tokio::spawn(async move {
             session.ended().await;
@@ -58,8 +65,14 @@ impl Table {
         lock(&self.sessions).remove(id)
     }
 
+    /// Waits until no session begins any more.
+    pub(super) async fn closing(&self) {
+        self.closing.cancelled().await;
+    }
+
     /// Ends all, lets none begin, and waits until the last child is gone.
     pub(super) async fn close(&self) {
+        self.closing.cancel();
         let sessions: Vec<_> = lock(&self.sessions).drain().map(|(_, s)| s).collect();
         for session in sessions {
             session.end();

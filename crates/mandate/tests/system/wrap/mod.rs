@@ -2,6 +2,7 @@
 
 mod client;
 mod ends;
+mod gateway;
 mod import;
 mod server;
 
