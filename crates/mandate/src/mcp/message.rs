@@ -98,6 +98,8 @@ pub(crate) struct Message {
     /// `params.requestId`, which `notifications/cancelled` is about.
     cancels: Option<Id>,
     revision: Option<String>,
+    /// What `Mcp-Name` repeats.
+    named: Option<String>,
 }
 
 /// A token and where it stands.
@@ -106,6 +108,7 @@ type Token = Option<(Id, Range<usize>)>;
 #[derive(Debug, Clone, Default)]
 struct Meta {
     claim: Option<String>,
+    has_capabilities: bool,
     token: Token,
     subscription: Token,
     wants_logs: bool,
@@ -139,6 +142,7 @@ impl Message {
             progress: params.progress.and_then(|raw| token(&text, raw)),
             cancels: params.request.and_then(Id::of),
             revision: result.revision,
+            named: params.named(&kind),
             kind,
             text,
         })
@@ -157,6 +161,17 @@ impl Message {
     /// The revision that it says it is of, each message for itself.
     pub(crate) fn claim(&self) -> Option<&str> {
         self.meta.claim.as_deref()
+    }
+
+    /// Whether it says what its client can do, as each message of 2026-07-28 must.
+    pub(crate) fn has_capabilities(&self) -> bool {
+        self.meta.has_capabilities
+    }
+
+    /// The name, URI or task that `Mcp-Name` must repeat, of methods that have one (MCP 2026-07-28, "Standard
+    /// Request Headers").
+    pub(crate) fn named(&self) -> Option<&str> {
+        self.named.as_deref()
     }
 
     /// The token by which a request wants to hear of progress.
@@ -290,9 +305,25 @@ struct Params<'r> {
     progress: Option<&'r RawValue>,
     request: Option<&'r RawValue>,
     revision: Option<String>,
+    name: Option<&'r RawValue>,
+    uri: Option<&'r RawValue>,
+    task: Option<&'r RawValue>,
 }
 
 impl<'r> Params<'r> {
+    fn named(&self, kind: &Kind) -> Option<String> {
+        let Kind::Request { method, .. } = kind else {
+            return None;
+        };
+        let named = match method.as_str() {
+            "tools/call" | "prompts/get" => self.name,
+            "resources/read" => self.uri,
+            "tasks/get" | "tasks/update" | "tasks/cancel" => self.task,
+            _ => None,
+        };
+        named.and_then(text_of)
+    }
+
     /// Of `params` or a `result`. In what is no object nothing is found.
     fn of(raw: &'r RawValue) -> Result<Self, Malformed> {
         #[derive(Deserialize)]
@@ -305,6 +336,12 @@ impl<'r> Params<'r> {
             request: Option<&'r RawValue>,
             #[serde(borrow, default, rename = "protocolVersion")]
             revision: Option<&'r RawValue>,
+            #[serde(borrow, default)]
+            name: Option<&'r RawValue>,
+            #[serde(borrow, default)]
+            uri: Option<&'r RawValue>,
+            #[serde(borrow, default, rename = "taskId")]
+            task: Option<&'r RawValue>,
         }
         if !raw.get().starts_with('{') {
             return Ok(Self::default());
@@ -315,6 +352,9 @@ impl<'r> Params<'r> {
             progress: read.progress,
             request: read.request,
             revision: read.revision.and_then(text_of),
+            name: read.name,
+            uri: read.uri,
+            task: read.task,
         })
     }
 }
@@ -325,6 +365,8 @@ impl Meta {
         struct Read<'r> {
             #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion")]
             claim: Option<&'r RawValue>,
+            #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+            capabilities: Option<&'r RawValue>,
             #[serde(borrow, default, rename = "io.modelcontextprotocol/subscriptionId")]
             subscription: Option<&'r RawValue>,
             #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
@@ -338,6 +380,7 @@ impl Meta {
         let read: Read<'_> = serde_json::from_str(raw.get()).map_err(|_| Malformed::Json)?;
         Ok(Self {
             claim: read.claim.and_then(text_of),
+            has_capabilities: read.capabilities.is_some_and(|c| c.get().starts_with('{')),
             token: read.token.and_then(|raw| token(text, raw)),
             subscription: read.subscription.and_then(|raw| token(text, raw)),
             wants_logs: read.level.is_some(),
@@ -385,6 +428,8 @@ pub(crate) fn error_with(
 pub(crate) const INTERNAL: i64 = -32603;
 /// JSON-RPC's own.
 pub(crate) const INVALID: i64 = -32600;
+/// JSON-RPC's own.
+pub(crate) const PARAMS: i64 = -32602;
 /// JSON-RPC's own.
 pub(crate) const NO_METHOD: i64 = -32601;
 /// MCP 2026-07-28, "Error Codes": the revision is not spoken.

@@ -13,14 +13,14 @@ use mandate_model::Secret;
 use tokio::time::timeout;
 
 use super::answer::{Body, Era, deliver, empty, events, json, refused};
-use super::head::{Admission, Refusal, accepts, check_types, no, one, refusal, said_once};
+use super::head::{
+    Admission, Refusal, accepts, check_repeated, check_types, no, one, refusal, said_once,
+};
 use super::session::{Begun, Refused, Session};
 use super::shared::Shared;
 use super::table::Table;
 use super::{Discovered, Settings};
-use crate::mcp::message::{
-    HEADER, INTERNAL, INVALID, Id, Kind, Malformed, Message, VERSION, error_with,
-};
+use crate::mcp::message::{INTERNAL, INVALID, Id, Kind, Malformed, Message, VERSION, error_with};
 use crate::mcp::{STATELESS, WITH_SESSIONS};
 
 /// The endpoint, as every connection sees it.
@@ -146,15 +146,12 @@ impl Door {
                 );
             }
         };
-        let bad = |code, why| refused(StatusCode::BAD_REQUEST, Some(id), code, why);
-        if message.claim() != version {
-            return bad(HEADER, "`MCP-Protocol-Version` must say what `_meta` says");
+        let agree = check_repeated(headers, version, method, message);
+        if let Err((code, why)) = agree {
+            return refused(StatusCode::BAD_REQUEST, Some(id), code, why);
         }
         if !self.speaks_stateless || version != Some(STATELESS) {
             return self.unspoken(id, version.unwrap_or_default());
-        }
-        if one(headers, "mcp-method") != Some(method) {
-            return bad(HEADER, "`Mcp-Method` must say what `method` says");
         }
         match self.shared.ask(message).await {
             Ok(inlet) => deliver(inlet, Era::Stateless).await,
@@ -167,10 +164,11 @@ impl Door {
 
     /// MCP 2026-07-28, "Versioning": a client that finds an earlier revision there begins a session.
     fn unspoken(&self, id: &Id, requested: &str) -> Response<Body> {
-        let mut supported = WITH_SESSIONS.to_vec();
-        if self.speaks_stateless {
-            supported.push(STATELESS);
-        }
+        let supported: &[&str] = if self.speaks_stateless {
+            &[STATELESS]
+        } else {
+            &WITH_SESSIONS
+        };
         let data = serde_json::json!({ "supported": supported, "requested": requested });
         let why = "this revision of MCP is not spoken here";
         let text = error_with(Some(id), VERSION, why, Some(data));

@@ -1,11 +1,16 @@
 //! The head of a request: who asks, and how it wants to be answered.
 
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use mandate_model::Secret;
 
 use super::answer::{Body, refused};
-use crate::mcp::message::INVALID;
+use crate::mcp::STATELESS;
+use crate::mcp::message::{HEADER, INVALID, Message, PARAMS};
 
 /// An answer that says why there is no other.
 pub(super) type Refusal = Box<Response<Body>>;
@@ -19,7 +24,7 @@ pub(super) struct Admission {
 
 impl Admission {
     /// The gateway alone: a page that a name was rebound for (MCP, "Security Warning") has neither our `Host`, and no
-    /// page at all has business here; nobody else has the key.
+    /// page from elsewhere has business here; nobody else has the key.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = one(headers, header::HOST.as_str());
         let is_ours = |host: &str| self.hosts.iter().any(|own| host.eq_ignore_ascii_case(own));
@@ -29,8 +34,16 @@ impl Admission {
                 "`Host` is not this endpoint's address",
             ));
         }
-        if headers.contains_key(header::ORIGIN) {
-            return Err(refusal(StatusCode::FORBIDDEN, "web pages are not served"));
+        let own_page = |origin: &str| {
+            let host = origin.strip_prefix("http://");
+            host.is_some_and(|host| self.hosts.iter().any(|own| host == own))
+        };
+        let origin = said_once(headers, header::ORIGIN.as_str());
+        if !origin.is_ok_and(|origin| origin.is_none_or(own_page)) {
+            return Err(refusal(
+                StatusCode::FORBIDDEN,
+                "web pages from elsewhere are not served",
+            ));
         }
         let said = one(headers, header::AUTHORIZATION.as_str());
         let key = said.and_then(|said| said.strip_prefix("Bearer "));
@@ -65,6 +78,56 @@ pub(super) fn check_types(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(refusal(StatusCode::NOT_ACCEPTABLE, why));
     }
     Ok(())
+}
+
+/// Whether the head of a message of 2026-07-28 says what its body says; else the code and the reason. What repeats
+/// arguments (`Mcp-Param-*`) is for the gateway to compare, since it takes the tool's schema.
+pub(super) fn check_repeated(
+    headers: &HeaderMap,
+    version: Option<&str>,
+    method: &str,
+    message: &Message,
+) -> Result<(), (i64, &'static str)> {
+    let Some(claim) = message.claim() else {
+        return Err((
+            PARAMS,
+            "`_meta` must have `io.modelcontextprotocol/protocolVersion`",
+        ));
+    };
+    if version != Some(claim) {
+        return Err((HEADER, "`MCP-Protocol-Version` must say what `_meta` says"));
+    }
+    if claim == STATELESS && !message.has_capabilities() {
+        return Err((
+            PARAMS,
+            "`_meta` must have `io.modelcontextprotocol/clientCapabilities`",
+        ));
+    }
+    if claim == STATELESS && one(headers, "mcp-method") != Some(method) {
+        return Err((HEADER, "`Mcp-Method` must say what `method` says"));
+    }
+    let Some(named) = message.named().filter(|_| claim == STATELESS) else {
+        return Ok(());
+    };
+    let said = one(headers, "mcp-name").and_then(decoded);
+    match said.is_some_and(|said| said == named) {
+        true => Ok(()),
+        false => Err((HEADER, "`Mcp-Name` must say what `params` says")),
+    }
+}
+
+/// MCP 2026-07-28, "Value Encoding".
+fn decoded(said: &str) -> Option<Cow<'_, str>> {
+    let inner = said
+        .strip_prefix("=?base64?")
+        .and_then(|rest| rest.strip_suffix("?="));
+    match inner {
+        None => Some(said.into()),
+        Some(inner) => {
+            let bytes = STANDARD.decode(inner).ok()?;
+            String::from_utf8(bytes).ok().map(Cow::from)
+        }
+    }
 }
 
 /// Nothing said is everything accepted (RFC 9110 §12.5.1).

@@ -167,9 +167,14 @@ impl Wrap {
         meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
         meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
         let method = message["method"].as_str().unwrap().to_owned();
+        let name = message["params"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let fields = [
             ("mcp-protocol-version", "2026-07-28"),
             ("mcp-method", method.as_str()),
+            ("mcp-name", name.as_str()),
         ];
         self.open("POST", &fields, &message.to_string())
     }

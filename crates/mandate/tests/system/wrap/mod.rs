@@ -59,7 +59,17 @@ fn nobody_is_served_without_the_key_or_from_elsewhere() {
     for host in ["evil.example", &format!("evil.example:{port}"), "127.0.0.1"] {
         assert_eq!(with(0, ("host", host)).status, 403, "{host}");
     }
-    assert_eq!(with(9, ("origin", "http://evil.example")).status, 403);
+    for origin in [
+        "http://evil.example",
+        "null",
+        &format!("https://localhost:{port}"),
+    ] {
+        assert_eq!(with(9, ("origin", origin)).status, 403, "{origin}");
+    }
+    assert_eq!(
+        with(9, ("origin", &format!("http://localhost:{port}"))).status,
+        200
+    );
     assert_eq!(with(2, ("content-type", "text/plain")).status, 415);
     assert_eq!(with(9, ("accept", "application/json")).status, 406);
     assert_eq!(wrap.raw("POST /other", &good, &body).status, 404);
@@ -339,30 +349,46 @@ fn head_and_body_of_a_message_without_session_agree() {
     assert_eq!(wrap.ready["revisions"].as_array().unwrap().len(), 5);
     let mut message = call(1, "echo", "a");
     message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+    message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
     let version = ("mcp-protocol-version", "2026-07-28");
-    let method = ("mcp-method", "tools/call");
-    assert_eq!(wrap.send("POST", &[version, method], &message).text(), "a");
-    for fields in [
-        &[version][..],
-        &[method],
-        &[version, ("mcp-method", "TOOLS/CALL")],
-        &[("mcp-protocol-version", "2025-11-25"), method],
-    ] {
-        let refused = wrap.send("POST", fields, &message);
+    let (method, name) = (("mcp-method", "tools/call"), ("mcp-name", "echo"));
+    let refused = |fields: &[client::Field<'_>], message: &Value| {
+        let refused = wrap.send("POST", fields, message);
+        assert_eq!(refused.status, 400, "{fields:?}");
+        refused.code()
+    };
+    for name in [name, ("mcp-name", "=?base64?ZWNobw==?=")] {
         assert_eq!(
-            (refused.status, refused.code()),
-            (400, -32020),
-            "{fields:?}"
+            wrap.send("POST", &[version, method, name], &message).text(),
+            "a"
         );
     }
-    assert_eq!(
-        wrap.send("POST", &[version, version, method], &message)
-            .status,
-        400
-    );
-    let later = [("mcp-protocol-version", "2099-01-01"), method];
+    for fields in [
+        &[version, name][..],
+        &[method, name],
+        &[version, ("mcp-method", "TOOLS/CALL"), name],
+        &[("mcp-protocol-version", "2025-11-25"), method, name],
+        &[version, method],
+        &[version, method, ("mcp-name", "environment")],
+        &[version, method, name, name],
+        &[version, method, ("mcp-name", "=?base64?ZWNobw?=")],
+    ] {
+        assert_eq!(refused(fields, &message), -32020, "{fields:?}");
+    }
+    assert_eq!(refused(&[version, version, method, name], &message), -32600);
+    let mut unclaimed = message.clone();
+    for member in ["clientCapabilities", "protocolVersion"] {
+        let meta = unclaimed["params"]["_meta"].as_object_mut().unwrap();
+        meta.remove(&format!("io.modelcontextprotocol/{member}"));
+        assert_eq!(
+            refused(&[version, method, name], &unclaimed),
+            -32602,
+            "{member}"
+        );
+    }
+    let later = [("mcp-protocol-version", "2099-01-01"), method, name];
     message["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2099-01-01");
-    assert_eq!(wrap.send("POST", &later, &message).code(), -32022);
+    assert_eq!(refused(&later, &message), -32022);
     // An unknown method shows in the status.
     let unknown = json!({ "jsonrpc": "2.0", "id": 1, "method": "no/such", "params": {} });
     let unknown = wrap.stateless(&unknown);
