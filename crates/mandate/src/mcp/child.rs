@@ -21,7 +21,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::environment::Environment;
 use super::lines::{self, Line};
@@ -145,7 +145,7 @@ impl Child {
     }
 
     /// Ends it when the guard is dropped.
-    pub(crate) fn guard(&self) -> tokio_util::sync::DropGuard {
+    pub(crate) fn guard(&self) -> DropGuard {
         self.stop.clone().drop_guard()
     }
 }

@@ -218,17 +218,16 @@ impl<L: Link> Client<L> {
 
     /// MCP 2026-07-28, "Versioning": whoever does not answer is asked as before.
     async fn discover(&mut self) -> Result<Option<Hello>, ReadError> {
-        match self.ask("server/discover", json!({})).await {
-            Ok(result) => {
+        let asked = tokio::time::timeout(DISCOVERY, self.ask("server/discover", json!({})));
+        match asked.await {
+            Ok(Ok(result)) => {
                 let hello: Hello = serde_json::from_str(result.get()).unwrap_or_default();
-                Ok(hello
-                    .supported_versions
-                    .iter()
-                    .any(|v| v == STATELESS)
-                    .then_some(hello))
+                let speaks = hello.supported_versions.iter().any(|v| v == STATELESS);
+                Ok(speaks.then_some(hello))
             }
-            Err(ReadError::Refused { .. } | ReadError::NotMcp(_) | ReadError::Ended) => Ok(None),
-            Err(why) => Err(why),
+            Ok(Err(ReadError::Refused { .. } | ReadError::NotMcp(_) | ReadError::Ended))
+            | Err(_) => Ok(None),
+            Ok(Err(why)) => Err(why),
         }
     }
 
@@ -311,5 +310,7 @@ fn result_of(method: &'static str, text: &str) -> Result<Box<RawValue>, ReadErro
 }
 
 const NO_METHOD: i64 = super::message::NO_METHOD;
+/// For a server that says nothing to what it does not know.
+const DISCOVERY: Duration = Duration::from_secs(10);
 /// The longest message that is read.
 pub(crate) const LONGEST: usize = 8 << 20;

@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
 
 use super::{Ask, Link, ReadError, result_of};
 use crate::mcp::child::{Child, Program};
@@ -11,15 +12,19 @@ pub(super) struct StdioLink {
     program: Program,
     child: Child,
     lines: mpsc::Receiver<Vec<u8>>,
+    /// Whoever stops waiting stops the server too.
+    ends: DropGuard,
 }
 
 impl StdioLink {
     pub(super) fn new(program: Program) -> Result<Self, ReadError> {
         let (child, lines) = start(&program)?;
+        let guard = child.guard();
         Ok(Self {
             program,
             child,
             lines,
+            ends: guard,
         })
     }
 
@@ -62,6 +67,7 @@ impl Link for StdioLink {
             // It may have ended at a question that it does not know.
             if ask.is_stateless {
                 (self.child, self.lines) = start(&self.program)?;
+                self.ends = self.child.guard();
             }
         }
         answer

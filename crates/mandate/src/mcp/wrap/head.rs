@@ -29,7 +29,7 @@ impl Admission {
         let host = one(headers, header::HOST.as_str());
         let is_ours = |host: &str| self.hosts.iter().any(|own| host.eq_ignore_ascii_case(own));
         if !host.is_some_and(is_ours) {
-            return Err(refusal(
+            return Err(stranger(
                 StatusCode::FORBIDDEN,
                 "`Host` is not this endpoint's address",
             ));
@@ -40,7 +40,7 @@ impl Admission {
         };
         let origin = said_once(headers, header::ORIGIN.as_str());
         if !origin.is_ok_and(|origin| origin.is_none_or(own_page)) {
-            return Err(refusal(
+            return Err(stranger(
                 StatusCode::FORBIDDEN,
                 "web pages from elsewhere are not served",
             ));
@@ -51,7 +51,7 @@ impl Admission {
         if key.is_some_and(|key| key == self.key) {
             return Ok(());
         }
-        let mut response = no(
+        let mut response = stranger(
             StatusCode::UNAUTHORIZED,
             "the gateway alone is served, by its key",
         );
@@ -59,7 +59,7 @@ impl Admission {
         response
             .headers_mut()
             .insert(header::WWW_AUTHENTICATE, challenge);
-        Err(response.into())
+        Err(response)
     }
 }
 
@@ -164,6 +164,14 @@ pub(super) fn said_once<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option
 /// A refusal of something that is no request.
 pub(super) fn no(status: StatusCode, why: &str) -> Response<Body> {
     refused(status, None, INVALID, why)
+}
+
+/// The same, where it is refused who asks: it keeps no connection.
+fn stranger(status: StatusCode, why: &str) -> Refusal {
+    let mut response = no(status, why);
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(header::CONNECTION, close);
+    Box::new(response)
 }
 
 /// The same, where it stands for an answer that there is not.

@@ -36,6 +36,12 @@ impl State {
         self.requests.remove(id)
     }
 
+    pub(super) fn forget_unread(&mut self) {
+        self.requests
+            .retain(|_, request| !request.outlet.is_unread());
+        self.order.retain(|id| self.requests.contains_key(id));
+    }
+
     /// Progress goes to the request that it is of; what concerns no request to the stream for that; everything else
     /// to the request that began last and still has a reader, since it most likely is about that.
     pub(super) fn outlet_for(&self, message: &Message) -> Option<Outlet> {

@@ -61,7 +61,7 @@ pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationT
 
 const MOST_CONNECTIONS: usize = 512;
 /// How long a head may take to come.
-const HEAD: Duration = Duration::from_secs(30);
+const HEAD: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// For answers that are on their way when everything ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);

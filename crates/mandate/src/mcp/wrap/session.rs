@@ -53,7 +53,7 @@ pub(super) enum Begun {
 
 impl Session {
     /// Starts a child and hands it `initialize`. If whoever asked goes away meanwhile, it ends. `place` is held until
-    /// the child is gone; `ended` is called then.
+    /// the child is gone.
     pub(super) async fn begin(
         settings: &Arc<Settings>,
         initialize: &Message,
@@ -107,7 +107,10 @@ impl Session {
         let (outlet, inlet) = way();
         let token = message.token().cloned();
         self.admit(id, Request { token, outlet })?;
-        self.say(message).await?;
+        if let Err(why) = self.say(message).await {
+            lock(&self.state).forget(id);
+            return Err(why);
+        }
         Ok(inlet)
     }
 
@@ -118,6 +121,10 @@ impl Session {
         }
         if state.requests.contains_key(id) {
             return Err(Refused::Twice);
+        }
+        if state.requests.len() >= MOST_OPEN {
+            // Nobody waits for these; answers to them are answers to nothing.
+            state.forget_unread();
         }
         if state.requests.len() >= MOST_OPEN {
             return Err(Refused::Busy);
