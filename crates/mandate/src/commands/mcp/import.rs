@@ -230,7 +230,7 @@ fn told(path: &Path, found: &Declared, imported: &Imported, context: &Context) {
     let (actions, left_out) = (imported.actions.len(), imported.left_out.len());
     let result = json!({
         "file": path, "name": imported.place.name, "revision": found.revision,
-        "actions": actions, "leftOut": left_out,
+        "actions": actions, "left_out": left_out,
     });
     context.out.result(&result, |paint| {
         format!(

@@ -158,7 +158,7 @@ fn announce(
         }
     }
     let url = format!("http://{address}{PATH}");
-    let result = json!({ "url": url, "keyFile": key_file, "revisions": revisions });
+    let result = json!({ "url": url, "key_file": key_file, "revisions": revisions });
     context.out.result(&result, |paint| {
         let newest = revisions.last().copied().unwrap_or_default();
         format!(

@@ -243,7 +243,7 @@ impl Imported {
         json!({
             "documents": [document],
             "guesses": guesses.collect::<Vec<_>>(),
-            "leftOut": left_out.collect::<Vec<_>>(),
+            "left_out": left_out.collect::<Vec<_>>(),
         })
     }
 

@@ -88,7 +88,7 @@ fn each_tool_prompt_and_template_is_an_action() {
     let json = imported.json();
     let again = load(&json["documents"][0].to_string()).unwrap();
     assert_eq!(again.server(&"desk".parse().unwrap()), Some(desk));
-    assert_eq!(json["leftOut"].as_array().unwrap().len(), 3);
+    assert_eq!(json["left_out"].as_array().unwrap().len(), 3);
 }
 
 #[test]
