@@ -168,8 +168,11 @@ impl Imported {
     ) {
         let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"{}*".contains(c);
         let can = (1..=128).contains(&item.name.len()) && item.name.chars().all(is_plain);
-        let Some(about) = About::of(item).filter(|_| can) else {
+        if !can {
             return self.leave_out(kind, item, "its name is none that a bundle can say");
+        }
+        let Some(about) = About::of(item) else {
+            return self.leave_out(kind, item, UNREADABLE);
         };
         let (effect, found) = read(&about);
         self.actions.push(Action {
@@ -203,7 +206,7 @@ impl Imported {
                 note: found.note,
             }),
             (Err(why), _) => self.leave_out("resource", item, why),
-            (Ok(_), None) => self.leave_out("resource", item, "it cannot be read"),
+            (Ok(_), None) => self.leave_out("resource", item, UNREADABLE),
         }
     }
 
@@ -301,6 +304,8 @@ fn prompt(about: &About) -> (Effect, schema::Found) {
     (Effect::Read("a prompt is read"), schema::of_texts(names))
 }
 
+/// Nested more than 128 levels deep, for example.
+const UNREADABLE: &str = "its declaration cannot be read";
 const LONGEST_WORDS: usize = 120;
 const DEFAULT_PATH: &str = "/mcp";
 

@@ -121,6 +121,28 @@ fn the_policy_is_one_once_its_lines_are_enabled() {
     );
 }
 
+#[test]
+fn what_cannot_be_read_is_left_out_by_itself() {
+    let mut deep = json!({});
+    for _ in 0..100 {
+        deep = json!({ "properties": { "a": deep } });
+    }
+    let all = declared(&[
+        json!({ "name": "deep", "inputSchema": deep }),
+        json!({ "name": "plain" }),
+    ]);
+    let imported = Imported::of(&all, place());
+    assert_eq!(imported.actions.len(), 1);
+    let [left] = imported.left_out.as_slice() else {
+        panic!("{imported:?}")
+    };
+    assert_eq!(
+        (left.what.as_str(), left.why.as_str()),
+        ("tool deep", UNREADABLE)
+    );
+    load(&text(&imported)).unwrap();
+}
+
 proptest! {
     #[test]
     fn whatever_a_server_calls_its_things_the_text_loads_and_grants_nothing(
