@@ -1,9 +1,9 @@
 //! `mandate runbook`: how to stop an agent type and bring it back, from the bundle and the live state.
 
-use mandate_model::AgentTypeName;
 use mandate_model::stop::Suspension;
+use mandate_model::{AgentTypeName, ServerName};
 use mandate_policy::Bundle;
-use mandate_policy::decl::AgentType;
+use mandate_policy::decl::{AgentType, ServerWorkload};
 use mandate_ports::Clock;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ struct Runbook {
     hosted_by: Vec<AgentTypeName>,
     /// Purposes of the root tasks that it opens.
     opens: Vec<String>,
+    /// Server workloads that it is: who calls them reaches nobody while it is stopped.
+    called_as: Vec<ServerName>,
     /// Server workloads that it accesses.
     accesses: Vec<String>,
     /// The suspension that stops it now.
@@ -75,6 +77,8 @@ fn make(agent: &AgentType, bundle: &Bundle, suspensions: &[Suspension]) -> Runbo
     let reached = bundle
         .access_policies()
         .filter(|policy| policy.agents.contains(name));
+    let is_it =
+        |server: &&ServerWorkload| server.a2a.as_ref().is_some_and(|a2a| a2a.agent == *name);
     let subject = mandate_model::stop::Subject::Agent {
         id: agent.id.clone(),
     };
@@ -85,6 +89,11 @@ fn make(agent: &AgentType, bundle: &Bundle, suspensions: &[Suspension]) -> Runbo
         spawned_by: spawning.map(|other| other.name.clone()).collect(),
         hosted_by: agent.hosted_by.iter().cloned().collect(),
         opens: opened.map(|policy| policy.name.to_string()).collect(),
+        called_as: bundle
+            .servers()
+            .filter(is_it)
+            .map(|server| server.name.clone())
+            .collect(),
         accesses: reached
             .map(|policy| {
                 let actions: Vec<&str> = policy.actions.iter().map(|a| a.as_str()).collect();
@@ -110,6 +119,7 @@ fn text(runbook: &Runbook, paint: Paint) -> String {
     let names = |all: &[AgentTypeName]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
     let spawned = names(&runbook.spawned_by);
     let hosts = names(&runbook.hosted_by);
+    let called: Vec<String> = runbook.called_as.iter().map(ToString::to_string).collect();
     let state = match &runbook.suspended {
         Some(s) => paint.red(format!(
             "SUSPENDED since {} by {}: {}",
@@ -120,13 +130,14 @@ fn text(runbook: &Runbook, paint: Paint) -> String {
         None => paint.green("not suspended"),
     };
     let mut text = format!(
-        "{}  {state}\n\nCall          {}\nIf it stops   {}\nOpens         {}\nIs spawned by {}\nIs hosted by  {}\nAccesses      {}\n\nStop it\n  {}\n",
+        "{}  {state}\n\nCall          {}\nIf it stops   {}\nOpens         {}\nIs spawned by {}\nIs hosted by  {}\nIs called as  {}\nAccesses      {}\n\nStop it\n  {}\n",
         paint.bold(format!("Runbook: {}", runbook.agent)),
         runbook.contact,
         runbook.impact,
         list(&runbook.opens, "nothing"),
         list(&spawned, "nobody"),
         list(&hosts, "nobody"),
+        list(&called, "nothing"),
         list(&runbook.accesses, "nothing"),
         paint.bold(&runbook.stop),
     );

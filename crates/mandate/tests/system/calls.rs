@@ -84,7 +84,9 @@ fn what_a_called_agent_does_leads_to_the_user_who_began_it() {
     assert_eq!(story["task"]["agent"], "worker");
     assert_eq!(story["task"]["children"][0]["agent"], "clerk");
 
-    // A suspended agent is called by nobody.
+    // A suspended agent is called by nobody, and the runbook says who is concerned.
+    let runbook = lab.run(&["runbook", "clerk"]);
+    assert_eq!(runbook.value["called_as"], json!(["helper"]));
     let clerk = json!({"kind": "agent", "id": spiffe_id("clerk")});
     lab.suspend(&clerk).expect(200);
     let refused = call(&lab, &access, None).expect(200).json();
