@@ -42,7 +42,7 @@ mod spawn;
 mod table;
 
 pub use bundle::Bundle;
-pub use check::{LoadEnv, Loaded, UnfitConstraint, load};
+pub use check::{LoadEnv, Loaded, UnfitConstraint, load, read_manifest};
 pub use compile::context_schema;
 pub use decide::{Explanation, PolicyDenial, PolicyRequest, PolicyVerdict, Why};
 pub use entries::UndeclaredEntry;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::place_of;
 use super::read::{parsed, text};
-use crate::decl::{Manifest, ServerWorkload, TOOL, ToolDigest};
+use crate::decl::{Accepted, Manifest, ServerWorkload, ToolDigest};
 use crate::mistake::{Mistakes, did_you_mean};
 use crate::source::Node;
 
@@ -18,34 +18,11 @@ pub(super) fn manifest(
     servers: &mut BTreeMap<ServerName, ServerWorkload>,
     mistakes: &mut Mistakes,
 ) {
-    let (mut tools, mut known) = (BTreeMap::new(), BTreeSet::new());
-    for tool in spec.get("tools").map_or(&[] as &[Node], Node::items) {
-        let Some(named) = text(tool, "name") else {
-            continue;
-        };
-        if !known.insert(named.clone()) {
-            let message = format!("tool `{named}` is accepted twice");
-            mistakes.error(place_of(tool, "name"), message, "keep one of them");
-        }
-        tools.extend(accepted(&named, tool, mistakes).map(|digest| (named, digest)));
-    }
+    let (tools, known) = tools_of(spec, mistakes);
     let Some(server) = servers.get_mut(name) else {
         return;
     };
-    let Some(mcp) = &mut server.mcp else {
-        let message = format!("server workload `{name}` is no MCP server");
-        let help = "say `mcp: {}` there, or remove the manifest";
-        mistakes.error(spec.at, message, help);
-        return;
-    };
-    let named = server
-        .actions
-        .values()
-        .flat_map(|action| action.routes.iter().map(move |route| (action, route)))
-        .filter(|(_, route)| route.method == TOOL);
-    for (action, route) in named {
-        let shown = route.to_string();
-        let tool = shown.strip_prefix("tool ").unwrap_or(&shown);
+    for (tool, action) in server.tools() {
         if !known.contains(tool) {
             let message = format!(
                 "action `{}` of `{name}` names tool `{tool}`, which this manifest has not",
@@ -60,7 +37,38 @@ pub(super) fn manifest(
             mistakes.error(place_of(spec, "tools"), message, help);
         }
     }
-    mcp.manifest = Some(Manifest(tools));
+    match &mut server.mcp {
+        Some(mcp) => mcp.manifest = Some(Manifest::of(tools)),
+        None => {
+            let message = format!("server workload `{name}` is no MCP server");
+            let help = "say `mcp: {}` there, or remove the manifest";
+            mistakes.error(spec.at, message, help);
+        }
+    }
+}
+
+/// The tools that a manifest accepts, and the names of those that it mentions.
+pub(super) fn tools_of(
+    spec: &Node,
+    mistakes: &mut Mistakes,
+) -> (BTreeMap<String, Accepted>, BTreeSet<String>) {
+    let (mut tools, mut known) = (BTreeMap::new(), BTreeSet::new());
+    for tool in spec.get("tools").map_or(&[] as &[Node], Node::items) {
+        let Some(named) = text(tool, "name") else {
+            continue;
+        };
+        if !known.insert(named.clone()) {
+            let message = format!("tool `{named}` is accepted twice");
+            mistakes.error(place_of(tool, "name"), message, "keep one of them");
+        }
+        let digest = accepted(&named, tool, mistakes);
+        let accepted = digest.map(|digest| Accepted {
+            digest,
+            definition: text(tool, "definition"),
+        });
+        tools.extend(accepted.map(|accepted| (named, accepted)));
+    }
+    (tools, known)
 }
 
 fn accepted(name: &str, tool: &Node, mistakes: &mut Mistakes) -> Option<ToolDigest> {

@@ -28,6 +28,7 @@ use mandate_model::{Timestamp, TrustDomain};
 
 use crate::bundle::{Bundle, Declared};
 use crate::compile::Engine;
+use crate::decl::Manifest;
 use crate::mistake::{Mistake, Mistakes, Place};
 use crate::source::{self, MAX_BYTES, MAX_FILES, Node, SourceFile};
 use names::Names;
@@ -69,6 +70,27 @@ pub fn load(files: &[SourceFile], env: &LoadEnv, now: Timestamp) -> Result<Loade
             warnings: notes,
         }),
         Some(_) | None => Err(notes),
+    }
+}
+
+/// Reads a `ToolManifest` that stands alone in `file`, without the bundle that it is for.
+pub fn read_manifest(file: &SourceFile) -> Result<Manifest, Vec<Mistake>> {
+    let mut mistakes = Mistakes::default();
+    let files = std::slice::from_ref(file);
+    let documents = source::documents(files, &mut mistakes);
+    let documents = names::documents(documents, &mut mistakes);
+    let manifest = match &*documents {
+        [only] if only.kind == "ToolManifest" => only.spec.as_ref(),
+        _ => {
+            let message = "the file has something else than one `ToolManifest`";
+            mistakes.error(Place::default(), message, "keep other documents elsewhere");
+            None
+        }
+    };
+    let tools = manifest.map(|spec| manifest::tools_of(spec, &mut mistakes).0);
+    match tools {
+        Some(tools) if !mistakes.has_errors() => Ok(Manifest::of(tools)),
+        Some(_) | None => Err(mistakes.into_sorted(files)),
     }
 }
 

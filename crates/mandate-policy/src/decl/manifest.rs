@@ -10,17 +10,35 @@ use sha2::{Digest, Sha256};
 
 /// By the name of each tool, what the server said of it when it was accepted. No other tool is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Manifest(pub(crate) BTreeMap<String, ToolDigest>);
+pub struct Manifest(BTreeMap<String, Accepted>);
+
+/// A tool as it was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) digest: ToolDigest,
+    /// What that is of, as JSON, where the manifest has it.
+    pub(crate) definition: Option<String>,
+}
 
 impl Manifest {
+    pub(crate) fn of(tools: BTreeMap<String, Accepted>) -> Self {
+        Self(tools)
+    }
+
     /// The digest of the tool of this name, if it was accepted.
     pub fn tool(&self, name: &str) -> Option<&ToolDigest> {
-        self.0.get(name)
+        self.0.get(name).map(|accepted| &accepted.digest)
+    }
+
+    /// What the server said of the tool of this name when it was accepted, as JSON, where the manifest has that.
+    pub fn definition(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.definition.as_deref()
     }
 
     /// Every accepted tool, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ToolDigest)> {
-        self.0.iter().map(|(name, digest)| (name.as_str(), digest))
+        let all = self.0.iter();
+        all.map(|(name, accepted)| (name.as_str(), &accepted.digest))
     }
 }
 

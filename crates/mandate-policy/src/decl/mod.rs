@@ -24,6 +24,7 @@ pub use credential::{Credential, SecretTemplate};
 pub use gateways::Gateways;
 pub(crate) use gateways::is_within;
 pub use llm::{LlmApi, LlmSettings};
+pub(crate) use manifest::Accepted;
 pub use manifest::{MalformedDigest, Manifest, ToolDigest};
 pub use operator::{OidcRule, Operator, PERSONAL_CLAIMS, Right};
 pub use provider::{

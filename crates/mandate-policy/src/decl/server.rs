@@ -11,6 +11,7 @@ use mandate_model::{
 
 use super::{
     A2aSettings, Credential, Gateways, LlmSettings, Manifest, Matched, Matcher, Possession, Route,
+    Segment, TOOL,
 };
 use crate::headers;
 
@@ -61,6 +62,18 @@ impl ServerWorkload {
     /// Its actions, sorted by name.
     pub fn actions(&self) -> impl Iterator<Item = &Action> {
         self.actions.values()
+    }
+
+    /// The tools of an MCP server that actions name, with the action.
+    pub fn tools(&self) -> impl Iterator<Item = (&str, &Action)> {
+        let routes = self.actions.values().flat_map(|action| {
+            let routes = action.routes.iter();
+            routes.map(move |route| (route, action))
+        });
+        routes.filter_map(|(route, action)| match (&*route.method, &*route.segments) {
+            (TOOL, [Segment::Literal(name)]) => Some((&**name, action)),
+            _ => None,
+        })
     }
 
     /// The action that a request is: the one whose template is the narrowest that fits. `None`

@@ -1,6 +1,8 @@
 //! `mandate mcp`: MCP servers that are to be server workloads.
 
+mod accept;
 mod import;
+mod source;
 mod wrap;
 
 use crate::context::Context;
@@ -13,6 +15,8 @@ pub(crate) enum Command {
     Wrap(wrap::Args),
     /// Read a live server, and write the documents of a bundle that it would be
     Import(import::Args),
+    /// Compare the tools that a live server has with those that were accepted, and accept them
+    Accept(accept::Args),
     /// What a wrapped server is started through
     #[command(hide = true)]
     Child(BecomeArgs),
@@ -22,7 +26,7 @@ pub(crate) enum Command {
 pub(crate) fn at_once(command: &Command) -> Option<Outcome> {
     match command {
         Command::Child(args) => Some(become_program(args)),
-        Command::Wrap(_) | Command::Import(_) => None,
+        Command::Wrap(_) | Command::Import(_) | Command::Accept(_) => None,
     }
 }
 
@@ -30,6 +34,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Outcome {
     match command {
         Command::Wrap(args) => wrap::run(args, context).await,
         Command::Import(args) => import::run(args, context).await,
+        Command::Accept(args) => accept::run(args, context).await,
         Command::Child(args) => become_program(&args),
     }
 }

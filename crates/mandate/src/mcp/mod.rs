@@ -3,6 +3,7 @@
 //! Messages stay the text that they came as: what a bridge must change in one (an id) is changed in place, and
 //! a tool's declaration is what the server wrote. Typed messages of a library would lose what they do not know.
 
+pub(crate) mod accept;
 pub(crate) mod child;
 pub(crate) mod environment;
 pub(crate) mod import;

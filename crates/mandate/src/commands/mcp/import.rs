@@ -5,17 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use serde_json::json;
 
-use crate::client::tls::{Trust, door_of};
+use super::source;
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::mcp::child::Program;
-use crate::mcp::environment::{Environment, EnvironmentOptions};
+use crate::mcp::environment::EnvironmentOptions;
 use crate::mcp::import::{Imported, Place, server_name, text};
-use crate::mcp::read::{Declared, HttpServer, LONGEST, ReadError, Server, declared};
-use crate::mcp::secret_file;
+use crate::mcp::read::{Declared, Server, declared};
 use crate::progress::waiting;
 use crate::serve::logging::{self, LogFormat};
 
@@ -70,12 +68,12 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     logging::begin(LogFormat::Text, &args.log)?;
-    let headers = headers(&args)?;
+    let headers = source::headers(&args.header, args.header_file.as_deref())?;
     let credential = credential(&args, &headers);
     let server = server(&args, headers, context)?;
     let limit = Duration::from_secs(args.timeout);
     let found = waiting(&context.out, "reading the server", declared(server, limit)).await;
-    let found = found.map_err(|why| failure(&why))?;
+    let found = found.map_err(|why| source::failure(&why))?;
     let imported = Imported::of(&found, place(&args, &found, credential)?);
     if imported.actions.is_empty() {
         return Err(Failure::failed(
@@ -96,49 +94,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 }
 
 fn server(args: &Args, headers: HeaderMap, context: &Context) -> Result<Server, Failure> {
-    let Some(url) = &args.url else {
-        return Ok(Server::Stdio(Program {
-            command: args.command.clone(),
-            environment: Environment::of(&args.environment)?,
-            longest: LONGEST,
-            grace: Duration::from_secs(5),
-        }));
-    };
-    let trust = match &context.elsewhere {
-        Some(elsewhere) => elsewhere.trust()?,
-        None => Trust::of(None)?,
-    };
-    let (door, path) = door_of(url, &trust)?;
-    Ok(Server::Http(HttpServer {
-        door,
-        path,
-        headers,
-    }))
-}
-
-fn headers(args: &Args) -> Result<HeaderMap, Failure> {
-    let mut all = HeaderMap::new();
-    let file = args
-        .header_file
-        .as_deref()
-        .map(secret_file::read)
-        .transpose()?;
-    let lines = file.iter().flat_map(|file| file.expose().lines());
-    for line in args.header.iter().map(String::as_str).chain(lines) {
-        let wrong = || {
-            // Its value may be a secret.
-            Failure::usage(
-                "a header is none",
-                "say it as `Name: value`, one a line in a file",
-            )
-        };
-        let (name, value) = line.split_once(':').ok_or_else(wrong)?;
-        let name: HeaderName = name.trim().parse().map_err(|_| wrong())?;
-        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
-        value.set_sensitive(true);
-        all.append(name, value);
+    match &args.url {
+        Some(url) => source::at(url, headers, context),
+        None => source::program(&args.command, &args.environment),
     }
-    Ok(all)
 }
 
 /// What the gateway will have to send, as far as this request shows it.
@@ -239,29 +198,6 @@ fn told(path: &Path, found: &Declared, imported: &Imported, context: &Context) {
             path.display(),
         )
     });
-}
-
-fn failure(why: &ReadError) -> Failure {
-    let text = why.to_string();
-    match why {
-        ReadError::Unreachable(_) => {
-            Failure::unreachable(text, "start the server, or look at its address or command")
-        }
-        ReadError::Slow => Failure::unreachable(text, "give it longer: --timeout SECONDS"),
-        ReadError::Unauthorized(_) => {
-            Failure::failed(text, "bring what it wants: --header-file FILE")
-        }
-        ReadError::NotMcp(_) => {
-            Failure::failed(text, "name the endpoint, which often ends in `/mcp`")
-        }
-        ReadError::Ended => Failure::failed(text, "`--log info` shows what it said"),
-        ReadError::Refused { .. }
-        | ReadError::TooMuch(_)
-        | ReadError::Twice { .. }
-        | ReadError::Malformed(_) => {
-            Failure::failed(text, "the server has to be mended; nothing was written")
-        }
-    }
 }
 
 /// Where the help of `mandate mcp wrap` has it listen.

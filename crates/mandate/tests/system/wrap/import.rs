@@ -10,10 +10,10 @@ use super::client::Wrap;
 use super::server::{self, LISTS, MODE};
 use crate::lab::server::PROGRAM;
 
-const AGENT: &str = "kind: AgentType\nmetadata: {name: clerk}\nspec:\n  attestation: [{process: {user: clerk}}]\n  breakGlass: {contact: \"@oncall\", impact: Nobody is served.}\n";
+pub(super) const AGENT: &str = "kind: AgentType\nmetadata: {name: clerk}\nspec:\n  attestation: [{process: {user: clerk}}]\n  breakGlass: {contact: \"@oncall\", impact: Nobody is served.}\n";
 
 /// The exit code, and what it says: the result, or the failure.
-fn run(data: &Path, arguments: &[&str]) -> (i32, Value) {
+pub(super) fn run(data: &Path, arguments: &[&str]) -> (i32, Value) {
     let output = Command::new(PROGRAM)
         .arg("--data")
         .arg(data)
@@ -31,7 +31,7 @@ fn run(data: &Path, arguments: &[&str]) -> (i32, Value) {
 }
 
 /// A server's lists, in a file.
-fn lists(folder: &Path, lists: &Value) -> String {
+pub(super) fn lists(folder: &Path, lists: &Value) -> String {
     let path = folder.join("lists.json");
     std::fs::write(&path, lists.to_string()).unwrap();
     format!("{LISTS}={}", path.display())
@@ -48,7 +48,7 @@ fn import(folder: &Path, mode: &str, declared: &Value, more: &[&str]) -> (i32, V
     run(folder, &arguments)
 }
 
-fn tool(name: &str, annotations: &Value) -> Value {
+pub(super) fn tool(name: &str, annotations: &Value) -> Value {
     let schema = json!({ "type": "object", "properties": { "customerId": { "type": "string" } } });
     json!({ "name": name, "inputSchema": schema, "annotations": annotations })
 }

@@ -1,5 +1,6 @@
 //! `mandate mcp wrap`: a server on standard input and output, served over HTTP to the gateway alone.
 
+mod accept;
 mod client;
 mod ends;
 mod gateway;
