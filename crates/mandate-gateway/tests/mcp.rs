@@ -87,6 +87,30 @@ mod tests {
         assert_eq!(undeclared.what, What::AccessDecided { request });
     }
 
+    /// FAILURES 15: a client that finds such a challenge joins scopes, and asks for more than its task.
+    #[tokio::test]
+    async fn a_denial_asks_nobody_to_come_back_with_more() {
+        let world = World::new().await;
+        let agent = Agent::new(&world);
+        for (method, params) in [
+            (
+                "tools/call",
+                json!({"name": "refund", "arguments": {"customer_id": "acme"}}),
+            ),
+            ("resources/read", json!({"uri": "file:///reports/globex/x"})),
+        ] {
+            let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+            let answer = send(world.address, agent.request(&message)).await;
+            assert_eq!(answer.status(), StatusCode::OK, "{method}");
+            assert!(
+                !answer.headers().contains_key("www-authenticate"),
+                "{method}"
+            );
+            assert!(!text(answer).await.contains("scope"), "{method}");
+        }
+        assert!(world.upstream.arrived().is_empty());
+    }
+
     #[tokio::test]
     async fn what_is_no_call_is_denied_with_an_error_of_its_own_code() {
         let world = World::new().await;

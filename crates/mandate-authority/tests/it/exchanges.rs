@@ -8,6 +8,38 @@ use serde_json::json;
 use crate::client::get_tcp;
 use crate::lab::{ASSERTION, DOMAIN, GRANT, ID_TOKEN, ISSUER, JWT, Lab, TXN, agent, reading};
 
+/// FAILURES 15: what a client of MCP does that is refused (2026-07-28, authorization, "Scope Challenge").
+#[tokio::test]
+async fn a_step_up_that_joins_scopes_gets_no_more_than_the_task() {
+    let lab = Lab::new().await;
+    let backlog = lab.svid("backlog").await;
+    let details = [("authorization_details", &*reading())];
+    let task = lab.open(&backlog, "nightly", &details).await.token();
+    let child = lab
+        .delegate(&backlog, &task, "retriever", &reading())
+        .await
+        .token();
+    let retriever = lab.svid("retriever").await;
+    for scope in [
+        "records:refund",
+        "records:read records:refund",
+        "records:read offline_access",
+        "records:*",
+    ] {
+        let form = [
+            ("subject_token", child.as_str()),
+            ("subject_token_type", TXN),
+            ("resource", "https://records.acme.example"),
+            ("scope", scope),
+        ];
+        let refused = lab.exchange(&retriever, &form).await;
+        assert_eq!(refused.expect(400)["error"], "invalid_scope", "{scope}");
+    }
+    let held = lab.access(&retriever, &child).await;
+    let held = &held.expect(200)["authorization_details"][0];
+    assert_eq!(held["actions"], json!(["read"]));
+}
+
 #[tokio::test]
 async fn the_chain_from_evidence_to_an_access_token_is_recorded_link_by_link() {
     let lab = Lab::new().await;

@@ -318,7 +318,7 @@ fn decoded(said: &str) -> Result<Cow<'_, str>, McpFault> {
         .map_err(|_| malformed())
 }
 
-/// `name` as `Mcp-Name` has it, which [`decoded`] reads back.
+/// `name` as `Mcp-Name` has it: what a field cannot hold as `=?base64?…?=` (MCP 2026-07-28, "Request Metadata").
 pub fn as_field(name: &str) -> Cow<'_, str> {
     let plain = name.bytes().all(|b| (b' '..=b'~').contains(&b)) && name.trim() == name;
     if plain && !(name.starts_with("=?base64?") && name.ends_with("?=")) {
