@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use mandate_bench::figures::{Samples, ms, us};
-use mandate_bench::load::{Run, Shot, closed_loop, connect, fixed_rate};
-use mandate_bench::process::Process;
+use mandate_bench::load::{Shot, closed_loop, connect};
 use mandate_bench::proxy::Proxy;
 use mandate_bench::server::Server;
+use mandate_bench::way::{Way, report};
 use mandate_bench::{proxy, upstream};
 
 const ROUNDS: usize = 5;
@@ -123,50 +123,6 @@ fn get(path: &str, token: &str) -> Shot {
     }
 }
 
-/// A way to the upstream: where its load goes, and who works for it.
-struct Way<'a> {
-    name: &'static str,
-    to: SocketAddr,
-    process: Option<&'a Process>,
-    runs: Vec<Run>,
-    busy: Duration,
-    steady: Samples,
-}
-
-impl<'a> Way<'a> {
-    fn new(name: &'static str, to: SocketAddr, process: Option<&'a Process>) -> Self {
-        Self {
-            name,
-            to,
-            process,
-            runs: Vec::new(),
-            busy: Duration::ZERO,
-            steady: Samples::default(),
-        }
-    }
-
-    async fn saturate(&mut self, shot: &Shot, connections: usize) {
-        let cpu = || self.process.map_or(Duration::ZERO, Process::cpu);
-        let before = cpu();
-        self.runs
-            .push(closed_loop(self.to, shot, connections, SPAN).await);
-        self.busy += cpu() - before;
-    }
-
-    fn median(&mut self) -> &Run {
-        self.runs
-            .sort_by(|a, b| a.per_second.total_cmp(&b.per_second));
-        &self.runs[self.runs.len() / 2]
-    }
-
-    fn report(&mut self) {
-        let served: f64 = self.runs.iter().map(|run| run.latencies.len() as f64).sum();
-        let each = self.busy.as_secs_f64() * 1e6 / served;
-        let name = format!("{} (its own CPU {each:.1} µs a request)", self.name);
-        report(&name, self.median());
-    }
-}
-
 async fn gateway(server: &Server, upstream: SocketAddr) {
     let bare = Proxy::bare(upstream);
     let envoy = Proxy::envoy(upstream).await;
@@ -201,11 +157,10 @@ async fn ways(
         all.push((&mut read, &reading));
         all.push((&mut first, &recorded_first));
         for (way, shot) in &mut all {
-            way.saturate(shot, connections).await;
+            way.saturate(shot, connections, SPAN).await;
         }
         for (way, shot) in &mut all[1..] {
-            way.steady
-                .extend(fixed_rate(way.to, shot, 1000, SPAN).await);
+            way.pace(shot, SPAN).await;
         }
     }
     for way in [
@@ -311,13 +266,4 @@ async fn download(gateway: SocketAddr, token: &str) -> (tokio::task::JoinHandle<
         tell.send(last).ok();
     });
     (reading, stopped)
-}
-
-fn report(name: &str, run: &Run) {
-    println!(
-        "{name}: {:.0}/s, p50 {}, p99 {}",
-        run.per_second,
-        us(run.latencies.median()),
-        us(run.latencies.p99())
-    );
 }

@@ -1,4 +1,4 @@
-//! What the benches share: figures, a real server, an agent, an upstream and a bare proxy.
+//! What the benches share: figures, a real server, an agent, upstreams and proxies.
 //!
 //! Nothing here is asserted: machines differ. Compare figures of one run, in ratios and medians.
 
@@ -14,10 +14,14 @@
 )]
 
 pub mod agent;
+pub mod contextforge;
 pub mod figures;
+pub mod issuer;
 pub mod load;
+pub mod mcp;
 pub mod peer;
 pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod upstream;
+pub mod way;

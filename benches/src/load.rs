@@ -56,12 +56,18 @@ pub async fn connect(to: SocketAddr) -> SendRequest<Full<Bytes>> {
 
 /// One request; stops the bench unless it is answered with 200.
 pub async fn send(sender: &mut SendRequest<Full<Bytes>>, shot: &Shot) -> Bytes {
-    sender.ready().await.unwrap();
-    let response = sender.send_request(shot.request()).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let (status, body) = ask(sender, shot).await;
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
     body
+}
+
+/// One request, however it is answered.
+pub async fn ask(sender: &mut SendRequest<Full<Bytes>>, shot: &Shot) -> (u16, Bytes) {
+    sender.ready().await.unwrap();
+    let response = sender.send_request(shot.request()).await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, body)
 }
 
 /// `connections` that each send the next request when the last one is answered.

@@ -1,4 +1,5 @@
-//! What the gateway is compared with: proxies that only forward, each a process of its own.
+//! What the gateway is compared with: proxies that only forward, and Envoy as a gateway of an MCP server, each a process
+//! of its own.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -14,7 +15,16 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 
+use crate::issuer::Issuer;
 use crate::process::{Process, release_folder};
+use crate::server::CREDENTIAL;
+
+/// Whether tokens that were verified are known again.
+#[derive(Debug, Clone, Copy)]
+pub enum Caches {
+    Tokens,
+    Nothing,
+}
 
 /// A proxy in front of the upstream.
 #[derive(Debug)]
@@ -41,18 +51,43 @@ impl Proxy {
         }
     }
 
-    /// Envoy as a plain proxy with as many workers as there are cores; `None`, and said so, where there is
-    /// no Envoy.
+    /// Envoy as a plain proxy.
     pub async fn envoy(upstream: SocketAddr) -> Option<Self> {
+        Self::envoy_with(upstream, include_str!("envoy.yaml"), &[]).await
+    }
+
+    /// Envoy as a gateway of an MCP server, with what `issuer` signs as tokens.
+    pub async fn envoy_mcp(upstream: SocketAddr, issuer: &Issuer, caches: Caches) -> Option<Self> {
+        let cache = match caches {
+            Caches::Tokens => "jwt_cache_config: {jwt_cache_size: 100}",
+            Caches::Nothing => "",
+        };
+        let settings = [
+            ("${jwks}", issuer.jwks()),
+            ("${key}", CREDENTIAL.to_owned()),
+            ("${cache}", cache.to_owned()),
+        ];
+        Self::envoy_with(upstream, include_str!("envoy-mcp.yaml"), &settings).await
+    }
+
+    /// Envoy with as many workers as there are cores; `None`, and said so, where there is no Envoy.
+    async fn envoy_with(
+        upstream: SocketAddr,
+        config: &str,
+        settings: &[(&str, String)],
+    ) -> Option<Self> {
         let Some(binary) = envoy_binary() else {
             println!("no Envoy: set ENVOY, or run benches/envoy.sh once; its figures are missing");
             return None;
         };
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
-        let config = include_str!("envoy.yaml")
+        let mut config = config
             .replace("${port}", &address.port().to_string())
             .replace("${upstream_port}", &upstream.port().to_string());
+        for (name, value) in settings {
+            config = config.replace(name, value);
+        }
         let path = folder.path().join("envoy.yaml");
         std::fs::write(&path, config).unwrap();
         let mut command = Command::new(binary);
@@ -129,8 +164,8 @@ fn envoy_binary() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// Envoy does not tell which port it got, so it is told one that was free just now.
-fn free_address() -> SocketAddr {
+/// Who does not tell which port it got is told one that was free just now.
+pub fn free_address() -> SocketAddr {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap()
 }

@@ -21,6 +21,11 @@ pub struct Server {
 impl Server {
     /// Starts the release build and applies a bundle in front of `upstream`.
     pub async fn start(upstream: SocketAddr) -> Self {
+        Self::start_with(upstream, include_str!("bundle.yaml")).await
+    }
+
+    /// The same with another bundle, in which `${uid}` and `${upstream}` are put in.
+    pub async fn start_with(upstream: SocketAddr, bundle: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         map_secret(&folder.path().join("data"), upstream);
         let mut command = Command::new(binary());
@@ -42,7 +47,7 @@ impl Server {
             process,
             folder,
         };
-        let bundle = folder_bundle(server.folder.path(), upstream);
+        let bundle = folder_bundle(server.folder.path(), upstream, bundle);
         server.command(&["apply", bundle.to_str().unwrap(), "--yes"]);
         server
     }
@@ -105,7 +110,7 @@ fn map_secret(data: &Path, upstream: SocketAddr) {
     std::fs::create_dir(data).unwrap();
     std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o700)).unwrap();
     let (config, secret) = (data.join("gateway.yaml"), data.join("records-key"));
-    std::fs::write(&secret, "bench-8d1f0c35b1d94c6f9a1e").unwrap();
+    std::fs::write(&secret, CREDENTIAL).unwrap();
     let mapped = format!(
         "{{file: {}, origins: [\"http://{upstream}\"]}}",
         secret.display()
@@ -116,10 +121,10 @@ fn map_secret(data: &Path, upstream: SocketAddr) {
     }
 }
 
-fn folder_bundle(folder: &Path, upstream: SocketAddr) -> PathBuf {
+fn folder_bundle(folder: &Path, upstream: SocketAddr, text: &str) -> PathBuf {
     let id = Command::new("id").arg("-u").output().unwrap();
     let uid = String::from_utf8(id.stdout).unwrap();
-    let text = include_str!("bundle.yaml")
+    let text = text
         .replace("${uid}", uid.trim())
         .replace("${upstream}", &upstream.to_string());
     let bundle = folder.join("bundle");
@@ -128,4 +133,6 @@ fn folder_bundle(folder: &Path, upstream: SocketAddr) -> PathBuf {
     bundle
 }
 
+/// What the upstream knows the gateway by.
+pub const CREDENTIAL: &str = "bench-8d1f0c35b1d94c6f9a1e";
 const ANY_PORT: &str = "127.0.0.1:0";
