@@ -1,11 +1,16 @@
 //! What a list shows, and whom it is for.
 //!
 //! What is shown stays, byte for byte, as the server wrote it; what is not shown is taken out. A list that cannot be
-//! read in one way is no list for anybody.
+//! read in one way is no list for anybody. Lists are long, so each byte of one is read once.
 
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::Deserializer;
 use serde_json::value::RawValue;
 
-use super::raw::{Members, PRIVATE, SCOPE, changed, changed_members, check_spelling, member, read};
+use super::raw::{MOST_MEMBERS, PRIVATE, SCOPE, is_twin};
 use super::{Listed, UnreadableAnswer};
 
 /// `message` without the items of lists that `shows` says no to, by name and whole, and private to who asked; `None` where nothing of
@@ -14,43 +19,236 @@ pub fn shown(
     message: &[u8],
     shows: impl Fn(Listed, &str, &str) -> bool,
 ) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
-    let Members(message) = read(message)?;
-    check_spelling(&message, &["result"])?;
-    let list = |listed: Listed, naming: &str, list: &RawValue| {
-        let items: Vec<&RawValue> =
-            serde_json::from_str(list.get()).map_err(|_| UnreadableAnswer)?;
-        let mut kept = Vec::with_capacity(items.len());
-        for item in &items {
-            if shows(listed, &named(item, naming)?, item.get()) {
-                kept.push(item.get());
-            }
+    let message = std::str::from_utf8(message).map_err(|_| UnreadableAnswer)?;
+    let mut reader = Reader {
+        rest: message,
+        written: String::with_capacity(message.len()),
+    };
+    let mut changes = false;
+    reader.object(&["result"], |reader, name| {
+        // What is no object has no lists.
+        if name != "result" || reader.next() != Some(b'{') {
+            return reader.copy();
         }
-        let all = kept.len() == items.len();
-        Ok((!all).then(|| format!("[{}]", kept.join(","))))
-    };
-    let known = ["tools", "prompts", "resources", "resourceTemplates", SCOPE];
-    let result = |result: &RawValue| {
-        changed(result, &known, |name, value| {
-            // What a server says of itself may be as private as its lists.
-            if name == SCOPE {
-                return Ok(Some(PRIVATE.to_owned()));
-            }
+        // What a server says of itself may be as private as its lists.
+        reader.object(OF_A_RESULT, |reader, name| {
             let listed = Listed::ALL.iter().find(|(_, list, _)| *list == name);
-            listed.map_or(Ok(None), |(listed, _, naming)| list(*listed, naming, value))
+            changes |= name == SCOPE || listed.is_some();
+            match listed {
+                Some((listed, _, naming)) => {
+                    reader.list(naming, |named, item| shows(*listed, named, item))
+                }
+                None if name == SCOPE => reader.replace(PRIVATE),
+                None => reader.copy(),
+            }
         })
-    };
-    let changed = changed_members(&message, |name, value| match name {
-        "result" => result(value),
-        _ => Ok(None),
     })?;
-    Ok(changed.map(String::into_bytes))
+    if reader.next().is_some() {
+        return Err(UnreadableAnswer);
+    }
+    Ok(changes.then(|| reader.written.into_bytes()))
 }
 
-pub(super) fn named(item: &RawValue, naming: &str) -> Result<String, UnreadableAnswer> {
-    let Members(members) = read(item.get().as_bytes())?;
-    check_spelling(&members, &[naming])?;
-    let name = member(&members, naming).ok_or(UnreadableAnswer)?;
-    serde_json::from_str(name.get()).map_err(|_| UnreadableAnswer)
+const OF_A_RESULT: &[&str] = &["tools", "prompts", "resources", "resourceTemplates", SCOPE];
+
+/// Reads JSON from left to right and writes what is to be shown of it.
+struct Reader<'r> {
+    rest: &'r str,
+    written: String,
+}
+
+impl<'r> Reader<'r> {
+    /// What comes after white space (RFC 8259 §2).
+    fn next(&mut self) -> Option<u8> {
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        self.rest.bytes().next()
+    }
+
+    fn is_next(&mut self, mark: char) -> bool {
+        self.next();
+        let after = self.rest.strip_prefix(mark);
+        self.rest = after.unwrap_or(self.rest);
+        after.is_some()
+    }
+
+    fn expect(&mut self, mark: char) -> Result<(), UnreadableAnswer> {
+        self.is_next(mark).then_some(()).ok_or(UnreadableAnswer)
+    }
+
+    /// A value, and how it is written.
+    fn value<T: Deserialize<'r>>(&mut self) -> Result<(T, &'r str), UnreadableAnswer> {
+        self.value_by(std::marker::PhantomData)
+    }
+
+    fn value_by<S: DeserializeSeed<'r>>(
+        &mut self,
+        seed: S,
+    ) -> Result<(S::Value, &'r str), UnreadableAnswer> {
+        self.next();
+        let mut json = Deserializer::from_str(self.rest);
+        let value = seed.deserialize(&mut json).map_err(|_| UnreadableAnswer)?;
+        let end = json.into_iter::<IgnoredAny>().byte_offset();
+        let parts = self.rest.split_at_checked(end);
+        let (text, rest) = parts.ok_or(UnreadableAnswer)?;
+        self.rest = rest;
+        Ok((value, text))
+    }
+
+    fn copy(&mut self) -> Result<(), UnreadableAnswer> {
+        let (_, text) = self.value::<&RawValue>()?;
+        self.written.push_str(text);
+        Ok(())
+    }
+
+    fn replace(&mut self, by: &str) -> Result<(), UnreadableAnswer> {
+        self.value::<&RawValue>()?;
+        self.written.push_str(by);
+        Ok(())
+    }
+
+    /// An object with its members in their order, none of them twice and none taken for one of `known`; `value` reads
+    /// and writes the value of each.
+    fn object(
+        &mut self,
+        known: &[&str],
+        mut value: impl FnMut(&mut Self, &str) -> Result<(), UnreadableAnswer>,
+    ) -> Result<(), UnreadableAnswer> {
+        self.expect('{')?;
+        self.written.push('{');
+        let mut names: Vec<String> = Vec::new();
+        while !self.is_next('}') {
+            if !names.is_empty() {
+                self.expect(',')?;
+                self.written.push(',');
+            }
+            let (name, _) = self.value::<String>()?;
+            let is_twice = names.contains(&name);
+            if is_twice || names.len() >= MOST_MEMBERS || is_twin(&name, known) {
+                return Err(UnreadableAnswer);
+            }
+            self.expect(':')?;
+            let quoted = serde_json::to_string(&name).map_err(|_| UnreadableAnswer)?;
+            self.written.push_str(&quoted);
+            self.written.push(':');
+            value(self, &name)?;
+            names.push(name);
+        }
+        self.written.push('}');
+        Ok(())
+    }
+
+    /// A list of what `naming` names, without the items that `shows` says no to.
+    fn list(
+        &mut self,
+        naming: &str,
+        shows: impl Fn(&str, &str) -> bool,
+    ) -> Result<(), UnreadableAnswer> {
+        self.next();
+        let (list, start) = (self.rest, self.written.len());
+        self.expect('[')?;
+        self.written.push('[');
+        let (mut items, mut kept) = (0_usize, 0_usize);
+        let mut members = Vec::new();
+        while !self.is_next(']') {
+            if items > 0 {
+                self.expect(',')?;
+            }
+            items += 1;
+            members.clear();
+            let (name, item) = self.value_by(Item {
+                naming,
+                members: &mut members,
+            })?;
+            if !shows(&name, item) {
+                continue;
+            }
+            if kept > 0 {
+                self.written.push(',');
+            }
+            kept += 1;
+            self.written.push_str(item);
+        }
+        self.written.push(']');
+        if kept == items {
+            // As it came, with the white space between its items.
+            let length = list.len() - self.rest.len();
+            self.written.truncate(start);
+            self.written
+                .push_str(list.get(..length).ok_or(UnreadableAnswer)?);
+        }
+        Ok(())
+    }
+}
+
+/// An item of a list, of which the value of the member `naming` is read.
+struct Item<'m, 'r> {
+    naming: &'m str,
+    /// The names of its members; room for them, at first.
+    members: &'m mut Vec<Cow<'r, str>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Item<'_, 'de> {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Item<'_, 'de> {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut found = None;
+        while let Some(Text(name)) = map.next_key()? {
+            let is_twice = self.members.contains(&name);
+            let are_many = self.members.len() >= MOST_MEMBERS;
+            if is_twice || are_many || is_twin(&name, &[self.naming]) {
+                return Err(M::Error::custom(
+                    "a member stands twice, or there are too many",
+                ));
+            }
+            if name == self.naming {
+                let Text(named) = map.next_value()?;
+                found = Some(named);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+            self.members.push(name);
+        }
+        found.ok_or_else(|| M::Error::custom("it has no name"))
+    }
+}
+
+/// Text where it stands, unless something of it is escaped.
+struct Text<'r>(Cow<'r, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_str(WhereItStands)
+    }
+}
+
+struct WhereItStands;
+
+impl<'de> Visitor<'de> for WhereItStands {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +291,20 @@ mod tests {
     }
 
     #[test]
+    fn white_space_is_between_any_two_marks() {
+        let list = " {\t\"result\" : { \"tools\" :\r\n[ {\"name\" : \"ok\"} , {\"name\":\"ok2\"} ] , \"x\" : -1.5e3 } , \"id\" : null } \n";
+        let all =
+            r#"{"result":{"tools":[ {"name" : "ok"} , {"name":"ok2"} ],"x":-1.5e3},"id":null}"#;
+        assert_eq!(of(list), Ok(Some(all.to_owned())));
+        let less = list.replace("\"ok\"", "\"no\"");
+        let expected = r#"{"result":{"tools":[{"name":"ok2"}],"x":-1.5e3},"id":null}"#;
+        assert_eq!(of(&less), Ok(Some(expected.to_owned())));
+        assert_eq!(of("{}"), Ok(None));
+        let none = r#"{"result":{"tools":[ ]}}"#;
+        assert_eq!(of(none), Ok(Some(none.to_owned())));
+    }
+
+    #[test]
     fn what_is_no_list_stays() {
         for other in [
             r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"tools"}]}}"#,
@@ -114,12 +326,25 @@ mod tests {
             r#"{"Result":{"tools":[{"name":"no"}]}}"#,
             r#"{"result":{"tools":[{"name":"ok","name":"no"}]}}"#,
             r#"{"result":{"tools":[{"name":"ok","Name":"no"}]}}"#,
+            r#"{"result":{"tools":[{"name":"ok","x":1,"\u0078":2}]}}"#,
             r#"{"result":{"tools":[{"title":"ok"}]}}"#,
             r#"{"result":{"tools":[{"name":7}]}}"#,
             r#"{"result":{"tools":["ok"]}}"#,
             r#"{"result":{"tools":{"name":"no"}}}"#,
             r#"[{"result":{"tools":[]}}]"#,
             r#"{"result":{"tools":[]}"#,
+            r#"{"result":{"tools":[]}}}"#,
+            r#"{"result":{"tools":[]}} {}"#,
+            r#"{"result":{"tools":[{"name":"ok"},]}}"#,
+            r#"{"result":{"tools":[,{"name":"ok"}]}}"#,
+            r#"{"result":{"tools":[{"name":"ok"}{"name":"ok"}]}}"#,
+            r#"{"result":{"tools":[{"name":"ok","x":[1,]}]}}"#,
+            r#"{"result":{"tools":[],}}"#,
+            r#"{"result":{"tools":[]"x":1}}"#,
+            r#"{"result":{"tools":[]},id:1}"#,
+            r#"{"result":{"tools":[]},"id":1 2}"#,
+            r#"{"result":{"\u017fools":[],"\u212a":1,"tool\u017f":[]}}"#,
+            "\u{feff}{\"result\":{\"tools\":[]}}",
             "",
         ] {
             assert_eq!(of(bad), Err(UnreadableAnswer), "{bad}");

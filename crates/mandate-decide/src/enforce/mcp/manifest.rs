@@ -36,7 +36,7 @@ pub fn tool_page(message: &[u8]) -> Result<ToolPage, UnreadableAnswer> {
     let tools = member(&result, "tools").ok_or(UnreadableAnswer)?;
     let tools: Vec<&RawValue> = serde_json::from_str(tools.get()).map_err(|_| UnreadableAnswer)?;
     let tools = tools.into_iter().map(|tool| {
-        let name = super::list::named(tool, "name")?;
+        let name = named(tool)?;
         Ok((name, seen(tool.get())))
     });
     let next = member(&result, "nextCursor").map(|next| serde_json::from_str(next.get()));
@@ -45,6 +45,13 @@ pub fn tool_page(message: &[u8]) -> Result<ToolPage, UnreadableAnswer> {
         tools: tools.collect::<Result<_, _>>()?,
         next: next.flatten(),
     })
+}
+
+fn named(tool: &RawValue) -> Result<String, UnreadableAnswer> {
+    let Members(members) = read(tool.get().as_bytes())?;
+    check_spelling(&members, &["name"])?;
+    let name = member(&members, "name").ok_or(UnreadableAnswer)?;
+    serde_json::from_str(name.get()).map_err(|_| UnreadableAnswer)
 }
 
 /// What an item of a list says of its tool.

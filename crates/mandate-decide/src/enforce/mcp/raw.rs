@@ -59,15 +59,21 @@ pub(super) fn check_spelling(
     members: &[(String, &RawValue)],
     known: &[&str],
 ) -> Result<(), UnreadableAnswer> {
-    let is_twin = |name: &str| {
-        known
-            .iter()
-            .any(|known| *known != name && fold(known) == fold(name))
-    };
-    if members.iter().any(|(name, _)| is_twin(name)) {
+    if members.iter().any(|(name, _)| is_twin(name, known)) {
         return Err(UnreadableAnswer);
     }
     Ok(())
+}
+
+pub(super) fn is_twin(name: &str, known: &[&str]) -> bool {
+    let alike = |known: &str| {
+        // Of ASCII `fold` makes the same, and two texts for it.
+        if name.is_ascii() && known.is_ascii() {
+            return name.eq_ignore_ascii_case(known);
+        }
+        fold(name) == fold(known)
+    };
+    known.iter().any(|known| *known != name && alike(known))
 }
 
 pub(super) fn read(json: &[u8]) -> Result<Members<'_>, UnreadableAnswer> {
@@ -111,4 +117,4 @@ pub(super) const SCOPE: &str = "cacheScope";
 pub(super) const PRIVATE: &str = "\"private\"";
 
 /// No message, result or item has so many; each is compared with those before it.
-const MOST_MEMBERS: usize = 64;
+pub(super) const MOST_MEMBERS: usize = 64;
