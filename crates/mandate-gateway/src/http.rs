@@ -362,6 +362,11 @@ async fn hand_over(
     } = handing;
     let (answered, needles) = answered.map_err(|refusal| (None, refusal))?;
     let status = answered.response.status().as_u16();
+    // A client of MCP would take it for what its own token is worth, and get another one, again and again.
+    if session.is_some() && status == StatusCode::UNAUTHORIZED.as_u16() {
+        answered.lent.kill();
+        return Err((Some(status), Refusal::Refused));
+    }
     let switches = answered.response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if let Some(switching) = switching.filter(|_| switches) {
         let (response, lent) = (answered.response, answered.lent);

@@ -243,6 +243,44 @@ mod tests {
         assert_eq!((record.decision, record.action), (Decision::Allowed, None));
     }
 
+    /// What is let pass is shown, and recorded as what it would be.
+    #[tokio::test]
+    async fn a_list_in_observe_mode_shows_what_would_be_let_pass() {
+        let world = World::new().await;
+        answers(&world, "application/json", TOOLS);
+        let until = world.clocks.now().plus(std::time::Duration::from_secs(3_600));
+        let observe = format!("  mcp: {{}}\n  observe: {{until: \"{until}\"}}\n");
+        let bundle = crate::common::bundle(world.upstream.address, "");
+        world.apply(bundle.replace("  mcp: {}\n", &observe)).await;
+        let agent = Agent::of(&world, "executor", &["refund"]);
+        let (_, shown) = agent.asks("tools/list", json!({})).await;
+        let all: Value = serde_json::from_str(TOOLS).unwrap();
+        assert_eq!(shown["result"]["tools"], all["result"]["tools"]);
+        answers(&world, "application/json", CALLED);
+        let (status, _) = agent.calls("look_up", json!({"customer_id": "acme"})).await;
+        assert_eq!(status, StatusCode::OK);
+        let would = world.record(|r| r.decision == Decision::WouldDeny).await;
+        assert_eq!(would.action.unwrap().as_str(), "look");
+    }
+
+    /// It is the gateway's credential that is refused, and nothing that the agent could bring.
+    #[tokio::test]
+    async fn an_upstream_that_refuses_the_gateway_is_no_challenge_to_the_agent() {
+        let world = World::new().await;
+        *world.upstream.mcp_status.lock().unwrap() = StatusCode::UNAUTHORIZED;
+        answers(&world, "application/json", "{}");
+        let agent = Agent::new(&world);
+        for (method, params) in [
+            ("tools/call", json!({"name": "look_up", "arguments": {"customer_id": "acme"}})),
+            ("initialize", json!({})),
+        ] {
+            let (status, said) = agent.asks(method, params).await;
+            assert_eq!(status, StatusCode::BAD_GATEWAY, "{said}");
+            assert_eq!(said["error"]["data"]["rule"], "upstream.refused");
+            assert_eq!(said["id"], 7);
+        }
+    }
+
     #[tokio::test]
     async fn a_list_that_cannot_be_read_in_one_way_is_withheld() {
         let world = World::new().await;

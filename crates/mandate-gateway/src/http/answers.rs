@@ -37,6 +37,8 @@ pub(super) enum Answers {
         bundle: Arc<Bundle>,
         server: ServerName,
         token: Verified<AccessToken>,
+        /// Whether what may not be used is shown too, as it is let pass.
+        observed: bool,
     },
     /// What is wanted back is the owner's.
     Given(Box<Given>),
@@ -68,6 +70,7 @@ impl Answers {
                 bundle: Arc::clone(bundle),
                 server: server.name.clone(),
                 token: token.clone(),
+                observed: server.is_observed(front.now()),
             });
         }
         let called = classified.tool().map(|_| classified.clone());
@@ -131,6 +134,7 @@ impl Answers {
                 bundle,
                 server,
                 token,
+                observed,
             } => {
                 if tells_of_new_tools(&message) {
                     front.manifests.forget(server);
@@ -140,7 +144,8 @@ impl Answers {
                     server.is_some_and(|server| {
                         let accepted = listed != Listed::Tools
                             || front.manifests.passes(front, server, named, seen(item));
-                        accepted && may_be_shown(bundle, server, token, listed, named)
+                        let may = *observed || may_be_shown(bundle, server, token, listed, named);
+                        accepted && may
                     })
                 })?
             }

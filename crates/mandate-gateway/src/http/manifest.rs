@@ -268,7 +268,8 @@ impl Looking<'_> {
         }
         let body = Limited::new(body, LONGEST).collect().await;
         let body = body.map_err(|_| UNSEEN)?.to_bytes();
-        front.pool.give_back(&outgoing.place, lent).await;
+        // It goes: whatever stops this access kills the sockets that it has used, and nobody else may be on one.
+        drop(lent);
         Ok((head.headers, body))
     }
 }

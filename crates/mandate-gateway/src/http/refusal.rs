@@ -114,6 +114,9 @@ pub(super) enum Refusal {
     /// cannot be read in one way.
     #[error("the upstream's answer was withheld: it cannot be read in one way")]
     Unanswered,
+    /// The upstream refuses this gateway (401): no token of the agent's would help.
+    #[error("the upstream refuses the credential of this gateway: an operator has to look at it")]
+    Refused,
     /// The body that attributes are read from is too long or broke off.
     #[error("{detail}")]
     Body {
@@ -153,6 +156,7 @@ impl Refusal {
             Refusal::Echo => "upstream.echo",
             Refusal::Encoded => "upstream.encoded",
             Refusal::Unanswered => "upstream.answer",
+            Refusal::Refused => "upstream.refused",
             Refusal::AgentGone => "agent.gone",
             Refusal::Body { .. } => "request.body",
         };
@@ -192,7 +196,8 @@ impl Refusal {
             | Refusal::AgentGone
             | Refusal::Echo
             | Refusal::Encoded
-            | Refusal::Unanswered => StatusCode::BAD_GATEWAY,
+            | Refusal::Unanswered
+            | Refusal::Refused => StatusCode::BAD_GATEWAY,
             Refusal::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -270,6 +275,7 @@ impl Refusal {
             | Refusal::Echo
             | Refusal::Encoded
             | Refusal::Unanswered
+            | Refusal::Refused
             | Refusal::Body { .. } => return Vec::new(),
         };
         challenges([scheme], &self.said(error))

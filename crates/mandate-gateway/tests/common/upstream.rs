@@ -38,6 +38,8 @@ pub struct Upstream {
     pub address: SocketAddr,
     /// What `POST /mcp` is answered with.
     pub mcp: Arc<Mutex<Answer>>,
+    /// The status of that.
+    pub mcp_status: Arc<Mutex<StatusCode>>,
     /// What its tools are; where there are some, `tools/list` and `initialize` are answered on their own.
     pub tools: Arc<Mutex<Option<serde_json::Value>>>,
     /// What an LLM answers at `/v1/…`, if the request asks for no stream.
@@ -52,6 +54,7 @@ impl Upstream {
         let upstream = Self {
             address: listener.local_addr().unwrap(),
             mcp: Arc::default(),
+            mcp_status: Arc::default(),
             tools: Arc::default(),
             llm: Arc::default(),
             arrived: Arc::default(),
@@ -59,17 +62,19 @@ impl Upstream {
         };
         let (arrived, feeds) = (upstream.arrived.clone(), upstream.feeds.clone());
         let (mcp, llm) = (upstream.mcp.clone(), upstream.llm.clone());
-        let tools = upstream.tools.clone();
+        let (tools, status) = (upstream.tools.clone(), upstream.mcp_status.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (arrived, feeds) = (arrived.clone(), feeds.clone());
                 let (mcp, llm, tools) = (mcp.clone(), llm.clone(), tools.clone());
+                let status = status.clone();
                 let tls = tls.clone().map(tokio_rustls::TlsAcceptor::from);
                 tokio::spawn(async move {
                     let service = service_fn(|r| {
                         let answers = [&mcp, &llm].map(|answer| answer.lock().unwrap().clone());
                         let tools = tools.lock().unwrap().clone();
-                        answer(arrived.clone(), feeds.clone(), (answers, tools), r)
+                        let status = *status.lock().unwrap();
+                        answer(arrived.clone(), feeds.clone(), (answers, tools, status), r)
                     });
                     let server = auto::Builder::new(TokioExecutor::new());
                     if let Some(tls) = tls {
@@ -125,7 +130,7 @@ fn listed(said: &[u8], tools: serde_json::Value) -> Option<serde_json::Value> {
 async fn answer(
     arrived: Arc<Mutex<Vec<Arrived>>>,
     feeds: Arc<Mutex<Vec<Feed>>>,
-    ([mcp, llm], tools): ([Answer; 2], Option<serde_json::Value>),
+    ([mcp, llm], tools, mcp_status): ([Answer; 2], Option<serde_json::Value>, StatusCode),
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
@@ -176,6 +181,7 @@ async fn answer(
             None => mcp,
         };
         let mut response = Response::new(whole(&body));
+        *response.status_mut() = mcp_status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, media_type.parse().unwrap());
         headers.insert("mcp-session-id", "s-1".parse().unwrap());

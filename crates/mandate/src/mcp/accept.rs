@@ -51,7 +51,7 @@ impl Compared {
         json!({
             "name": self.name,
             "state": self.word(),
-            "acceptedDigest": self.accepted.as_ref().map(|(digest, _)| digest.to_string()),
+            "accepted_digest": self.accepted.as_ref().map(|(digest, _)| digest.to_string()),
             "digest": live.map(|live| ToolDigest::of(live).to_string()),
             "definition": live,
         })

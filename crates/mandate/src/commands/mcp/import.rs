@@ -193,9 +193,10 @@ fn told(path: &Path, found: &Declared, imported: &Imported, context: &Context) {
     });
     context.out.result(&result, |paint| {
         format!(
-            "{} {}: {actions} actions, {left_out} left out; it grants nothing yet\n\nNext:\n  read each guessed effect, then enable lines of the access policy\n  mandate check FOLDER",
+            "{} {}: {actions} actions, {left_out} left out; it grants nothing yet\n\nNext:\n  read each guessed effect, then enable lines of the access policy\n  mandate mcp accept FOLDER {}\n  mandate check FOLDER",
             paint.green("wrote"),
             path.display(),
+            imported.place.name,
         )
     });
 }
