@@ -243,6 +243,39 @@ async fn the_called_agents_own_task_is_handed_on() {
     assert_eq!(fields, [own.as_str()]);
 }
 
+/// B1: it may be stopped while the call is under way, and is worth nothing to the called agent then.
+#[tokio::test]
+async fn a_call_ends_with_the_task_token_that_it_hands_on() {
+    let world = World::new().await;
+    let (access, now) = (caller(&world), world.clocks.now());
+    let own = delegated(&access, "executor", now);
+    let child = own.path.leaf();
+    let own = world.authority.keys.sign_at(own, now);
+    let request = ask(&world, &access, call("SendStreamingMessage", "acme"));
+    let response = send(world.address, with_task(request, &own)).await;
+    let mut body = response.into_body();
+    world.upstream.feed(b"data: {}\n\n");
+    assert_eq!(chunk(&mut body).await.unwrap(), "data: {}\n\n");
+    let version = world.authority.suspend(Subject::Task { id: child });
+    world
+        .until(|w| w.authority.acknowledged(version).is_some())
+        .await;
+    world.upstream.feed(b"data: {}\n\n");
+    assert!(chunk(&mut body).await.is_err());
+}
+
+/// What names a call in the bundle is no method of HTTP.
+#[tokio::test]
+async fn a_request_whose_method_is_rpc_is_no_call() {
+    let world = World::new().await;
+    let mut request = ask(&world, &caller(&world), call("CancelTask", "acme"));
+    *request.method_mut() = "rpc".parse().unwrap();
+    *request.uri_mut() = "/helper/SendMessage".parse().unwrap();
+    let response = send(world.address, request).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert!(world.upstream.arrived().is_empty());
+}
+
 #[tokio::test]
 async fn no_other_task_token_is_handed_on() {
     let world = World::new().await;

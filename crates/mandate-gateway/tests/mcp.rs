@@ -13,12 +13,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::common::World;
-    use crate::common::agent::{send, text};
+    use crate::common::agent::{send, text, try_send};
     use crate::common::desk::{Agent, answers, is_denied};
     use crate::common::tokens::{claims, for_desk};
 
     const CALLED: &str =
-        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"gold"}]}}"#;
+        r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"gold"}]}}"#;
 
     #[tokio::test]
     async fn a_call_within_the_mandate_reaches_the_server_with_its_credential() {
@@ -248,7 +248,11 @@ mod tests {
     async fn a_list_in_observe_mode_shows_what_would_be_let_pass() {
         let world = World::new().await;
         answers(&world, "application/json", TOOLS);
-        let until = world.clocks.now().plus(std::time::Duration::from_secs(3_600));
+        let until = world
+            .clocks
+            .now()
+            .plus(std::time::Duration::from_secs(3_600));
+        let until = format!("{}Z", until.to_string().split('.').next().unwrap());
         let observe = format!("  mcp: {{}}\n  observe: {{until: \"{until}\"}}\n");
         let bundle = crate::common::bundle(world.upstream.address, "");
         world.apply(bundle.replace("  mcp: {}\n", &observe)).await;
@@ -271,13 +275,50 @@ mod tests {
         answers(&world, "application/json", "{}");
         let agent = Agent::new(&world);
         for (method, params) in [
-            ("tools/call", json!({"name": "look_up", "arguments": {"customer_id": "acme"}})),
+            (
+                "tools/call",
+                json!({"name": "look_up", "arguments": {"customer_id": "acme"}}),
+            ),
             ("initialize", json!({})),
         ] {
             let (status, said) = agent.asks(method, params).await;
             assert_eq!(status, StatusCode::BAD_GATEWAY, "{said}");
             assert_eq!(said["error"]["data"]["rule"], "upstream.refused");
             assert_eq!(said["id"], 7);
+        }
+    }
+
+    /// Clients take an answer by its id alone, from whatever stream: a list would be shown to them that nobody has
+    /// looked at.
+    #[tokio::test]
+    async fn an_answer_to_another_request_is_withheld() {
+        let world = World::new().await;
+        let foreign = r#"{"jsonrpc":"2.0","id":8,"result":{"tools":[{"name":"poisoned"}]}}"#;
+        let agent = Agent::new(&world);
+        let customer = || json!({"customer_id": "acme"});
+        for (method, params) in [
+            (
+                "tools/call",
+                json!({"name": "look_up", "arguments": customer()}),
+            ),
+            (
+                "prompts/get",
+                json!({"name": "summary", "arguments": customer()}),
+            ),
+            ("resources/read", json!({"uri": "file:///reports/acme/x"})),
+        ] {
+            answers(&world, "application/json", foreign);
+            let (status, said) = agent.asks(method, params.clone()).await;
+            assert_eq!(status, StatusCode::BAD_GATEWAY, "{method}: {said}");
+            let event = format!("data: {foreign}\n\n");
+            answers(&world, "text/event-stream", &event);
+            let message = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
+            let answer = try_send(world.address, agent.request(&message)).await;
+            let whole = match answer {
+                Ok(answer) => answer.into_body().collect().await.is_ok(),
+                Err(_) => false,
+            };
+            assert!(!whole, "{method}: it is cut");
         }
     }
 

@@ -157,6 +157,42 @@ mod tests {
         }
     }
 
+    /// An alarm is a record: whoever could make as many as they like would fill the log.
+    #[tokio::test]
+    async fn a_server_that_changes_with_every_answer_is_told_of_once() {
+        let world = accepted().await;
+        let agent = Agent::new(&world);
+        for n in 0..20 {
+            serves(&world, &[look_up(&format!("Version {n}.")), refund()]);
+            let (_, listed) = agent.asks("tools/list", json!({})).await;
+            assert_eq!(listed["result"]["tools"], json!([]), "{listed}");
+        }
+        // Two of one name are none, and say nothing of either.
+        serves(
+            &world,
+            &[
+                look_up("Looks a customer up."),
+                look_up("Looks a customer up."),
+            ],
+        );
+        let (status, _) = agent.asks("tools/list", json!({})).await;
+        assert_eq!(status, StatusCode::BAD_GATEWAY);
+        is_denied(calls(&agent).await, "mcp.manifest");
+        world
+            .record(|r| r.rule.as_deref() == Some("mcp.manifest"))
+            .await;
+        let is_alarm = |r: &mandate_audit::Event| matches!(&r.what, What::Alarm { message } if message.contains("`desk`"));
+        assert_eq!(
+            world
+                .authority
+                .records()
+                .iter()
+                .filter(|r| is_alarm(r))
+                .count(),
+            1
+        );
+    }
+
     #[tokio::test]
     async fn a_tool_that_nobody_accepted_is_not_there() {
         let world = accepted().await;

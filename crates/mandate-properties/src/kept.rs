@@ -12,7 +12,7 @@ pub fn kept(data: &[u8]) -> bool {
     let give = |kept: Kept<'_>| match kept {
         Kept::State(text) | Kept::Task(text) => Some(format!("{text}{CODE}")),
     };
-    let Ok(changed) = with_kept(data, give) else {
+    let Ok(changed) = with_kept(data, Some(&Value::from(1)), give) else {
         return false;
     };
     // What stays as it was may have numbers that no double holds.

@@ -63,16 +63,18 @@ pub enum Scalar {
     Integer(String),
 }
 
-/// Whether some member on the way to `pointer` has a sibling whose name differs in letter case
-/// alone. Upstreams that match names without case would read that one (FAILURES 33).
+/// Whether some member on the way to `pointer` has a sibling whose name differs in letter case or in `_` alone.
+/// Upstreams that match names without case would read that one (FAILURES 33), and those that read protocol buffers'
+/// JSON have two spellings of each name.
 pub(super) fn has_case_twin(body: &Value, pointer: &str) -> bool {
     let mut here = body;
     for token in pointer.split('/').skip(1) {
         let name = token.replace("~1", "/").replace("~0", "~");
+        let spelling = |name: &str| fold(name).replace('_', "");
         if let Value::Object(members) = here
             && members
                 .keys()
-                .any(|other| *other != name && fold(other) == fold(&name))
+                .any(|other| *other != name && spelling(other) == spelling(&name))
         {
             return true;
         }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use mandate_model::{
     ActionName, AttributeName, AttributeType, Effect, RequestAttributes, UnfitAttribute,
 };
-use mandate_policy::decl::{Action, Attribute, AttributeSource, Credential, ServerWorkload};
+use mandate_policy::decl::{
+    Action, Attribute, AttributeSource, Credential, PROMPT, RESOURCE, RPC, ServerWorkload, TOOL,
+};
 
 use super::a2a::{self, A2aFault};
 use super::body::{Scalar, UnreadableBody, has_case_twin, scalars_at, strict_body};
@@ -101,6 +103,7 @@ pub(super) struct Said {
     pub(super) tasks: Vec<GivenTask>,
     pub(super) follows: bool,
     pub(super) tool: Option<String>,
+    pub(super) id: Option<serde_json::Value>,
 }
 
 /// A request as far as its head says what it is: its action or attributes may still have to be read from its body.
@@ -154,6 +157,18 @@ impl Classified {
     /// The tool of an MCP server that is called, which may go on as a task after the answer.
     pub fn tool(&self) -> Option<&str> {
         self.said.as_ref()?.tool.as_deref()
+    }
+
+    /// The id of the request of an MCP server that it is, which its answer has too.
+    pub fn message_id(&self) -> Option<&serde_json::Value> {
+        self.said.as_ref()?.id.as_ref()
+    }
+
+    /// The tool of an MCP server that it uses: by a call of its own, or by what it gives to one that goes on.
+    pub fn used_tool(&self) -> Option<&str> {
+        let said = self.said.as_ref()?;
+        let before = said.tasks.first().filter(|_| !said.follows);
+        self.tool().or(before.map(GivenTask::tool))
     }
 
     /// Whether it asks after a call that was counted when it was made.
@@ -323,7 +338,7 @@ pub fn classify<'a>(
             }
             AttributeSource::Body(pointer) => from_body.push((name, attribute, pointer.as_str())),
             // Of an MCP server's actions and of calls, none of which is told by its head.
-            AttributeSource::Argument(_) => {}
+            AttributeSource::Argument(_) => return Err(Unclassifiable::NoAction),
         }
     }
     let classified = Classified {
@@ -366,6 +381,10 @@ fn find<'a>(
     method: &str,
     target: &Target<'_>,
 ) -> Result<Found<'a>, Unclassifiable> {
+    // What actions of messages are named by is no method of HTTP, whatever somebody sends as one.
+    if [TOOL, PROMPT, RESOURCE, RPC].contains(&method) {
+        return Err(Unclassifiable::NoAction);
+    }
     let segments: Vec<&str> = target.segments().iter().map(AsRef::as_ref).collect();
     found(server, method, &segments)
 }

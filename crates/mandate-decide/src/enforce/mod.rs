@@ -28,8 +28,8 @@ pub use durability::{RecordedBefore, recorded_before};
 pub use llm::UsageReader;
 pub use mcp::{
     Addressee, Era, GivenTask, Kept, Listed, McpFault, Round, Seen, ToolPage, UnreadableAnswer,
-    accepted_tool, as_call, as_field, check_tool, given, may_be_shown, seen, shown, tool_page,
-    with_kept, with_restored,
+    accepted_tool, as_call, as_field, check_tool, given, may_be_shown, seen, shown, tells_of,
+    tool_page, with_kept, with_restored,
 };
 pub use method::MethodOverrides;
 pub use right::{LeaseState, Right, right_to_admit};

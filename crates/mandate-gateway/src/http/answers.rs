@@ -4,27 +4,31 @@
 //! An answer comes as JSON, or in an event of a stream. An event that cannot be read in one way cuts the stream; of
 //! what is neither list nor question every byte passes as it came.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
 use http::{StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use mandate_decide::enforce::{
-    Classified, GivenTask, Kept, Listed, UnreadableAnswer, as_call, may_be_shown, seen, shown,
+    Classified, GivenTask, Kept, Listed, UnreadableAnswer, as_call, may_be_shown, shown, tells_of,
     with_kept,
 };
 use mandate_model::ServerName;
 use mandate_policy::Bundle;
 use mandate_policy::decl::ServerWorkload;
 use mandate_token::{AccessToken, Verified};
+use serde_json::Value;
 
 use super::bindings::Owner;
 use super::exchange::owner;
 use super::front::Front;
+use super::manifest::Passing;
 use super::refusal::Refusal;
 use super::sse::{Looked, data_of, end_of_event, lines, media_type};
 use crate::body::{AnyBody, BodyError, full};
@@ -32,21 +36,26 @@ use crate::body::{AnyBody, BodyError, full};
 /// What becomes of answers.
 pub(super) enum Answers {
     /// Whoever holds the token sees of lists what it may use, and what was accepted.
-    Lists {
-        front: Arc<Front>,
-        bundle: Arc<Bundle>,
-        server: ServerName,
-        token: Verified<AccessToken>,
-        /// Whether what may not be used is shown too, as it is let pass.
-        observed: bool,
-    },
+    Lists(Box<Lists>),
     /// What is wanted back is the owner's.
     Given(Box<Given>),
+}
+
+/// For whom a list is.
+pub(super) struct Lists {
+    front: Arc<Front>,
+    bundle: Arc<Bundle>,
+    server: ServerName,
+    token: Verified<AccessToken>,
+    /// Whether what may not be used is shown too, as it is let pass.
+    observed: bool,
 }
 
 /// What may be given with an answer, and to whom.
 pub(super) struct Given {
     front: Arc<Front>,
+    /// Of the request, which no other may be answered beside.
+    id: Option<Value>,
     owner: Owner,
     /// State is for the request of this digest.
     digest: Option<[u8; 32]>,
@@ -65,28 +74,34 @@ impl Answers {
         token: &Verified<AccessToken>,
     ) -> Option<Self> {
         if classified.may_be_answered_by_a_list() {
-            return Some(Self::Lists {
+            return Some(Self::Lists(Box::new(Lists {
                 front: Arc::clone(front),
                 bundle: Arc::clone(bundle),
                 server: server.name.clone(),
                 token: token.clone(),
                 observed: server.is_observed(front.now()),
-            });
+            })));
         }
+        classified.era()?;
         let called = classified.tool().map(|_| classified.clone());
         let given = Given {
             front: Arc::clone(front),
+            id: classified.message_id().cloned(),
             owner: owner(server, token.claims()),
             digest: classified.round().map(|round| *round.digest()),
             called,
             tasks: classified.tasks().to_vec(),
         };
-        let gives = given.digest.is_some() || given.called.is_some() || !given.tasks.is_empty();
-        gives.then(|| Self::Given(Box::new(given)))
+        Some(Self::Given(Box::new(given)))
     }
 
     /// `body` as the agent is to have it.
-    pub(super) async fn shown(self, head: &mut Parts, body: AnyBody) -> Result<AnyBody, Refusal> {
+    pub(super) async fn shown(
+        self,
+        head: &mut Parts,
+        body: AnyBody,
+        idle: Duration,
+    ) -> Result<AnyBody, Refusal> {
         if !head.status.is_success() {
             // Nothing that a client would read an answer from.
             return Ok(body);
@@ -99,7 +114,7 @@ impl Answers {
         }
         match media_type(&head.headers).as_deref() {
             Some("application/json") => {
-                let whole = self.message(whole(body).await?);
+                let whole = self.message(whole(body, self.longest(), idle).await?);
                 let whole = whole.map_err(|_| Refusal::Unanswered)?;
                 head.headers.remove(header::CONTENT_LENGTH);
                 head.headers.remove(header::TRANSFER_ENCODING);
@@ -115,7 +130,7 @@ impl Answers {
                 }))
             }
             _ => {
-                let whole = whole(body).await?;
+                let whole = whole(body, self.longest(), idle).await?;
                 whole
                     .is_empty()
                     .then(|| full(whole))
@@ -129,29 +144,21 @@ impl Answers {
             return Ok(message);
         }
         let changed = match self {
-            Answers::Lists {
-                front,
-                bundle,
-                server,
-                token,
-                observed,
-            } => {
-                if tells_of_new_tools(&message) {
-                    front.manifests.forget(server);
-                }
-                let (server, token) = (bundle.server(server), token.claims());
-                shown(&message, |listed, named, item| {
-                    server.is_some_and(|server| {
-                        let accepted = listed != Listed::Tools
-                            || front.manifests.passes(front, server, named, seen(item));
-                        let may = *observed || may_be_shown(bundle, server, token, listed, named);
-                        accepted && may
-                    })
-                })?
+            Answers::Lists(lists) => lists.shown(&message)?,
+            Answers::Given(given) => {
+                tells_of_new_tools(&given.front, &given.owner.server, &message);
+                with_kept(&message, given.id.as_ref(), |kept| given.to_agent(kept))?
             }
-            Answers::Given(given) => with_kept(&message, |kept| given.to_agent(kept))?,
         };
         Ok(changed.map_or(message, Bytes::from))
+    }
+
+    /// Of one answer that is no stream, and of one event.
+    fn longest(&self) -> usize {
+        match self {
+            Answers::Lists(_) => LONGEST_LIST,
+            Answers::Given(_) => LONGEST,
+        }
     }
 
     /// An event with its last line, as it is shown (HTML, "Server-sent events").
@@ -214,15 +221,56 @@ impl Given {
     }
 }
 
-/// It need not be certain: whoever looks once more than needed has lost nothing.
-fn tells_of_new_tools(message: &[u8]) -> bool {
-    const CHANGED: &[u8] = b"notifications/tools/list_changed";
-    message.len() < 1024 && message.windows(CHANGED.len()).any(|bytes| bytes == CHANGED)
+impl Lists {
+    /// What may be used, and is as it was accepted. A tool that stands twice is two, of which nobody accepted both.
+    fn shown(&self, message: &[u8]) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
+        let Self {
+            front,
+            bundle,
+            server,
+            token,
+            observed,
+        } = self;
+        tells_of_new_tools(front, server, message);
+        let Some(server) = bundle.server(server) else {
+            return shown(message, |_, _, _| false);
+        };
+        let passing = RefCell::new(Passing::of(server));
+        let changed = shown(message, |listed, named, item| {
+            let accepted = listed != Listed::Tools || passing.borrow_mut().takes(named, item);
+            let may = *observed || may_be_shown(bundle, server, token.claims(), listed, named);
+            accepted && may
+        })?;
+        front.manifests.saw(front, server, passing.into_inner())?;
+        Ok(changed)
+    }
 }
 
-async fn whole(body: AnyBody) -> Result<Bytes, Refusal> {
-    let whole = Limited::new(body, LONGEST).collect().await;
-    Ok(whole.map_err(|_| Refusal::Unanswered)?.to_bytes())
+/// What was seen of the tools is believed no longer where the server says that they have changed.
+fn tells_of_new_tools(front: &Front, server: &ServerName, message: &[u8]) {
+    const CHANGED: &[u8] = b"list_changed";
+    let may_tell = message.windows(CHANGED.len()).any(|bytes| bytes == CHANGED);
+    if may_tell && tells_of(message, "notifications/tools/list_changed") {
+        front.manifests.forget(server);
+    }
+}
+
+/// A body that stands still for no longer than `idle`.
+async fn whole(mut body: AnyBody, longest: usize, idle: Duration) -> Result<Bytes, Refusal> {
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = tokio::time::timeout(idle, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| Refusal::UpstreamTimeout)? else {
+            return Ok(whole.freeze());
+        };
+        let frame = frame.map_err(|_| Refusal::Unanswered)?;
+        if let Ok(data) = frame.into_data() {
+            whole.extend_from_slice(&data);
+        }
+        if whole.len() > longest {
+            return Err(Refusal::Unanswered);
+        }
+    }
 }
 
 /// A stream of events, each passed on once it is whole.
@@ -272,7 +320,7 @@ impl Body for Events {
             if let Some(event) = self.next_event() {
                 return Poll::Ready(Some(event.map(Frame::data)));
             }
-            if self.waiting.len() > LONGEST {
+            if self.waiting.len() > self.answers.longest() {
                 self.inner = None;
                 return Poll::Ready(Some(Err(unreadable(UnreadableAnswer))));
             }
@@ -306,4 +354,6 @@ impl Body for Events {
 }
 
 /// A list of thousands of tools with their schemas.
-const LONGEST: usize = 8 * 1024 * 1024;
+const LONGEST_LIST: usize = 8 * 1024 * 1024;
+/// A result with a picture or a file in it.
+const LONGEST: usize = 32 * 1024 * 1024;

@@ -41,7 +41,8 @@ use crate::body::{AnyBody, full};
 use crate::snapshot::Snapshot;
 
 pub(crate) use ask::{Asker, AskerParts};
-pub(super) use brought::{Brought, Pair};
+pub(super) use brought::{Brought, Pair, check_task_stops};
+use handed::Handed;
 use kept::{Kept, Key};
 pub(crate) use refused::ExchangeRefusal;
 
@@ -60,7 +61,7 @@ pub(super) enum Authenticated<'h> {
         token: Verified<AccessToken>,
         text: &'h str,
         /// The task token of the agent that is called.
-        handed: Option<&'h str>,
+        handed: Option<Handed<'h>>,
     },
     /// By a JWT-SVID and a task token (A9).
     Brought(Brought<'h>),
@@ -75,7 +76,7 @@ pub(super) struct Caller<'h> {
     session: Session,
     brought_back: BroughtBack,
     /// The task token of the agent that is called, which it delegated to it.
-    handed: Option<&'h str>,
+    handed: Option<Handed<'h>>,
 }
 
 /// What an MCP server gave an agent to bring back, and the agent has brought.
@@ -164,9 +165,8 @@ pub(super) fn authenticate<'h>(
     let (proofs, snapshot) = (&front.proofs, coming.snapshot);
     let server = coming.server;
     let token = authenticate::authenticate(proofs, snapshot, server, headers, asking, signed)?;
-    if let Some(task) = handed {
-        handed::check(front, coming, task, token.claims())?;
-    }
+    let handed = handed.map(|task| handed::check(front, coming, task, token.claims()));
+    let handed = handed.transpose()?;
     Ok(Authenticated::Access {
         token,
         text: authenticate::shown(headers)?.token,
@@ -201,7 +201,8 @@ impl<'h> Authenticated<'h> {
     fn shown(&self) -> Vec<&str> {
         match self {
             Authenticated::Access { text, handed, .. } => {
-                std::iter::once(*text).chain(*handed).collect()
+                let handed = handed.as_ref().map(|handed| handed.text);
+                std::iter::once(*text).chain(handed).collect()
             }
             Authenticated::Brought(brought) => brought.shown().to_vec(),
         }
@@ -385,7 +386,7 @@ impl Caller<'_> {
     /// Puts into an outgoing head what goes on of what an MCP server gave it, or of what it hands to an agent.
     pub(super) fn put(&self, headers: &mut HeaderMap) -> Result<(), Refusal> {
         self.session.put(headers);
-        handed::put(self.handed, headers);
+        handed::put(self.handed.as_ref(), headers);
         if self.brought_back.is_empty() {
             return Ok(());
         }
@@ -409,6 +410,11 @@ impl Caller<'_> {
             Text::Shown(text) => text,
             Text::Got(text) => text.expose(),
         }
+    }
+
+    /// The task token that it hands to the agent which it calls.
+    pub(super) fn handed(&self) -> Option<&Verified<TaskToken>> {
+        self.handed.as_ref().map(Handed::token)
     }
 
     /// The tokens that the agent brought.

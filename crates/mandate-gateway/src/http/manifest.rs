@@ -12,7 +12,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Limited};
 use mandate_decide::enforce::{
-    Classified, Denial, Era, Seen, ToolPage, accepted_tool, check_tool, tool_page,
+    Classified, Denial, Era, Seen, ToolPage, UnreadableAnswer, accepted_tool, check_tool, seen,
+    tool_page,
 };
 use mandate_model::{BootTime, ServerName};
 use mandate_policy::decl::ServerWorkload;
@@ -43,9 +44,51 @@ struct Tools {
 struct SeenTools {
     /// When all of them were looked at.
     looked: Option<BootTime>,
+    /// When somebody looked to no avail.
+    failed: Option<BootTime>,
+    /// How often what was looked at was forgotten.
+    forgotten: u64,
     tools: HashMap<String, Seen>,
-    /// What an operator was told of.
+    /// What an operator was told of, and when the last time was.
     told: HashMap<String, Option<Seen>>,
+    told_at: Option<BootTime>,
+}
+
+/// A list of a server's tools on its way to an agent.
+pub(super) struct Passing<'s> {
+    server: &'s ServerWorkload,
+    /// Those that were accepted, as they are.
+    tools: HashMap<String, Seen>,
+    twice: bool,
+}
+
+impl<'s> Passing<'s> {
+    pub(super) fn of(server: &'s ServerWorkload) -> Self {
+        Self {
+            server,
+            tools: HashMap::new(),
+            twice: false,
+        }
+    }
+
+    /// Takes note of a tool. Whether it is as it was accepted.
+    pub(super) fn takes(&mut self, tool: &str, item: &str) -> bool {
+        if self
+            .server
+            .mcp
+            .as_ref()
+            .is_none_or(|mcp| mcp.manifest.is_none())
+        {
+            return true;
+        }
+        // Of what nobody accepted nothing need be known.
+        if !is_accepted(self.server, tool) {
+            return false;
+        }
+        let seen = seen(item);
+        self.twice |= self.tools.insert(tool.to_owned(), seen).is_some();
+        check_tool(self.server, tool, seen).is_ok()
+    }
 }
 
 /// An admitted call, for which it is looked.
@@ -90,31 +133,34 @@ impl Manifests {
         Ok(())
     }
 
-    /// A list that passes says that a tool is as it is `seen`. Whether that is as it was accepted.
-    pub(super) fn passes(
+    /// What a list that passes has shown. One in which an accepted tool stands twice is none.
+    pub(super) fn saw(
         &self,
         front: &Front,
         server: &ServerWorkload,
-        tool: &str,
-        seen: Seen,
-    ) -> bool {
-        if server.mcp.as_ref().is_none_or(|mcp| mcp.manifest.is_none()) {
-            return true;
+        passing: Passing<'_>,
+    ) -> Result<(), UnreadableAnswer> {
+        if passing.tools.is_empty() {
+            return Ok(());
         }
-        let accepted = check_tool(server, tool, seen).is_ok();
         let tools = self.of(&server.name);
         let mut known = tools.locked();
-        // Of what nobody accepted nothing need be remembered.
-        if is_accepted(server, tool) {
-            known.tools.insert(tool.to_owned(), seen);
-            known.tell(front, server);
+        for (tool, seen) in passing.tools {
+            known.tools.insert(tool, seen);
         }
-        accepted
+        known.tell(front, server);
+        if passing.twice {
+            return Err(UnreadableAnswer);
+        }
+        Ok(())
     }
 
     /// The server says that its tools have changed.
     pub(super) fn forget(&self, server: &ServerName) {
-        self.of(server).locked().looked = None;
+        let tools = self.of(server);
+        let mut known = tools.locked();
+        known.looked = None;
+        known.forgotten = known.forgotten.wrapping_add(1);
     }
 }
 
@@ -142,6 +188,14 @@ impl SeenTools {
 
     /// Has an operator look, once for each change.
     fn tell(&mut self, front: &Front, server: &ServerWorkload) {
+        // A server that changes with every answer is told of once in a while.
+        let now = front.gate.clock.boot();
+        if self
+            .told_at
+            .is_some_and(|told| now.since(told) < TELL_AGAIN)
+        {
+            return;
+        }
         let manifest = server.mcp.as_ref().and_then(|mcp| mcp.manifest.as_ref());
         let mut changed = Vec::new();
         for (tool, accepted) in manifest.iter().flat_map(|manifest| manifest.iter()) {
@@ -161,6 +215,7 @@ impl SeenTools {
         if changed.is_empty() {
             return;
         }
+        self.told_at = Some(now);
         let more = changed.len().saturating_sub(MOST_NAMED);
         changed.truncate(MOST_NAMED);
         if more > 0 {
@@ -181,26 +236,49 @@ impl Looking<'_> {
             return Ok(());
         };
         let tools = self.front.manifests.of(&self.server.name);
-        let now = || self.front.gate.clock.boot();
-        if !tools.locked().is_fresh(now()) {
-            let _one = tools.looking.lock().await;
-            if !tools.locked().is_fresh(now()) {
-                let asked = now();
-                let era = classified.era().unwrap_or(Era::Stateless);
-                let looking = tokio::time::timeout(PATIENCE, self.look(era));
-                let looked = unless_cut(self.access, async { looking.await.map_err(|_| UNSEEN)? });
-                let looked = looked.await?;
-                let mut seen = tools.locked();
-                seen.tools = looked;
-                seen.looked = Some(asked);
-                seen.tell(self.front, self.server);
-            }
+        let era = classified.era().unwrap_or(Era::Stateless);
+        if !tools.locked().is_fresh(self.now()) {
+            // Whoever waits for another's look is cut, too, and waits no longer than it may take.
+            let looking = tokio::time::timeout(PATIENCE, self.look_for_all(&tools, era));
+            unless_cut(self.access, async { looking.await.map_err(|_| UNSEEN)? }).await?;
         }
         let seen = tools.locked().of(tool);
         check_tool(self.server, tool, seen).map_err(Refusal::Denied)
     }
 
-    /// All tools that the server has now, and that were accepted.
+    fn now(&self) -> BootTime {
+        self.front.gate.clock.boot()
+    }
+
+    /// Of several that want to look, one does, and says it to all.
+    async fn look_for_all(&self, tools: &Tools, era: Era) -> Result<(), Refusal> {
+        let _one = tools.looking.lock().await;
+        let (asked, before) = {
+            let mut known = tools.locked();
+            if known.is_fresh(self.now()) {
+                return Ok(());
+            }
+            let failed = known
+                .failed
+                .is_some_and(|failed| self.now().since(failed) < RETRY);
+            if failed {
+                return Err(UNSEEN);
+            }
+            // Until it is known better: a look that is given up has failed.
+            known.failed = Some(self.now());
+            (self.now(), known.forgotten)
+        };
+        let looked = self.look(era).await;
+        let mut known = tools.locked();
+        known.failed = looked.is_err().then(|| self.now());
+        known.tools = looked?;
+        // What the server said meanwhile may be of later.
+        known.looked = (known.forgotten == before).then_some(asked);
+        known.tell(self.front, self.server);
+        Ok(())
+    }
+
+    /// All tools that the server has now.
     async fn look(&self, era: Era) -> Result<HashMap<String, Seen>, Refusal> {
         let mut spoken = Spoken::begin(self, era).await?;
         let mut tools = HashMap::new();
@@ -210,9 +288,10 @@ impl Looking<'_> {
             for (tool, seen) in page {
                 // One that stands twice is two.
                 let twice = tools.contains_key(&tool);
-                if is_accepted(self.server, &tool) {
-                    tools.insert(tool, if twice { None } else { seen });
-                }
+                tools.insert(tool, if twice { None } else { seen });
+            }
+            if tools.len() > MOST_TOOLS {
+                return Err(UNSEEN);
             }
             cursor = next;
             if cursor.is_none() {
@@ -254,7 +333,8 @@ impl Looking<'_> {
         *request.method_mut() = method;
         let connect = server.http.connect_timeout;
         // A connection of its own: one that was used before may be closed by now, and nothing is sent twice.
-        let lent = front.pool.open(&outgoing.place, connect).await;
+        // HTTP/1.1, for there is nobody else on it: what stops this access resets it, whatever is still to be sent.
+        let lent = front.pool.open_http1(&outgoing.place, connect).await;
         let mut lent = lent.map_err(Refusal::Connect)?;
         address(&mut request, &outgoing, lent.is_http2())?;
         let (socket, alone) = lent.socket();
@@ -394,7 +474,12 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// All of a look.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After a look to no avail.
+const RETRY: Duration = Duration::from_secs(1);
+/// Between two alarms about a server.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
 const MOST_PAGES: usize = 64;
+const MOST_TOOLS: usize = 10_000;
 /// Of one answer.
 const LONGEST: usize = 8 * 1024 * 1024;
 const MOST_SERVERS: usize = 4096;

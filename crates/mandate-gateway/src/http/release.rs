@@ -62,11 +62,7 @@ pub(super) async fn release(
     };
     let body = match answers {
         None => body,
-        Some(answers) => {
-            let showing = answers.shown(&mut head, body);
-            let shown = tokio::time::timeout(idle, showing).await;
-            shown.unwrap_or(Err(Refusal::UpstreamTimeout))?
-        }
+        Some(answers) => answers.shown(&mut head, body, idle).await?,
     };
     let body = match usage {
         None => body,

@@ -8,9 +8,9 @@ use mandate_decide::enforce::{Classified, Denial, Facts, RequestHead, Right, cla
 use mandate_model::{GatewayId, ServerName, TaskId, Timestamp};
 use mandate_policy::Bundle;
 use mandate_policy::decl::{LeaseLoss, RPC, ServerWorkload};
-use mandate_token::{AccessToken, Verified};
+use mandate_token::{AccessToken, TaskToken, Verified};
 
-use super::exchange::{Caller, Pair};
+use super::exchange::{Caller, Pair, check_task_stops};
 use super::front::Front;
 use super::refusal::Refusal;
 use crate::admission::{Admission, Cut, Standing};
@@ -25,6 +25,8 @@ pub(super) struct Access {
     token: Verified<AccessToken>,
     /// What the token was got for, if this gateway got it (A9).
     brought: Option<Pair>,
+    /// What is handed to the agent that is called.
+    handed: Option<Verified<TaskToken>>,
     request: Asked,
     classified: Classified,
 }
@@ -53,6 +55,7 @@ impl Access {
             server: server.name.clone(),
             token: caller.token().clone(),
             brought: caller.brought().cloned(),
+            handed: caller.handed().cloned(),
             request,
             classified: classified.clone(),
         }
@@ -171,6 +174,16 @@ impl Standing for Access {
                 .check_stops(&snapshot.stops)
                 .map_err(Denial::Stopped);
             stopped.map_err(|why| Cut::new(why.rule(), why.to_string()))?;
+        }
+        if let Some(handed) = &self.handed {
+            let stopped = check_task_stops(handed, &snapshot.stops).map_err(Denial::Stopped);
+            stopped.map_err(|why| Cut::new(why.rule(), why.to_string()))?;
+            if handed.claims().expires_at <= now {
+                return Err(Cut::new(
+                    "token.expired",
+                    "the task token that is handed on has expired",
+                ));
+            }
         }
         let classified = self.classified_under(bundle, server)?;
         let facts = Facts {

@@ -12,12 +12,20 @@ use tokio::net::TcpStream;
 
 /// Sends one request over a connection of its own.
 pub async fn send(address: SocketAddr, request: Request<Full<Bytes>>) -> Response<Incoming> {
+    try_send(address, request).await.unwrap()
+}
+
+/// The same for one that may be cut before its answer begins.
+pub async fn try_send(
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<Response<Incoming>> {
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .unwrap();
     tokio::spawn(connection);
-    sender.send_request(request).await.unwrap()
+    sender.send_request(request).await
 }
 
 /// Sends one request over an HTTP/2 connection of its own.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::place_of;
 use super::read::{parsed, text};
-use crate::decl::{Accepted, Manifest, ServerWorkload, ToolDigest};
+use crate::decl::{Accepted, Credential, Manifest, ServerWorkload, ToolDigest};
 use crate::mistake::{Mistakes, did_you_mean};
 use crate::source::Node;
 
@@ -36,6 +36,11 @@ pub(super) fn manifest(
             };
             mistakes.error(place_of(spec, "tools"), message, help);
         }
+    }
+    if server.credential == Credential::MandateToken {
+        let message = "an upstream that is told who acts may list other tools to each: nobody can accept them for all";
+        let help = "remove the manifest, or give the gateway a credential of its own for this server workload";
+        mistakes.error(place_of(spec, "tools"), message, help);
     }
     match &mut server.mcp {
         Some(mcp) => mcp.manifest = Some(Manifest::of(tools)),

@@ -18,13 +18,16 @@ pub enum Kept<'m> {
 }
 
 /// The answer `message` with what `give` makes of all that is brought back, and private to who asked; `None` where
-/// nothing of it changes. What `give` has nothing for makes the whole unreadable.
+/// nothing of it changes. What `give` has nothing for makes the whole unreadable; and so does an answer to another
+/// request than that of this `id`: clients take it for what they asked elsewhere, where it was not looked at.
 pub fn with_kept(
     message: &[u8],
+    id: Option<&Value>,
     give: impl Fn(Kept<'_>) -> Option<String>,
 ) -> Result<Option<Vec<u8>>, UnreadableAnswer> {
     let Members(members) = read(message)?;
-    check_spelling(&members, &["result", "params", "method"])?;
+    check_spelling(&members, &["id", "result", "error", "params", "method"])?;
+    check_id(&members, id)?;
     let method = member(&members, "method").map(text).transpose()?;
     let tells_of_a_task = method.is_some_and(|method| method.starts_with("notifications/tasks"));
     let task = |id: &RawValue| {
@@ -113,6 +116,21 @@ pub fn with_restored(
     Ok(changed.map_or_else(|| body.to_vec(), String::into_bytes))
 }
 
+/// An error without an id is of what could not be read (JSON-RPC 2.0 §5).
+fn check_id(members: &[(String, &RawValue)], id: Option<&Value>) -> Result<(), UnreadableAnswer> {
+    let has = |name| member(members, name).is_some();
+    if !has("result") && !has("error") {
+        return Ok(());
+    }
+    let said = member(members, "id").map(|id| serde_json::from_str::<Value>(id.get()));
+    let said = said.transpose().map_err(|_| UnreadableAnswer)?;
+    match said.filter(|said| !said.is_null()) {
+        None if !has("result") => Ok(()),
+        Some(said) if Some(&said) == id => Ok(()),
+        None | Some(_) => Err(UnreadableAnswer),
+    }
+}
+
 fn text(value: &RawValue) -> Result<String, UnreadableAnswer> {
     serde_json::from_str(value.get()).map_err(|_| UnreadableAnswer)
 }
@@ -131,11 +149,15 @@ mod tests {
     use super::*;
 
     fn given(message: &str) -> Result<Option<String>, UnreadableAnswer> {
-        let given = with_kept(message.as_bytes(), |kept| match kept {
-            Kept::State(state) => Some(format!("{state}~M")),
-            Kept::Task("other") => None,
-            Kept::Task(id) => Some(format!("{id}~T")),
-        });
+        let given = with_kept(
+            message.as_bytes(),
+            Some(&Value::from(7)),
+            |kept| match kept {
+                Kept::State(state) => Some(format!("{state}~M")),
+                Kept::Task("other") => None,
+                Kept::Task(id) => Some(format!("{id}~T")),
+            },
+        );
         given.map(|given| given.map(|bytes| String::from_utf8(bytes).unwrap()))
     }
 
@@ -153,24 +175,24 @@ mod tests {
     fn what_is_brought_back_gets_a_code_wherever_an_answer_has_it() {
         for (message, expected) in [
             (
-                r#"{"result":{"resultType":"input_required","requestState":"s"}}"#,
-                r#"{"result":{"resultType":"input_required","requestState":"s~M"}}"#,
+                r#"{"id":7,"result":{"resultType":"input_required","requestState":"s"}}"#,
+                r#"{"id":7,"result":{"resultType":"input_required","requestState":"s~M"}}"#,
             ),
             (
-                r#"{"result":{"contents":[],"cacheScope":"public"}}"#,
-                r#"{"result":{"contents":[],"cacheScope":"private"}}"#,
+                r#"{"id":7,"result":{"contents":[],"cacheScope":"public"}}"#,
+                r#"{"id":7,"result":{"contents":[],"cacheScope":"private"}}"#,
             ),
             (
-                r#"{"result":{"resultType":"task","taskId":"t","ttlMs":1.0}}"#,
-                r#"{"result":{"resultType":"task","taskId":"t~T","ttlMs":1.0}}"#,
+                r#"{"id":7,"result":{"resultType":"task","taskId":"t","ttlMs":1.0}}"#,
+                r#"{"id":7,"result":{"resultType":"task","taskId":"t~T","ttlMs":1.0}}"#,
             ),
             (
-                r#"{"result":{"task":{"taskId":"t","status":"working"}}}"#,
-                r#"{"result":{"task":{"taskId":"t~T","status":"working"}}}"#,
+                r#"{"id":7,"result":{"task":{"taskId":"t","status":"working"}}}"#,
+                r#"{"id":7,"result":{"task":{"taskId":"t~T","status":"working"}}}"#,
             ),
             (
-                r#"{"result":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"}}}}"#,
-                r#"{"result":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t~T"}}}}"#,
+                r#"{"id":7,"result":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t"}}}}"#,
+                r#"{"id":7,"result":{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"t~T"}}}}"#,
             ),
             (
                 r#"{"method":"notifications/tasks","params":{"taskId":"t","status":"failed"}}"#,
@@ -184,10 +206,12 @@ mod tests {
     #[test]
     fn what_is_not_brought_back_stays() {
         for without in [
-            r#"{"result":{"content":[]}}"#,
+            r#"{"id":7,"result":{"content":[]}}"#,
+            r#"{"id":7,"error":{"code":1}}"#,
             r#"{"error":{"code":1}}"#,
+            r#"{"id":null,"error":{"code":1}}"#,
             r#"{"method":"x"}"#,
-            r#"{"result":{"structuredContent":{"taskId":"t"}}}"#,
+            r#"{"id":7,"result":{"structuredContent":{"taskId":"t"}}}"#,
             // The client's own task, which the server asks after.
             r#"{"id":1,"method":"tasks/get","params":{"taskId":"other"}}"#,
         ] {
@@ -198,13 +222,17 @@ mod tests {
     #[test]
     fn what_has_two_readings_or_is_anothers_is_no_answer() {
         for bad in [
-            r#"{"result":{"requestState":"s","requestState":"t"}}"#,
-            r#"{"result":{"RequestState":"s"}}"#,
-            r#"{"result":{"taskid":"t"}}"#,
-            r#"{"result":{"requestState":7}}"#,
-            r#"{"result":{"taskId":"other"}}"#,
+            r#"{"id":7,"result":{"requestState":"s","requestState":"t"}}"#,
+            r#"{"id":7,"result":{"RequestState":"s"}}"#,
+            r#"{"id":7,"result":{"taskid":"t"}}"#,
+            r#"{"id":7,"result":{"requestState":7}}"#,
+            r#"{"id":7,"result":{"taskId":"other"}}"#,
             r#"{"method":"notifications/tasks/status","params":{"taskId":"other"}}"#,
             r#"{"method":7}"#,
+            r#"{"id":8,"result":{"tools":[]}}"#,
+            r#"{"id":"7","result":{"tools":[]}}"#,
+            r#"{"result":{"tools":[]}}"#,
+            r#"{"id":8,"error":{"code":1}}"#,
             r#"[]"#,
         ] {
             assert_eq!(given(bad), Err(UnreadableAnswer), "{bad}");

@@ -7,7 +7,7 @@ use mandate_policy::decl::{ServerWorkload, ToolDigest};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::super::body::strict_json;
+use super::super::body::{has_at_most, strict_json};
 use super::super::classify::Classified;
 use super::super::decide::Denial;
 use super::UnreadableAnswer;
@@ -56,14 +56,27 @@ fn named(tool: &RawValue) -> Result<String, UnreadableAnswer> {
 
 /// What an item of a list says of its tool.
 pub fn seen(item: &str) -> Seen {
+    if !has_at_most(item.as_bytes(), MOST_VALUES) {
+        return None;
+    }
     let tool: Value = strict_json(item.as_bytes()).ok()?;
     Some(ToolDigest::of(&tool))
 }
 
-/// The tool of `server` that is called, where its tools were accepted one by one.
+/// The tool of `server` that is used, where its tools were accepted one by one.
 pub fn accepted_tool<'c>(server: &ServerWorkload, classified: &'c Classified) -> Option<&'c str> {
     let is_pinned = server.mcp.as_ref()?.manifest.is_some();
-    classified.tool().filter(|_| is_pinned)
+    classified.used_tool().filter(|_| is_pinned)
+}
+
+/// Whether `message` is the notification `method`.
+pub fn tells_of(message: &[u8], method: &str) -> bool {
+    let Ok(Members(members)) = read(message) else {
+        return false;
+    };
+    let said = member(&members, "method");
+    let said = said.and_then(|said| serde_json::from_str::<String>(said.get()).ok());
+    said.as_deref() == Some(method)
 }
 
 /// That a tool of `server`, as it is `seen`, is what was accepted.
@@ -76,6 +89,9 @@ pub fn check_tool(server: &ServerWorkload, tool: &str, seen: Seen) -> Result<(),
         (_, _) => Err(Denial::ToolChanged),
     }
 }
+
+/// What is said of one tool. What is read takes many times the room of its bytes.
+const MOST_VALUES: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

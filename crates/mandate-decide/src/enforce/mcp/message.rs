@@ -40,6 +40,8 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 pub(super) struct Call {
+    /// Of a request.
+    pub(super) id: Option<Value>,
     pub(super) method: String,
     pub(super) params: Map<String, Value>,
 }
@@ -127,10 +129,11 @@ fn kind(json: Value) -> Result<Kind, McpFault> {
         Some(_) => return malformed("`params` must be an object"),
     };
     check_spelling(&params, DECIDED)?;
-    let call = Call { method, params };
-    Ok(match id {
-        Some(_) => Kind::Request(call),
-        None => Kind::Notification(call),
+    let is_request = id.is_some();
+    let call = Call { id, method, params };
+    Ok(match is_request {
+        true => Kind::Request(call),
+        false => Kind::Notification(call),
     })
 }
 

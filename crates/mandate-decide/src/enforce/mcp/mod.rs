@@ -38,7 +38,7 @@ use ask::{Ask, Used, Uses};
 pub use fault::McpFault;
 pub use kept::{Kept, with_kept, with_restored};
 pub use list::shown;
-pub use manifest::{Seen, ToolPage, accepted_tool, check_tool, seen, tool_page};
+pub use manifest::{Seen, ToolPage, accepted_tool, check_tool, seen, tells_of, tool_page};
 pub use message::{Era, as_field};
 use message::{Kind, Message};
 pub use state::Round;
@@ -92,6 +92,7 @@ fn said(era: Era) -> Option<Box<Said>> {
         tasks: Vec::new(),
         follows: false,
         tool: None,
+        id: None,
     }))
 }
 
@@ -135,6 +136,7 @@ pub(super) fn by_message(
     }
     if let (Some(said), Kind::Request(call)) = (&mut classified.said, &message.kind) {
         said.follows = follows;
+        said.id = call.id.clone();
         if era == Era::Stateless {
             said.round = Some(Round::of(&call.method, &call.params)?);
         }

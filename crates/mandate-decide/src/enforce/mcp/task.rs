@@ -23,9 +23,15 @@ pub struct GivenTask {
     id: String,
     call: String,
     code: String,
+    tool: String,
 }
 
 impl GivenTask {
+    /// The tool that was called.
+    pub fn tool(&self) -> &str {
+        &self.tool
+    }
+
     /// The server's own id.
     pub fn id(&self) -> &str {
         &self.id
@@ -46,14 +52,18 @@ impl GivenTask {
         given(&self.id, &self.call, &self.code)
     }
 
-    fn read(given: &str) -> Option<Self> {
+    fn read(given: &str) -> Option<(Self, Called)> {
         let (rest, code) = given.rsplit_once(BETWEEN)?;
         let (id, call) = rest.rsplit_once(BETWEEN)?;
-        Some(Self {
+        let called = URL_SAFE_NO_PAD.decode(call).ok()?;
+        let called: Called = serde_json::from_slice(&called).ok()?;
+        let task = Self {
             id: id.to_owned(),
             call: call.to_owned(),
             code: code.to_owned(),
-        })
+            tool: called.tool.clone(),
+        };
+        Some((task, called))
     }
 }
 
@@ -92,9 +102,7 @@ pub(super) fn again(
     given: &str,
     era: Era,
 ) -> Result<Classified, Unclassifiable> {
-    let task = GivenTask::read(given).ok_or(NO_TASK)?;
-    let called = URL_SAFE_NO_PAD.decode(&task.call).map_err(|_| NO_TASK)?;
-    let called: Called = serde_json::from_slice(&called).map_err(|_| NO_TASK)?;
+    let (task, called) = GivenTask::read(given).ok_or(NO_TASK)?;
     let undeclared = |_| Unclassifiable::Undeclared(TOOL);
     let (action, shape, _) = found(server, TOOL, &[&called.tool]).map_err(undeclared)?;
     let mut attributes = RequestAttributes::new();
@@ -136,12 +144,17 @@ mod tests {
 
     #[test]
     fn an_id_is_read_as_it_was_given_whatever_the_server_puts_into_it() {
+        let call = URL_SAFE_NO_PAD.encode(r#"{"tool":"refund","attributes":{}}"#);
         for id in ["t-1", "", "~", "a~b~c", "ü\n"] {
-            let task = GivenTask::read(&given(id, "Y2Fs", "Y29k")).unwrap();
-            assert_eq!((task.id(), task.call(), task.code()), (id, "Y2Fs", "Y29k"));
-            assert_eq!(task.given(), given(id, "Y2Fs", "Y29k"));
+            let (task, _) = GivenTask::read(&given(id, &call, "Y29k")).unwrap();
+            assert_eq!((task.id(), task.call(), task.code()), (id, &*call, "Y29k"));
+            assert_eq!(
+                (task.given(), task.tool()),
+                (given(id, &call, "Y29k"), "refund")
+            );
         }
-        assert_eq!(GivenTask::read("t-1"), None);
-        assert_eq!(GivenTask::read("t-1~Y29k"), None);
+        for none in ["t-1", "t-1~Y29k", "t-1~Y2Fs~Y29k"] {
+            assert!(GivenTask::read(none).is_none(), "{none}");
+        }
     }
 }

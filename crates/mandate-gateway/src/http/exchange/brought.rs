@@ -156,7 +156,7 @@ impl Pair {
 }
 
 /// Whether a task token is not stopped: its task and those above it, who delegated it, who may use it, itself.
-pub(super) fn check_task_stops(
+pub(in crate::http) fn check_task_stops(
     verified: &Verified<TaskToken>,
     stops: &StopSet,
 ) -> Result<(), Stopped> {

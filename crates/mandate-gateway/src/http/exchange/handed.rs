@@ -5,20 +5,34 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use mandate_decide::enforce::Denial;
-use mandate_token::AccessToken;
+use mandate_token::{AccessToken, TaskToken, Verified};
 
 use super::super::front::Front;
 use super::super::refusal::Refusal;
 use super::brought::{TXN_TOKEN, check_task_stops, verified_task};
 use super::{BESIDE_AN_ACCESS_TOKEN, Coming};
 
-/// That `task` is a task token of the agent that is called, and of a task right below the one of `access`.
-pub(super) fn check(
+/// The task token of the agent that is called, which its caller delegated to it.
+#[derive(Clone)]
+pub(in crate::http) struct Handed<'h> {
+    pub(super) text: &'h str,
+    token: Verified<TaskToken>,
+}
+
+impl Handed<'_> {
+    /// What it stands and falls with.
+    pub(super) fn token(&self) -> &Verified<TaskToken> {
+        &self.token
+    }
+}
+
+/// `task`, if it is a task token of the agent that is called, and of a task right below the one of `access`.
+pub(super) fn check<'h>(
     front: &Front,
     coming: &Coming<'_, '_>,
-    task: &str,
+    task: &'h str,
     access: &AccessToken,
-) -> Result<(), Refusal> {
+) -> Result<Handed<'h>, Refusal> {
     let called = coming.server.a2a.as_ref().ok_or(BESIDE_AN_ACCESS_TOKEN)?;
     let verified = verified_task(front, coming.snapshot, task, &coming.asking)?;
     let stops = check_task_stops(&verified, &coming.snapshot.stops);
@@ -31,13 +45,16 @@ pub(super) fn check(
     if caller.child(claims.path.leaf()).as_ref() != Some(&claims.path) {
         return Err(ELSEWHERE);
     }
-    Ok(())
+    Ok(Handed {
+        text: task,
+        token: verified,
+    })
 }
 
 /// Puts it into an outgoing head, from which every `Txn-Token` was taken before.
-pub(super) fn put(handed: Option<&str>, headers: &mut HeaderMap) {
+pub(super) fn put(handed: Option<&Handed<'_>>, headers: &mut HeaderMap) {
     // It came in a field, so it fits into one.
-    let Some(Ok(mut value)) = handed.map(HeaderValue::from_str) else {
+    let Some(Ok(mut value)) = handed.map(|handed| HeaderValue::from_str(handed.text)) else {
         return;
     };
     value.set_sensitive(true);

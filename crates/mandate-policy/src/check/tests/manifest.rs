@@ -64,6 +64,11 @@ fn a_manifest_that_pins_nothing_for_certain_does_not_load() {
         "metadata: {name: dsek}\nspec:\n  tools",
     );
     one_error_more(&foreign, "no server workload is named `dsek`");
+    let of_each = accepted(&good).replace(
+        "credential: none",
+        "credential: {mandateToken: {}}\n  upstreamAudience: https://desk.internal",
+    );
+    one_error_more(&of_each, "nobody can accept them for all");
     let plain = accepted(&good).replace("  mcp: {}\n", "").replace(
         "tool look_up, attributes: {customer: /customer_id}",
         "GET /x",
