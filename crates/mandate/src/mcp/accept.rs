@@ -17,31 +17,59 @@ pub(crate) struct Compared {
     accepted: Option<(ToolDigest, Option<String>)>,
     /// What the server says of it; `None` where it has no such tool.
     live: Option<Value>,
+    /// Nobody was asked about it: it stays as it was accepted, whatever it is by now.
+    is_kept: bool,
 }
 
 impl Compared {
-    /// Whether it is not as it was accepted.
+    /// Whether it is asked about and not as it was accepted.
     pub(crate) fn differs(&self) -> bool {
         let live = self.live.as_ref().map(ToolDigest::of);
-        live != self.accepted.as_ref().map(|(digest, _)| *digest)
+        let accepted = self.accepted.as_ref().map(|(digest, _)| *digest);
+        !self.is_kept && (live.is_none() || live != accepted)
     }
 
     /// Itself, to stay as it was accepted.
     pub(crate) fn kept(mut self) -> Self {
-        self.live = match &self.accepted {
-            Some((_, Some(text))) => serde_json::from_str(text).ok(),
-            Some((_, None)) => return self,
-            None => None,
-        };
+        self.live = None;
+        self.is_kept = true;
         self
+    }
+
+    /// Whether it is asked about.
+    pub(crate) fn is_chosen(&self) -> bool {
+        !self.is_kept
     }
 
     fn word(&self) -> &'static str {
         match (&self.accepted, &self.live) {
+            (Some(_), _) if self.is_kept => "kept",
+            (None, _) if self.is_kept => "not accepted",
             (_, Some(_)) if !self.differs() => "accepted",
             (None, Some(_)) => "new",
             (Some(_), Some(_)) => "changed",
             (_, None) => "missing",
+        }
+    }
+
+    /// What the manifest has of it.
+    fn entry(&self) -> Result<(ToolDigest, Option<String>), String> {
+        let name = || plain(&self.name, 128);
+        match (&self.live, &self.accepted) {
+            (Some(live), _) => Ok((ToolDigest::of(live), Some(pretty(live)))),
+            (None, Some((digest, text))) if self.is_kept => {
+                let text = text.as_deref();
+                let text: Option<Value> = text.and_then(|text| serde_json::from_str(text).ok());
+                Ok((*digest, text.as_ref().map(pretty)))
+            }
+            (None, None) if self.is_kept => Err(format!(
+                "tool `{}`, which an action names, is not accepted yet: a manifest has all of them",
+                name()
+            )),
+            (None, _) => Err(format!(
+                "the server has no tool `{}`, which an action names",
+                name()
+            )),
         }
     }
 
@@ -78,6 +106,7 @@ pub(crate) fn compare(server: &ServerWorkload, live: &[Item]) -> Result<Vec<Comp
             name: name.to_owned(),
             accepted,
             live: definition.transpose()?,
+            is_kept: false,
         })
     });
     compared.collect()
@@ -115,7 +144,8 @@ pub(crate) fn difference(tool: &Compared, paint: Paint) -> String {
     text
 }
 
-/// The document that accepts `tools` as they are. An error names a tool that there is not.
+/// The document that accepts the chosen ones of `tools` as they are, and the others as they were. An error names a tool
+/// that there is not, or that nobody has accepted yet.
 pub(crate) fn manifest(server: &ServerWorkload, tools: &[Compared]) -> Result<String, String> {
     let name = &server.name;
     let mut text = format!(
@@ -123,31 +153,15 @@ pub(crate) fn manifest(server: &ServerWorkload, tools: &[Compared]) -> Result<St
          apiVersion: mandate.dev/v1alpha1\nkind: ToolManifest\nmetadata: {{name: {name}}}\nspec:\n  tools:\n"
     );
     for tool in tools {
-        let named = json!(tool.name);
+        let (digest, definition) = tool.entry()?;
+        let named = ascii(&json!(tool.name).to_string());
         // A `String` takes whatever is written.
-        let _ = match (&tool.live, &tool.accepted) {
-            (Some(live), _) => {
-                let digest = ToolDigest::of(live);
-                let definition = pretty(live).replace('\n', "\n        ");
-                writeln!(
-                    text,
-                    "    - name: {}\n      digest: {digest}\n      definition: |-\n        {definition}",
-                    ascii(&named.to_string())
-                )
-            }
-            (None, Some((digest, None))) => {
-                writeln!(
-                    text,
-                    "    - {{name: {}, digest: {digest}}}",
-                    ascii(&named.to_string())
-                )
-            }
-            (None, _) => {
-                return Err(format!(
-                    "the server has no tool `{}`, which an action names",
-                    plain(&tool.name, 128)
-                ));
-            }
+        let _ = match definition.map(|definition| definition.replace('\n', "\n        ")) {
+            Some(definition) => writeln!(
+                text,
+                "    - name: {named}\n      digest: {digest}\n      definition: |-\n        {definition}"
+            ),
+            None => writeln!(text, "    - {{name: {named}, digest: {digest}}}"),
         };
     }
     Ok(text)
@@ -173,3 +187,6 @@ fn ascii(json: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

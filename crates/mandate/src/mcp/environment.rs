@@ -158,7 +158,7 @@ mod tests {
         std::fs::write(&path, "k-1\n").unwrap();
         let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
         let said = format!("API_KEY={}", path.display());
-        mode(0o640);
+        mode(0o644);
         assert!(of(&[], std::slice::from_ref(&said)).is_err());
         mode(0o600);
         let found = of(&[], &[said]).unwrap();

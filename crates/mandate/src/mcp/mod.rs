@@ -12,6 +12,7 @@ pub(crate) mod message;
 pub(crate) mod plain;
 pub(crate) mod read;
 pub(crate) mod secret_file;
+pub(crate) mod whole_file;
 pub(crate) mod wrap;
 
 /// The revision in which each message stands for itself.

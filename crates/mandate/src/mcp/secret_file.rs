@@ -18,9 +18,14 @@ pub(crate) fn read(path: &Path) -> Result<Secret<String>, Failure> {
     let file = File::open(path).map_err(|e| Failure::file(path, &e))?;
     check(path, &file)?;
     let mut text = String::new();
-    let read = file.take(LONGEST).read_to_string(&mut text);
+    let read = file.take(LONGEST + 1).read_to_string(&mut text);
     let text = Secret::new(text);
-    read.map_err(|e| Failure::file(path, &e))?;
+    if read.map_err(|e| Failure::file(path, &e))? as u64 > LONGEST {
+        return Err(Failure::usage(
+            format!("{} has more than {LONGEST} bytes", path.display()),
+            "a file with the secret and nothing else",
+        ));
+    }
     let secret = text.expose().trim();
     if secret.is_empty() {
         return Err(Failure::usage(
@@ -56,13 +61,27 @@ fn check(path: &Path, file: &File) -> Result<(), Failure> {
             "name a file with the secret and nothing else",
         ));
     }
-    if about.mode() & 0o077 != 0 {
-        return Err(Failure::usage(
-            format!("{} can be read or written by others", path.display()),
-            format!(
-                "give the secret to nobody else: chmod 600 {}",
-                path.display()
-            ),
+    let us = rustix::process::geteuid().as_raw();
+    guarded(about.mode(), about.uid(), us).map_err(|(why, mend)| {
+        let path = path.display();
+        Failure::usage(format!("{path} {why}"), format!("{mend} {path}"))
+    })
+}
+
+/// Whether nobody else can read or write a file; else why not, and the command that mends it. The same that the gateway
+/// asks of its secrets: a file of root's may be for the group that `us` is in, who could not read it otherwise.
+fn guarded(mode: u32, owner: u32, us: u32) -> Result<(), (String, String)> {
+    if owner != 0 && owner != us {
+        return Err((
+            format!("belongs to user {owner}, and not to root or to the user of this process"),
+            format!("chown {us}"),
+        ));
+    }
+    let others = if owner == 0 { 0o037 } else { 0o077 };
+    if mode & others != 0 {
+        return Err((
+            "can be read or written by others".to_owned(),
+            "give the secret to nobody else: chmod 600".to_owned(),
         ));
     }
     Ok(())
@@ -110,6 +129,37 @@ mod tests {
         let why = key(&path).err().unwrap();
         assert!(why.broke.contains("by others"), "{why:?}");
         assert!(!why.broke.contains(made.expose()) && !why.mend.contains(made.expose()));
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_no_secret() {
+        for (mode, owner, us, is_ours) in [
+            (0o600, 1000, 1000, true),
+            (0o400, 0, 1000, true),
+            (0o640, 0, 1000, true),
+            (0o640, 0, 0, true),
+            (0o640, 1000, 1000, false),
+            (0o600, 1001, 1000, false),
+            (0o600, 1000, 0, false),
+            (0o660, 0, 1000, false),
+            (0o644, 0, 1000, false),
+            (0o604, 0, 0, false),
+        ] {
+            let found = guarded(0o100_000 | mode, owner, us);
+            assert_eq!(found.is_ok(), is_ours, "{mode:o} of {owner} for {us}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_whole_or_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        let most = usize::try_from(LONGEST).unwrap();
+        for (length, fits) in [(most, true), (most + 1, false)] {
+            std::fs::write(&path, "x".repeat(length)).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+            assert_eq!(read(&path).is_ok(), fits, "{length}");
+        }
     }
 
     #[test]

@@ -16,9 +16,10 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::mcp::accept::{Compared, compare, difference, manifest};
 use crate::mcp::environment::EnvironmentOptions;
-use crate::mcp::read::{Item, declared};
-use crate::progress::waiting;
+use crate::mcp::read::Item;
+use crate::mcp::whole_file;
 use crate::serve::logging::{self, LogFormat};
+use crate::serve::signalled;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -86,15 +87,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             context.out.raw(&difference(tool, paint));
         }
     }
-    if !args.yes && !asked()? {
+    let text = manifest(&declarations.server, &chosen)
+        .map_err(|why| Failure::failed(why, "name it too, remove the action, or mend the server"));
+    let agreed = args.yes || (text.is_ok() && is_shown(context) && asked().await?);
+    if !agreed {
         told(context, &args, &chosen, None);
+        text?;
         let fix = "accept what differs with --yes, or some of it with --tool NAME; or suspend the server workload";
         return Err(Failure::failed("nothing is accepted", fix));
     }
-    let text = manifest(&declarations.server, &chosen)
-        .map_err(|why| Failure::failed(why, "remove the action, or mend the server"))?;
+    let text = text?;
     declarations.check_with(&file, &text, context)?;
-    write(&file, &text)?;
+    whole_file::replace(&file, &text)?;
     told(context, &args, &chosen, Some(&file));
     Ok(Exit::Ok)
 }
@@ -191,8 +195,7 @@ async fn live_tools(
         source::program(&args.command, &args.environment)?
     };
     let limit = Duration::from_secs(args.timeout);
-    let found = waiting(&context.out, "reading the server", declared(live, limit)).await;
-    Ok(found.map_err(|why| source::failure(&why))?.tools)
+    Ok(source::read(live, limit, context).await?.tools)
 }
 
 /// The tools that are asked about; all others stay as they were accepted.
@@ -210,27 +213,36 @@ fn chosen(args: &Args, compared: Vec<Compared>) -> Result<Vec<Compared>, Failure
     Ok(compared.into_iter().map(kept).collect())
 }
 
-/// Where nobody can be asked, nothing is accepted.
-fn asked() -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Ok(false);
-    }
-    let mut line = String::new();
-    let asked = write!(std::io::stderr(), "Accept this? [y/N]: ")
-        .and_then(|()| std::io::stdin().lock().read_line(&mut line));
-    asked.map_err(|e| Failure::failed(e.to_string(), "say --yes"))?;
+/// Whether a person who can be asked has what differs before them.
+fn is_shown(context: &Context) -> bool {
+    let terminals = [
+        std::io::stdin().is_terminal(),
+        std::io::stdout().is_terminal(),
+        std::io::stderr().is_terminal(),
+    ];
+    !context.out.is_json() && terminals == [true; 3]
+}
+
+async fn asked() -> Result<bool, Failure> {
+    let ask = || {
+        let mut line = String::new();
+        write!(std::io::stderr(), "Accept this? [y/N]: ")
+            .and_then(|()| std::io::stdin().lock().read_line(&mut line))
+            .map(|_| line)
+    };
+    let failed = |why: String| Failure::failed(why, "say --yes");
+    // A signal no longer ends this process by itself once one was waited for.
+    let line = tokio::select! {
+        line = tokio::task::spawn_blocking(ask) => line.map_err(|e| failed(e.to_string()))?,
+        why = signalled() => return Err(failed(why?.to_owned())),
+    };
+    let line = line.map_err(|e| failed(e.to_string()))?;
     Ok(matches!(line.trim(), "y" | "yes"))
 }
 
-/// The file appears whole or not at all.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let beside = path.with_extension("yaml.new");
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|e| Failure::file(path, &e))
-}
-
 fn told(context: &Context, args: &Args, tools: &[Compared], file: Option<&Path>) {
-    let shown: Vec<_> = tools.iter().map(Compared::json).collect();
+    let tools: Vec<&Compared> = tools.iter().filter(|tool| tool.is_chosen()).collect();
+    let shown: Vec<_> = tools.iter().map(|tool| tool.json()).collect();
     let result = json!({"server": args.server, "tools": shown, "file": file});
     context.out.result(&result, |paint| {
         let folder = args.folder.display();
@@ -240,7 +252,7 @@ fn told(context: &Context, args: &Args, tools: &[Compared], file: Option<&Path>)
                 paint.green("wrote"),
                 file.display(),
             ),
-            None if tools.iter().any(Compared::differs) => String::new(),
+            None if tools.iter().any(|tool| tool.differs()) => String::new(),
             None if tools.len() == 1 => "the tool is as it was accepted".to_owned(),
             None => format!("all {} tools are as they were accepted", tools.len()),
         }

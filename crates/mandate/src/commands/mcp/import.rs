@@ -1,8 +1,7 @@
 //! `mandate mcp import`: what a live server declares, as documents of a bundle.
 
 use std::ffi::OsString;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -13,8 +12,8 @@ use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::mcp::environment::EnvironmentOptions;
 use crate::mcp::import::{Imported, Place, server_name, text};
-use crate::mcp::read::{Declared, Server, declared};
-use crate::progress::waiting;
+use crate::mcp::read::{Declared, Server};
+use crate::mcp::whole_file;
 use crate::serve::logging::{self, LogFormat};
 
 #[derive(Debug, clap::Args)]
@@ -72,8 +71,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let credential = credential(&args, &headers);
     let server = server(&args, headers, context)?;
     let limit = Duration::from_secs(args.timeout);
-    let found = waiting(&context.out, "reading the server", declared(server, limit)).await;
-    let found = found.map_err(|why| source::failure(&why))?;
+    let found = source::read(server, limit, context).await?;
     let imported = Imported::of(&found, place(&args, &found, credential)?);
     if imported.actions.is_empty() {
         return Err(Failure::failed(
@@ -85,7 +83,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     check(&text, context)?;
     match &args.out {
         Some(path) => {
-            write(path, &text)?;
+            whole_file::create(path, &text)?;
             told(path, &found, &imported, context);
         }
         None => context.out.result(&imported.json(), |_| text),
@@ -178,14 +176,7 @@ fn check(text: &str, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// The file appears whole or not at all, and replaces none.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |e: &std::io::Error| Failure::file(path, e);
-    let mut file = std::fs::File::create_new(path).map_err(|e| failed(&e))?;
-    file.write_all(text.as_bytes()).map_err(|e| failed(&e))
-}
-
-fn told(path: &Path, found: &Declared, imported: &Imported, context: &Context) {
+fn told(path: &std::path::Path, found: &Declared, imported: &Imported, context: &Context) {
     let (actions, left_out) = (imported.actions.len(), imported.left_out.len());
     let result = json!({
         "file": path, "name": imported.place.name, "revision": found.revision,

@@ -11,8 +11,10 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::mcp::child::Program;
 use crate::mcp::environment::{Environment, EnvironmentOptions};
-use crate::mcp::read::{HttpServer, LONGEST, ReadError, Server};
+use crate::mcp::read::{Declared, HttpServer, LONGEST, ReadError, Server, declared};
 use crate::mcp::secret_file;
+use crate::progress::waiting;
+use crate::serve::signalled;
 
 /// The server at `url`, trusted as the command line says of the authority.
 pub(super) fn at(url: &str, headers: HeaderMap, context: &Context) -> Result<Server, Failure> {
@@ -41,6 +43,23 @@ pub(super) fn program(
     }))
 }
 
+/// What `server` declares. A signal ends that, and a command that was started with it.
+pub(super) async fn read(
+    server: Server,
+    limit: Duration,
+    context: &Context,
+) -> Result<Declared, Failure> {
+    let stop = async {
+        if signalled().await.is_err() {
+            // Then a signal ends this process by itself.
+            std::future::pending().await
+        }
+    };
+    let found = declared(server, limit, stop);
+    let found = waiting(&context.out, "reading the server", found).await;
+    found.map_err(|why| failure(&why))
+}
+
 /// Headers as the command line and a file say them.
 pub(super) fn headers(said: &[String], file: Option<&Path>) -> Result<HeaderMap, Failure> {
     let mut all = HeaderMap::new();
@@ -64,12 +83,13 @@ pub(super) fn headers(said: &[String], file: Option<&Path>) -> Result<HeaderMap,
 }
 
 /// Why a server could not be read, and what to do.
-pub(super) fn failure(why: &ReadError) -> Failure {
+fn failure(why: &ReadError) -> Failure {
     let text = why.to_string();
     match why {
         ReadError::Unreachable(_) => {
             Failure::unreachable(text, "start the server, or look at its address or command")
         }
+        ReadError::Stopped => Failure::failed(text, "nothing was written"),
         ReadError::Slow => Failure::unreachable(text, "give it longer: --timeout SECONDS"),
         ReadError::Unauthorized(_) => {
             Failure::failed(text, "bring what it wants: --header-file FILE")

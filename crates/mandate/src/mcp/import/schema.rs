@@ -42,6 +42,8 @@ pub(super) struct Found {
     /// How many more than are declared.
     pub(super) more: usize,
     names: Names,
+    /// Properties that were looked at: references to a whole schema within itself multiply them.
+    seen: usize,
 }
 
 impl Found {
@@ -64,6 +66,11 @@ impl Found {
     fn walk<'s>(&mut self, schema: &'s Value, root: &'s Value, path: &mut Vec<&'s str>) {
         let properties = schema.get("properties").and_then(Value::as_object);
         for (key, schema) in properties.into_iter().flatten() {
+            if self.seen == MOST_SEEN {
+                self.more += 1;
+                return;
+            }
+            self.seen += 1;
             if key.is_empty() || key.len() > LONGEST_KEY || key.chars().any(char::is_control) {
                 self.more += 1;
                 continue;
@@ -101,6 +108,7 @@ pub(super) fn of_texts<'n>(names: impl Iterator<Item = &'n str>) -> Found {
 fn plainest<'s>(mut schema: &'s Value, root: &'s Value) -> &'s Value {
     for _ in 0..DEEPEST {
         let reference = schema.get("$ref").and_then(Value::as_str);
+        let reference = reference.filter(|at| at.len() <= LONGEST_REFERENCE);
         let referred = reference.and_then(|at| root.pointer(at.strip_prefix('#')?));
         let choices = ["anyOf", "oneOf"]
             .into_iter()
@@ -108,6 +116,7 @@ fn plainest<'s>(mut schema: &'s Value, root: &'s Value) -> &'s Value {
         let mut some = choices
             .into_iter()
             .flatten()
+            .take(MOST_CHOICES)
             .filter(|choice| !is(choice, "null"));
         schema = match (referred, some.next(), some.next()) {
             (Some(referred), _, _) => referred,
@@ -125,7 +134,10 @@ fn is(schema: &Value, name: &str) -> bool {
 fn kind(schema: &Value) -> Option<Kind> {
     let types: Vec<&str> = match schema.get("type") {
         Some(Value::String(only)) => vec![only],
-        Some(Value::Array(some)) => some.iter().filter_map(Value::as_str).collect(),
+        Some(Value::Array(some)) => {
+            let some = some.iter().take(MOST_CHOICES);
+            some.filter_map(Value::as_str).collect()
+        }
         Some(_) => return None,
         // Words without a type are texts.
         None if schema.get("enum").is_some() => vec!["string"],
@@ -143,7 +155,9 @@ fn text(schema: &Value) -> Kind {
     if schema.get("format").and_then(Value::as_str) == Some("uuid") {
         return Kind::Uuid;
     }
-    let Some(values) = schema.get("enum").and_then(Value::as_array) else {
+    let values = schema.get("enum").and_then(Value::as_array);
+    // One more for `null`.
+    let Some(values) = values.filter(|values| values.len() <= MOST_WORDS + 1) else {
         return Kind::Text;
     };
     let is_word = |word: &&str| {
@@ -164,6 +178,11 @@ fn text(schema: &Value) -> Kind {
 }
 
 const MOST: usize = 32;
+/// Of a whole schema, so that none takes longer than a moment.
+const MOST_SEEN: usize = 10_000;
+/// Of one property, as are the following.
+const MOST_CHOICES: usize = 16;
+const LONGEST_REFERENCE: usize = 1024;
 const MOST_WORDS: usize = 100;
 const DEEPEST: usize = 4;
 const LONGEST_KEY: usize = 128;
@@ -227,6 +246,12 @@ mod tests {
             .collect();
         let many = attributes(&json!({ "properties": many }));
         assert_eq!((many.attributes.len(), many.more), (MOST, 500 - MOST));
+        // Each property is the whole schema again: 2,000 to the power of 4.
+        let itself: Map<String, Value> = (0..2_000)
+            .map(|n| (n.to_string(), json!({ "$ref": "#" })))
+            .collect();
+        let itself = attributes(&json!({ "properties": itself }));
+        assert_eq!((itself.attributes.len(), itself.seen), (0, MOST_SEEN));
         for odd in [
             json!(null),
             json!([]),

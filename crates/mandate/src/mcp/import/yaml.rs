@@ -138,17 +138,29 @@ fn word(text: &str) -> String {
     }
 }
 
-/// YAML 1.2 §7.3.1, everything escaped that is not plainly visible.
+/// YAML 1.2 §7.3.1, everything but ASCII escaped: a letter may look like another one, or like none.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         let _ = match c {
             '"' | '\\' => write!(quoted, "\\{c}"),
             ' '..='~' => write!(quoted, "{c}"),
-            c if c.is_alphanumeric() => write!(quoted, "{c}"),
             c => write!(quoted, "\\U{:08x}", u32::from(c)),
         };
     }
     quoted.push('"');
     quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_is_ascii() {
+        // A Cyrillic letter, a filler that is a letter to Unicode, and a mark of direction.
+        let quoted = quoted("p\u{430}y\u{3164}\u{202e}\"");
+        assert_eq!(quoted, r#""p\U00000430y\U00003164\U0000202e\"""#);
+        assert_eq!(word("p\u{430}y"), r#""p\U00000430y""#);
+    }
 }

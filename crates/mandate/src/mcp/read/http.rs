@@ -1,5 +1,7 @@
 //! A server at a URL, by Streamable HTTP.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -128,7 +130,8 @@ impl Link for HttpLink {
     async fn close(self) {
         if self.session.is_some() {
             // Servers may refuse that, and forget the session by themselves.
-            let _ = self.send(Method::DELETE, String::new(), &[]).await;
+            let end = self.send(Method::DELETE, String::new(), &[]);
+            let _ = tokio::time::timeout(FAREWELL, end).await;
         }
     }
 }
@@ -166,5 +169,7 @@ async fn streamed(response: Response<Incoming>, id: &Id) -> Result<String, ReadE
     ))
 }
 
+/// How long a server has to take the end of its session.
+const FAREWELL: Duration = Duration::from_secs(2);
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const REVISION: HeaderName = HeaderName::from_static("mcp-protocol-version");

@@ -74,6 +74,9 @@ pub(crate) enum ReadError {
     /// It took too long.
     #[error("the server did not answer in time")]
     Slow,
+    /// Somebody stopped this.
+    #[error("interrupted")]
+    Stopped,
     /// More than is read.
     #[error("the server declares more than is read: {0}")]
     TooMuch(&'static str),
@@ -123,21 +126,32 @@ impl Ask {
     }
 }
 
-/// Reads all lists of `server`, in the newest revision that it speaks, within `limit`.
-pub(crate) async fn declared(server: Server, limit: Duration) -> Result<Declared, ReadError> {
-    let read = async {
-        match server {
-            Server::Http(server) => read(Client::new(http::HttpLink::new(server))).await,
-            Server::Stdio(program) => read(Client::new(stdio::StdioLink::new(program)?)).await,
-        }
-    };
-    tokio::time::timeout(limit, read)
-        .await
-        .map_err(|_| ReadError::Slow)?
+/// Reads all lists of `server`, in the newest revision that it speaks, within `limit`, and no longer than until `stop`.
+/// A program has ended with all that it started when this returns, however that came.
+pub(crate) async fn declared(
+    server: Server,
+    limit: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<Declared, ReadError> {
+    match server {
+        Server::Http(server) => read(http::HttpLink::new(server), limit, stop).await,
+        Server::Stdio(program) => read(stdio::StdioLink::new(program)?, limit, stop).await,
+    }
 }
 
-async fn read<L: Link>(mut client: Client<L>) -> Result<Declared, ReadError> {
-    let declared = client.declared().await;
+async fn read<L: Link>(
+    link: L,
+    limit: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<Declared, ReadError> {
+    let mut client = Client::new(link);
+    let declared = tokio::select! {
+        declared = tokio::time::timeout(limit, client.declared()) => {
+            declared.unwrap_or(Err(ReadError::Slow))
+        }
+        () = stop => Err(ReadError::Stopped),
+    };
+    // Nobody else would wait for the end of a program.
     client.link.close().await;
     declared
 }
