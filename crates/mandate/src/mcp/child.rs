@@ -20,11 +20,11 @@ use rustix::process::{
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::environment::Environment;
-use super::lines::{self, Line};
+use super::lines::{Line, Lines};
 use super::plain::plain;
 use crate::failure::{Exit, Failure, Outcome};
 
@@ -96,7 +96,7 @@ impl Child {
         };
         tokio::spawn(write(stdin, to_write, child.stop.clone()));
         tokio::spawn(messages(stdout, read, child.clone(), program.longest));
-        tokio::spawn(log(stderr, number));
+        tokio::spawn(log(stderr, child.clone()));
         let group = Group::of(pid);
         tokio::spawn(attend(process, group, child.clone(), program.grace));
         Ok((child, output))
@@ -133,6 +133,13 @@ impl Child {
     /// Waits until it is gone.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
+    }
+
+    /// Waits until it is gone and what it wrote before that was read. Whoever left its group may hold its output open
+    /// for ever.
+    pub(crate) async fn late(&self) {
+        self.ended().await;
+        tokio::time::sleep(DRAIN).await;
     }
 
     /// Whether there was no program to become.
@@ -229,15 +236,11 @@ async fn write(mut stdin: ChildStdin, mut lines: mpsc::Receiver<String>, stop: C
 }
 
 async fn messages(stdout: ChildStdout, to: mpsc::Sender<Vec<u8>>, child: Child, longest: usize) {
-    let mut stdout = BufReader::with_capacity(1 << 16, stdout);
-    // Who left its group may hold its output open for ever; what it wrote before it ended is read.
-    let mut late = std::pin::pin!(async {
-        child.ended.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    });
+    let mut stdout = Lines::new(BufReader::with_capacity(1 << 16, stdout), longest);
+    let mut late = std::pin::pin!(child.late());
     loop {
         let line = tokio::select! {
-            line = lines::next(&mut stdout, longest) => line,
+            line = stdout.next() => line,
             () = late.as_mut() => break,
         };
         match line {
@@ -263,13 +266,18 @@ async fn messages(stdout: ChildStdout, to: mpsc::Sender<Vec<u8>>, child: Child, 
 }
 
 /// Passes on what a child says of itself, so that it can neither fill our log nor write entries of ours.
-async fn log(stderr: ChildStderr, number: u64) {
-    let mut stderr = BufReader::new(stderr);
+async fn log(stderr: ChildStderr, child: Child) {
+    let number = child.number;
+    let mut stderr = Lines::new(BufReader::new(stderr), LONGEST_LOG_LINE);
     let mut second = tokio::time::interval(Duration::from_secs(1));
+    // However late it is, each of these has a second of its own.
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut late = std::pin::pin!(child.late());
     let (mut said, mut left_out) = (0_u32, 0_u64);
     loop {
         let line = tokio::select! {
-            line = lines::next(&mut stderr, LONGEST_LOG_LINE) => line,
+            line = stderr.next() => line,
+            () = late.as_mut() => break,
             _ = second.tick(), if said > 0 => {
                 if left_out > 0 {
                     tracing::warn!(child = number, left_out, "lines of its standard error");

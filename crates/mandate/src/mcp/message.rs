@@ -118,16 +118,16 @@ impl Message {
     /// Reads one message; a batch is none.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(bytes).map_err(|_| Malformed::Json)?;
-        let text = text.trim().replace(['\n', '\r'], " ");
+        let text = text.trim_matches([' ', '\t', '\n', '\r']);
         if !text.starts_with('{') {
-            let json = serde_json::from_str::<&RawValue>(&text).is_ok();
+            let json = serde_json::from_str::<&RawValue>(text).is_ok();
             return Err(if json {
                 Malformed::NoMessage("a message is one JSON object; batches are none")
             } else {
                 Malformed::Json
             });
         }
-        let raw: Envelope<'_> = serde_json::from_str(&text).map_err(|_| Malformed::Json)?;
+        let raw: Envelope<'_> = serde_json::from_str(text).map_err(|_| Malformed::Json)?;
         if raw.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
             return Err(Malformed::NoMessage("`jsonrpc` must be \"2.0\""));
         }
@@ -135,16 +135,17 @@ impl Message {
         let params = raw.params.map(Params::of).transpose()?.unwrap_or_default();
         let result = raw.result.map(Params::of).transpose()?.unwrap_or_default();
         let meta = params.meta.or(result.meta);
-        let meta = meta.map(|meta| Meta::of(&text, meta)).transpose()?;
+        let meta = meta.map(|meta| Meta::of(text, meta)).transpose()?;
         Ok(Self {
-            id_at: raw.id.and_then(|id| span(&text, id)),
+            id_at: raw.id.and_then(|id| span(text, id)),
             meta: meta.unwrap_or_default(),
-            progress: params.progress.and_then(|raw| token(&text, raw)),
+            progress: params.progress.and_then(|raw| token(text, raw)),
             cancels: params.request.and_then(Id::of),
             revision: result.revision,
             named: params.named(&kind),
             kind,
-            text,
+            // It was read, so that these stand between tokens alone; what was found keeps its place.
+            text: text.replace(['\n', '\r'], " "),
         })
     }
 
@@ -197,6 +198,11 @@ impl Message {
     /// The request that `notifications/cancelled` is about.
     pub(crate) fn cancels(&self) -> Option<&Id> {
         self.cancels.as_ref()
+    }
+
+    /// Whether it is a notification that a request was cancelled.
+    pub(crate) fn is_cancellation(&self) -> bool {
+        matches!(&self.kind, Kind::Notification { method } if method == "notifications/cancelled")
     }
 
     /// What the answer to `initialize` says is spoken.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::json;
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     environment: EnvironmentOptions,
     /// How many sessions there may be, each a process of its own
-    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     max_sessions: u16,
     /// After how many seconds without any use a session ends
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..=MOST_SECONDS))]
@@ -100,22 +101,31 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         .map_err(|e| unbound(args.listen, &e))?;
     let end_with_stdin = args.end_with_stdin;
     let key_file = args.key_file.clone();
-    let door = Door::open(settings(args, environment), key, address);
+    let stop = CancellationToken::new();
+    // One for both: a signal that came between two would be lost.
+    let mut signal = pin!(signalled());
+    let mut door = pin!(Door::open(settings(args, environment), key, address, &stop));
     let opened = tokio::select! {
-        opened = door => opened,
-        why = signalled() => return why.map(|_| Exit::Ok),
+        opened = door.as_mut() => opened,
+        why = signal.as_mut() => {
+            stop.cancel();
+            let _ = door.await;
+            return why.map(|_| Exit::Ok);
+        }
     };
-    let (door, discovered) = opened.map_err(|why| {
+    let opened = opened.map_err(|why| {
         Failure::failed(
             format!("the MCP server cannot be started: {why}"),
             "check the command after `--`; the log says what the server said",
         )
     })?;
+    let Some((door, discovered)) = opened else {
+        return Ok(Exit::Ok);
+    };
     announce(address, &key_file, &discovered, context);
-    let stop = CancellationToken::new();
     let serving = tokio::spawn(serve(listener, door, stop.clone()));
     let why = tokio::select! {
-        why = signalled() => why?,
+        why = signal => why?,
         () = stdin_ends(), if end_with_stdin => "whoever started this has ended",
     };
     tracing::info!(why, "stopping");

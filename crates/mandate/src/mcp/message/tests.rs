@@ -38,6 +38,16 @@ fn what_is_no_message_is_told_apart_from_what_is_no_json() {
             -32600,
         ),
         (r#"{"jsonrpc":"2.0","id":1}"#, -32600),
+        // Within text a line break is none of JSON, and does not become a space of it.
+        ("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\nb\"}", -32700),
+        (
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\",\"params\":{\"a\":\"\r\"}}",
+            -32700,
+        ),
+        (
+            "\u{a0}{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"a\"}",
+            -32700,
+        ),
     ] {
         let why = Message::read(text.as_bytes()).unwrap_err();
         assert_eq!(why.code(), code, "{text}");

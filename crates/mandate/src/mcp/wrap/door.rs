@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use mandate_model::Secret;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{Body, Era, deliver, empty, events, json, refused};
 use super::head::{
@@ -33,21 +34,25 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Starts the shared child and asks it what it speaks. `address` is where this listens.
+    /// Starts the shared child and asks it what it speaks. `address` is where this listens. Without a door no child is
+    /// left either: `None` where `stop` came first.
     pub(crate) async fn open(
         settings: Arc<Settings>,
         key: Secret<String>,
         address: SocketAddr,
-    ) -> Result<(Self, Discovered), String> {
+        stop: &CancellationToken,
+    ) -> Result<Option<(Self, Discovered)>, String> {
         let shared = Shared::new(Arc::clone(&settings));
-        let discovered = shared.discover().await?;
         let sessions = Table::new(settings.sessions);
-        if let Discovered::Unspoken { ended: true, .. } = discovered {
-            // At a question that it does not know, or whatever one asks?
-            try_session(&settings, &sessions).await?;
-        }
-        let port = address.port();
-        let hosts = ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}"));
+        let discovered = tokio::select! {
+            discovered = discover(&settings, &shared, &sessions) => discovered.map(Some),
+            () = stop.cancelled() => Ok(None),
+        };
+        let Ok(Some(discovered)) = discovered else {
+            tokio::join!(shared.close(), sessions.close());
+            return discovered.map(|_| None);
+        };
+        let hosts = [address.to_string(), format!("localhost:{}", address.port())];
         let door = Self {
             sessions,
             settings,
@@ -55,7 +60,7 @@ impl Door {
             shared,
             speaks_stateless: discovered == Discovered::Spoken,
         };
-        Ok((door, discovered))
+        Ok(Some((door, discovered)))
     }
 
     /// Ends every child, and waits for that. What is under way is answered with it.
@@ -303,6 +308,19 @@ impl Door {
             Some(_) | None => Ok(session),
         }
     }
+}
+
+async fn discover(
+    settings: &Arc<Settings>,
+    shared: &Arc<Shared>,
+    sessions: &Table,
+) -> Result<Discovered, String> {
+    let discovered = shared.discover().await?;
+    if let Discovered::Unspoken { ended: true, .. } = discovered {
+        // At a question that it does not know, or whatever one asks?
+        try_session(settings, sessions).await?;
+    }
+    Ok(discovered)
 }
 
 /// Begins a session and ends it again.

@@ -19,7 +19,7 @@ pub(super) type Refusal = Box<Response<Body>>;
 pub(super) struct Admission {
     pub(super) key: Secret<String>,
     /// What `Host` may say.
-    pub(super) hosts: [String; 3],
+    pub(super) hosts: [String; 2],
 }
 
 impl Admission {

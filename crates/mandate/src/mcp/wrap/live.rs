@@ -1,6 +1,6 @@
 //! The shared child, and whose each of its messages is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use super::outlet::{Outlet, Piece};
@@ -20,7 +20,49 @@ pub(super) struct Live {
 pub(super) struct Open {
     pub(super) last: i64,
     pub(super) requests: HashMap<i64, Request>,
+    /// Those that nobody waits for any more, on which the child may be working still.
+    left: Left,
     pub(super) ended: bool,
+}
+
+/// Numbers of requests that were cancelled and not answered; a child may answer them or not.
+#[derive(Default)]
+struct Left {
+    numbers: HashSet<i64>,
+    /// There were too many to know them all.
+    and_more: bool,
+}
+
+impl Left {
+    fn add(&mut self, number: i64) {
+        if self.numbers.len() < MOST_LEFT {
+            self.numbers.insert(number);
+        } else {
+            self.and_more = true;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.numbers.is_empty() && !self.and_more
+    }
+}
+
+impl Open {
+    /// The request that is no longer waited for, if it was.
+    fn leave(&mut self, number: i64) -> Option<Request> {
+        let request = self.requests.remove(&number)?;
+        self.left.add(number);
+        Some(request)
+    }
+
+    /// The only request that the child can be working on.
+    fn alone(&self) -> Option<(i64, &Request)> {
+        let mut all = self.requests.iter();
+        match (all.next(), all.next()) {
+            (Some((number, only)), None) if self.left.is_empty() => Some((*number, only)),
+            (_, _) => None,
+        }
+    }
 }
 
 /// A client's request.
@@ -49,7 +91,7 @@ impl Live {
     /// MCP 2026-07-28, "Cancellation": who closes the answer's stream cancels the request.
     pub(super) async fn until_unread(self: Arc<Self>, number: i64, outlet: Outlet) {
         outlet.unread().await;
-        if lock(&self.open).requests.remove(&number).is_some() {
+        if lock(&self.open).leave(number).is_some() {
             self.cancel(number);
         }
     }
@@ -75,7 +117,7 @@ impl Live {
             Kind::Notification { method } => self.notify(&message, method),
             // MCP 2026-07-28 has none: a server asks within its answers.
             Kind::Request { id, method } => {
-                tracing::warn!(
+                tracing::debug!(
                     child = self.child.number(),
                     method = plain(method, 80),
                     "it asks, which this revision does not have"
@@ -92,12 +134,15 @@ impl Live {
 
     fn answer(&self, message: &Message, id: Option<&Id>, code: Option<i64>) {
         let Some(Id::Number(number)) = id else {
-            return tracing::warn!(child = self.child.number(), "an answer to nothing");
+            return tracing::debug!(child = self.child.number(), "an answer to nothing");
+        };
+        let request = {
+            let mut open = lock(&self.open);
+            open.left.numbers.remove(number);
+            open.requests.remove(number)
         };
         // Unknown: it was cancelled.
-        let Some(request) = lock(&self.open).requests.remove(number) else {
-            return;
-        };
+        let Some(request) = request else { return };
         let changed = Changed {
             id: Some(&request.id),
             subscription: own(message.subscription(), *number).then_some(&request.id),
@@ -114,19 +159,17 @@ impl Live {
     }
 
     /// A notification goes to the request that it names. One that names none could be about anybody's, and goes to
-    /// the only one that is under way, or nowhere.
+    /// the only one that is under way, or nowhere. One that was cancelled is under way until it is answered.
     fn notify(&self, message: &Message, method: &str) {
         let named = message.progress().or(message.subscription());
         let mut open = lock(&self.open);
         let number = match named {
             Some(Id::Number(number)) => Some(*number),
             Some(Id::Text(_)) => None,
-            None if method == LOGGED => match open.requests.iter().next() {
-                Some((number, only)) if open.requests.len() == 1 && only.wants_logs => {
-                    Some(*number)
-                }
-                Some(_) | None => None,
-            },
+            None if method == LOGGED => {
+                let only = open.alone().filter(|(_, only)| only.wants_logs);
+                only.map(|(number, _)| number)
+            }
             None => None,
         };
         let Some((number, request)) = number.and_then(|n| open.requests.get_key_value(&n)) else {
@@ -151,7 +194,7 @@ impl Live {
             return;
         };
         if request.outlet.push(Piece::Between(text)).is_err() {
-            open.requests.remove(&number);
+            open.leave(number);
             drop(open);
             tracing::warn!(
                 child = self.child.number(),
@@ -183,3 +226,5 @@ fn own(id: Option<&Id>, number: i64) -> bool {
 pub(super) const ENDED: &str = "the MCP server ended; what was asked may have been carried out";
 const LOGGED: &str = "notifications/message";
 const MOST_OPEN: usize = 256;
+/// A child that leaves more unanswered writes no log for clients any more.
+const MOST_LEFT: usize = 1024;

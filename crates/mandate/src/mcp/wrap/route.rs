@@ -42,6 +42,15 @@ impl State {
         self.order.retain(|id| self.requests.contains_key(id));
     }
 
+    /// Forgets the stream that `outlet` leads to, and so ends it.
+    pub(super) fn cut(&mut self, outlet: &Outlet) {
+        self.requests
+            .retain(|_, request| !request.outlet.leads_where(outlet));
+        self.order.retain(|id| self.requests.contains_key(id));
+        let stream = self.stream.take();
+        self.stream = stream.filter(|stream| !stream.leads_where(outlet));
+    }
+
     /// Progress goes to the request that it is of; what concerns no request to the stream for that; everything else
     /// to the request that began last and still has a reader, since it most likely is about that.
     pub(super) fn outlet_for(&self, message: &Message) -> Option<Outlet> {
@@ -103,3 +112,35 @@ fn is_unrelated(method: &str) -> bool {
 
 /// Bytes that wait for a client to listen.
 const MOST_HELD: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::super::outlet::way;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_was_cut_ends_and_no_other() {
+        let mut state = State::default();
+        let (requested, mut request) = way();
+        let (streamed, mut stream) = way();
+        let id = Id::Number(1);
+        let outlet = requested.clone();
+        state.requests.insert(
+            id.clone(),
+            Request {
+                token: None,
+                outlet,
+            },
+        );
+        state.order.push_back(id);
+        state.stream = Some(streamed.clone());
+        state.cut(&requested);
+        drop(requested);
+        assert!(request.next().await.is_none());
+        assert!(state.requests.is_empty() && state.order.is_empty());
+        assert!(state.stream.is_some());
+        state.cut(&streamed);
+        drop(streamed);
+        assert!(stream.next().await.is_none());
+    }
+}

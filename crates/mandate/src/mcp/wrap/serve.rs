@@ -34,8 +34,11 @@ pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationT
         };
         let (door, stop) = (Arc::clone(&door), stop.clone());
         connections.spawn(async move {
-            let service =
-                service_fn(|request| async { Ok::<_, Infallible>(door.answer(request).await) });
+            let asked = CancellationToken::new();
+            let service = service_fn(|request| {
+                asked.cancel();
+                async { Ok::<_, Infallible>(door.answer(request).await) }
+            });
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD);
             let mut connection =
@@ -43,6 +46,7 @@ pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationT
             // What goes wrong is told by the answer, or the client has gone.
             tokio::select! {
                 _ = connection.as_mut() => {}
+                () = silence(&asked) => {}
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     let _ = connection.await;
@@ -59,8 +63,17 @@ pub(crate) async fn serve(listener: TcpListener, door: Door, stop: CancellationT
     }
 }
 
+/// That nothing was asked in time. Whoever asked and has not the key is gone by then.
+async fn silence(asked: &CancellationToken) {
+    if timeout(FIRST_HEAD, asked.cancelled()).await.is_ok() {
+        std::future::pending().await
+    }
+}
+
 const MOST_CONNECTIONS: usize = 512;
-/// How long a head may take to come.
+/// How long the first head of a connection may take to come: strangers hold no place for longer.
+const FIRST_HEAD: Duration = Duration::from_secs(2);
+/// How long each other one may, and the gateway may keep a connection for it.
 const HEAD: Duration = Duration::from_secs(10);
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// For answers that are on their way when everything ends.

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Settings;
 use super::live::ENDED;
-use super::outlet::{Inlet, Piece, way};
+use super::outlet::{Inlet, Outlet, Piece, way};
 use super::route::{Request, State};
 use super::shared::lock;
 use crate::mcp::child::Child;
@@ -143,7 +143,7 @@ impl Session {
                 }
             }
             Kind::Response { id: None, .. } => return Err(Refused::Unasked),
-            Kind::Notification { method } if method == CANCELLED => {
+            Kind::Notification { .. } if message.is_cancellation() => {
                 // It may never be answered, and an answer is not wanted.
                 if let Some(id) = message.cancels() {
                     lock(&self.state).forget(id);
@@ -206,12 +206,11 @@ impl Session {
     ) {
         // What a server says by itself is no use of it.
         let mut idle = std::pin::pin!(sleep(settings.idle));
+        // Readers have so long for what it wrote before it ended.
+        let mut late = std::pin::pin!(self.child.late());
         loop {
             tokio::select! {
-                line = lines.recv() => match line {
-                    Some(line) if self.take(&line).await => {}
-                    Some(_) | None => break,
-                },
+                biased;
                 () = self.used.notified() => idle.set(sleep(settings.idle)),
                 () = idle.as_mut() => {
                     if lock(&self.state).is_idle() {
@@ -219,6 +218,17 @@ impl Session {
                         break;
                     }
                     idle.set(sleep(settings.idle));
+                }
+                () = late.as_mut() => break,
+                line = lines.recv() => {
+                    let Some(line) = line else { break };
+                    let goes_on = tokio::select! {
+                        goes_on = self.take(&line) => goes_on,
+                        () = late.as_mut() => false,
+                    };
+                    if !goes_on {
+                        break;
+                    }
                 }
             }
         }
@@ -270,6 +280,11 @@ impl Session {
         let text = || message.text().to_owned();
         let outlet = {
             let mut state = lock(&self.state);
+            if message.is_cancellation()
+                && let Some(id) = message.cancels()
+            {
+                state.asked.remove(id);
+            }
             if let Kind::Request { id, .. } = message.kind() {
                 if state.asked.len() >= MOST_OPEN {
                     return self.child.mention(error(
@@ -282,10 +297,11 @@ impl Session {
             }
             state.outlet_for(message)
         };
-        if let Some(outlet) = outlet
-            && outlet.send(Piece::Between(text())).await.is_ok()
-        {
-            return;
+        if let Some(outlet) = outlet {
+            if outlet.send(Piece::Between(text())).await.is_ok() {
+                return;
+            }
+            self.cut(&outlet);
         }
         let dropped = lock(&self.state).hold(text());
         for question in dropped.iter().filter_map(|text| question(text)) {
@@ -293,6 +309,19 @@ impl Session {
             self.child
                 .mention(error(Some(&question), INTERNAL, "nobody listens"));
         }
+    }
+
+    /// Whoever did not read for so long is not waited for again.
+    fn cut(&self, outlet: &Outlet) {
+        if outlet.is_unread() {
+            // It has gone, and is passed over already.
+            return;
+        }
+        lock(&self.state).cut(outlet);
+        tracing::info!(
+            child = self.child.number(),
+            "a stream was cut: its reader is too slow"
+        );
     }
 
     fn fail_all(&self) {
@@ -318,5 +347,4 @@ fn question(text: &str) -> Option<Id> {
     }
 }
 
-const CANCELLED: &str = "notifications/cancelled";
 const MOST_OPEN: usize = 64;

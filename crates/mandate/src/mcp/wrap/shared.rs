@@ -134,7 +134,8 @@ impl Shared {
         let live = {
             let mut state = lock(&self.state);
             state.closed = true;
-            state.live.take()
+            // It stays, for whoever waits for its end at the same time.
+            state.live.clone()
         };
         if let Some(live) = live {
             live.child.end();
@@ -144,10 +145,13 @@ impl Shared {
 
     fn live(self: &Arc<Self>) -> Result<Arc<Live>, Refused> {
         let mut state = lock(&self.state);
+        if state.closed {
+            return Err(Refused::Pausing);
+        }
         if let Some(live) = &state.live {
             return Ok(Arc::clone(live));
         }
-        if state.pausing || state.closed {
+        if state.pausing {
             return Err(Refused::Pausing);
         }
         let started = Child::start(&self.settings.program, self.settings.number());
@@ -190,6 +194,8 @@ impl Shared {
             }
         }
         live.fail_all();
+        // Whoever blocks on what nobody reads could not end.
+        drop(lines);
         live.child.ended().await;
         self.pause(&live).await;
     }

@@ -1,10 +1,14 @@
 //! How sessions, servers and the whole of it end.
 
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::client::{Wrap, call, initialize};
 use super::processes;
+use crate::lab::server::PROGRAM;
 use crate::lab::wait;
 
 /// Whether a process has ended; one that nobody has reaped yet has too.
@@ -138,6 +142,59 @@ fn told_to_end_it_ends_with_all_that_it_started() {
     assert_eq!(wrap.wait(), Some(0));
     assert!(pids.iter().chain(&shared).all(|pid| is_gone(*pid)));
     drop(open);
+}
+
+/// A server that never answers nor ends when told to, once it has started a helper whose pid it writes to the file.
+fn mute(file: &Path) -> [String; 3] {
+    let script = format!(
+        "trap '' TERM; sleep 1000 >/dev/null 2>&1 & echo $! > {0}.new; mv {0}.new {0}; wait",
+        file.display()
+    );
+    ["sh".to_owned(), "-c".to_owned(), script]
+}
+
+/// Starts `mandate mcp` with `arguments` and a server that never answers, and waits until that has its helper.
+fn begin(folder: &Path, arguments: &[&str]) -> (Child, u32) {
+    let file = folder.join("helper");
+    let child = Command::new(PROGRAM)
+        .args(["--output", "json", "mcp"])
+        .args(arguments)
+        .arg("--")
+        .args(mute(&file))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let helper = wait::until("the server runs", || {
+        std::fs::read_to_string(&file).ok()?.trim().parse().ok()
+    });
+    assert!(!is_gone(helper));
+    (child, helper)
+}
+
+#[test]
+fn told_to_end_while_it_starts_it_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key").display().to_string();
+    let (mut wrap, helper) = begin(folder.path(), &["wrap", "--grace", "1", "--key-file", &key]);
+    signal(wrap.id(), Signal::TERM);
+    assert_eq!(wrap.wait().unwrap().code(), Some(0));
+    assert!(is_gone(helper));
+}
+
+#[test]
+fn who_reads_a_server_leaves_nothing_of_it() {
+    for (limit, by_signal) in [("1", false), ("600", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut import, helper) = begin(folder.path(), &["import", "--timeout", limit]);
+        if by_signal {
+            signal(import.id(), Signal::INT);
+        }
+        let code = if by_signal { 1 } else { 4 };
+        assert_eq!(import.wait().unwrap().code(), Some(code));
+        assert!(is_gone(helper), "{limit}");
+    }
 }
 
 #[test]

@@ -80,6 +80,14 @@ fn nobody_is_served_without_the_key_or_from_elsewhere() {
 }
 
 #[test]
+fn it_is_reached_where_it_listens() {
+    for address in ["127.0.0.2:0", "[::1]:0"] {
+        let wrap = Wrap::start("both", &["--listen", address], &[]);
+        assert_eq!(wrap.stateless(&call(1, "echo", "a")).text(), "a");
+    }
+}
+
+#[test]
 fn a_server_finds_what_is_named_in_its_environment_and_nothing_else() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
@@ -250,6 +258,10 @@ fn what_a_server_says_in_between_comes_in_the_stream_of_the_request() {
             .contains("decline")
     );
     assert_eq!(stream.next(), None);
+    // It may take a question back.
+    let all = wrap.call(&session, &call(5, "withdraw", "")).messages();
+    assert_eq!(all.len(), 3, "{all:?}");
+    assert_eq!(wrap.call(&session, &answer(5)).status, 400);
     // Without a session a server may not ask.
     let refused = wrap.stateless(&call(3, "ask", "")).text();
     assert!(refused.contains("-32601"), "{refused}");
@@ -322,6 +334,69 @@ fn who_goes_away_cancels_without_a_session_and_not_within_one() {
         wrap.call(&session, &call("y", "release", "")).text(),
         "released"
     );
+}
+
+#[test]
+fn a_log_message_goes_to_nobody_while_the_server_may_still_work_for_somebody_else() {
+    let wrap = Wrap::start("both", &[], &[]);
+    let mut log = call("b", "log", "about a");
+    log["params"]["_meta"]["io.modelcontextprotocol/logLevel"] = json!("info");
+    let said = || wrap.stateless(&log).messages().len();
+    assert_eq!(said(), 2, "it is alone");
+    std::thread::scope(|scope| {
+        let gone = scope.spawn(|| drop(wrap.open_stateless(&call("a", "hold", ""))));
+        gone.join().unwrap();
+    });
+    wait::until("it is cancelled", || {
+        let seen = wrap.stateless(&call("s", "seen", "")).text();
+        seen.contains("notifications/cancelled").then_some(())
+    });
+    // Nobody waits for it any more, and the server has not answered it.
+    assert_eq!(said(), 1);
+    assert_eq!(wrap.stateless(&call("r", "release", "")).text(), "released");
+    assert_eq!(said(), 2, "now it has");
+}
+
+#[test]
+fn who_asks_nothing_holds_no_connection() {
+    use std::io::Read;
+    let wrap = Wrap::start("both", &[], &[]);
+    let mut silent = std::net::TcpStream::connect(wrap.host().1).unwrap();
+    let mut halting = std::net::TcpStream::connect(wrap.host().1).unwrap();
+    std::io::Write::write_all(&mut halting, b"POST /mcp HTTP/1.1\r\n").unwrap();
+    let begin = wait::now();
+    for stream in [&mut silent, &mut halting] {
+        stream.set_read_timeout(Some(client::PATIENCE)).unwrap();
+        // However it is closed.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    assert!(begin.elapsed().as_secs() < 8, "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_slow_reader_does_not_hold_the_end_of_its_session() {
+    let wrap = Wrap::start("both", &["--max-sessions", "1"], &[]);
+    let session = wrap.session();
+    let fields = [("mcp-session-id", session.as_str())];
+    let [server, _] = processes(&wrap, &session);
+    // 20 MB, of which nothing is read.
+    let slow = wrap.open("POST", &fields, &call(1, "flood", "").to_string());
+    assert_eq!(slow.status, 200);
+    let (mut last, mut same) = (String::new(), 0);
+    wait::until("the server waits for the reader", || {
+        // Its state, and what it used of the processor.
+        let now = std::fs::read_to_string(format!("/proc/{server}/stat")).unwrap();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        (same == 300).then_some(())
+    });
+    assert_eq!(wrap.send("DELETE", &fields, &Value::Null).status, 204);
+    let begin = wait::now();
+    wait::until("there is a place again", || {
+        (wrap.send("POST", &[], &initialize()).status == 200).then_some(())
+    });
+    assert!(begin.elapsed().as_secs() < 15, "{:?}", begin.elapsed());
+    drop(slow);
 }
 
 #[test]

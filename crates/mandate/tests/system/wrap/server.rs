@@ -175,6 +175,17 @@ impl Server {
                 }
                 self.result(id, "done");
             }
+            "withdraw" => {
+                let asked = json!({ "message": "who?" });
+                self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": asked }));
+                self.notify("notifications/cancelled", &json!({ "requestId": id }));
+                self.result(id, "done");
+            }
+            "log" => {
+                let said = json!({ "level": "info", "data": arguments["text"] });
+                self.notify("notifications/message", &said);
+                self.result(id, "done");
+            }
             "announce" => {
                 self.notify("notifications/tools/list_changed", &json!({}));
                 self.result(id, "done");
