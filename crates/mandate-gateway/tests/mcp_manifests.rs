@@ -11,6 +11,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::common::World;
+    use crate::common::agent::{send, text};
     use crate::common::desk::{Agent, answers, is_denied};
 
     const CALLED: &str =
@@ -100,6 +101,37 @@ mod tests {
             "Bearer upstream-key-4711/x"
         );
         assert_eq!(listed.headers["mcp-session-id"], "s-1");
+    }
+
+    /// From 2026-07-28 on, with pages and streams.
+    #[tokio::test]
+    async fn a_call_without_a_session_is_looked_for_without_one() {
+        let world = accepted().await;
+        let agent = Agent::new(&world);
+        let call = || {
+            let params = json!({
+                "name": "look_up",
+                "arguments": {"customer_id": "acme"},
+                "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"},
+            });
+            let message =
+                json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params});
+            let mut request = agent.request(&message);
+            for (name, value) in [
+                ("mcp-protocol-version", "2026-07-28"),
+                ("mcp-method", "tools/call"),
+                ("mcp-name", "look_up"),
+            ] {
+                request.headers_mut().insert(name, value.parse().unwrap());
+            }
+            send(world.address, request)
+        };
+        assert_eq!(text(call().await).await, CALLED);
+        assert_eq!(said(&world), ["tools/list", "tools/list", "tools/call"]);
+        let listed = &world.upstream.arrived()[1];
+        assert_eq!(listed.headers["mcp-method"], "tools/list");
+        assert_eq!(listed.headers["mcp-protocol-version"], "2026-07-28");
+        assert!(!listed.headers.contains_key("mcp-name"));
     }
 
     #[tokio::test]

@@ -286,6 +286,10 @@ impl Looking<'_> {
         for _ in 0..MOST_PAGES {
             let ToolPage { tools: page, next } = spoken.page(self, cursor).await?;
             for (tool, seen) in page {
+                // None that is longer was accepted, and what is kept has a bound.
+                if tool.len() > LONGEST_NAME {
+                    continue;
+                }
                 // One that stands twice is two.
                 let twice = tools.contains_key(&tool);
                 tools.insert(tool, if twice { None } else { seen });
@@ -428,10 +432,11 @@ impl Spoken {
         tool_page(&answer(&head, &body)?).map_err(|_| UNSEEN)
     }
 
-    /// A server that keeps the session forgets it in its own time.
+    /// A server that keeps the session forgets it in its own time: what was seen waits for no answer to this.
     async fn end(self, to: &Looking<'_>) {
         if self.session {
-            let _ = to.say(Method::DELETE, self.headers, None).await;
+            let ending = to.say(Method::DELETE, self.headers, None);
+            let _ = tokio::time::timeout(LEAVE, ending).await;
         }
     }
 }
@@ -474,12 +479,16 @@ const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// All of a look.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The end of a session.
+const LEAVE: Duration = Duration::from_secs(1);
 /// After a look to no avail.
 const RETRY: Duration = Duration::from_secs(1);
 /// Between two alarms about a server.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 const MOST_PAGES: usize = 64;
 const MOST_TOOLS: usize = 10_000;
+/// Of a tool, in bytes.
+const LONGEST_NAME: usize = 1024;
 /// Of one answer.
 const LONGEST: usize = 8 * 1024 * 1024;
 const MOST_SERVERS: usize = 4096;

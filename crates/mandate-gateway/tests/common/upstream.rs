@@ -116,15 +116,32 @@ impl Upstream {
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// What an MCP server with `tools` answers to what was `said`, if that is about what it is.
-fn listed(said: &[u8], tools: serde_json::Value) -> Option<serde_json::Value> {
+/// What an MCP server with `tools` answers to what was `said`, if that is about what it is. From 2026-07-28 on a tool a
+/// page, each in a stream that tells of something else first.
+fn listed(said: &[u8], tools: serde_json::Value) -> Option<Answer> {
     let said: serde_json::Value = serde_json::from_slice(said).ok()?;
+    if said["method"] == "tools/list" && said["params"]["_meta"].is_object() {
+        let page: usize = said["params"]["cursor"]
+            .as_str()
+            .map_or(0, |at| at.parse().unwrap());
+        let mut result = serde_json::json!({"tools": [tools[page]]});
+        if !tools[page + 1].is_null() {
+            result["nextCursor"] = (page + 1).to_string().into();
+        }
+        let answer = serde_json::json!({"jsonrpc": "2.0", "id": said["id"], "result": result});
+        let note = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
+        return Some((
+            "text/event-stream",
+            format!("data: {note}\n\ndata: {answer}\n\n"),
+        ));
+    }
     let result = match said["method"].as_str()? {
         "initialize" => serde_json::json!({"protocolVersion": "2025-11-25", "capabilities": {}}),
         "tools/list" => serde_json::json!({"tools": tools}),
         _ => return None,
     };
-    Some(serde_json::json!({"jsonrpc": "2.0", "id": said["id"], "result": result}))
+    let answer = serde_json::json!({"jsonrpc": "2.0", "id": said["id"], "result": result});
+    Some(("application/json", answer.to_string()))
 }
 
 async fn answer(
@@ -176,10 +193,11 @@ async fn answer(
         return Ok(response);
     }
     if path == "/mcp" {
-        let (media_type, body) = match tools.and_then(|tools| listed(&said, tools)) {
-            Some(answer) => ("application/json", answer.to_string()),
-            None => mcp,
-        };
+        // A session's end that is never answered.
+        if head.method == http::Method::DELETE && tools.is_some() {
+            std::future::pending::<()>().await;
+        }
+        let (media_type, body) = tools.and_then(|tools| listed(&said, tools)).unwrap_or(mcp);
         let mut response = Response::new(whole(&body));
         *response.status_mut() = mcp_status;
         let headers = response.headers_mut();
