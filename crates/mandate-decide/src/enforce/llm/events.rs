@@ -12,7 +12,7 @@ pub(super) enum Event<'a> {
 }
 
 /// A stream as far as it came. No byte is looked at twice, and nothing is kept of an event that is over.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Events {
     /// Of the line that has not ended.
     line: Vec<u8>,

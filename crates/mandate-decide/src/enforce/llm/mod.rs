@@ -8,6 +8,8 @@ mod reply;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use http::{HeaderMap, header};
 use mandate_audit::{Incomplete, Usage};
 use mandate_policy::decl::LlmApi;
@@ -16,7 +18,6 @@ use events::{Event, Events};
 use reply::{Part, Reply, Tokens};
 
 /// Reads the usage of one reply as its bytes pass, in whatever pieces they come.
-#[derive(Debug)]
 pub struct UsageReader {
     api: LlmApi,
     form: Form,
@@ -24,7 +25,6 @@ pub struct UsageReader {
 }
 
 /// How a reply says what it took.
-#[derive(Debug)]
 enum Form {
     /// In one JSON object, kept until it is whole.
     Whole(Vec<u8>),
@@ -42,6 +42,14 @@ struct Found {
     ended: bool,
     too_long: bool,
     unreadable: bool,
+}
+
+impl fmt::Debug for UsageReader {
+    /// Without what is kept of a reply.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("UsageReader");
+        shown.field("api", &self.api).finish_non_exhaustive()
+    }
 }
 
 impl UsageReader {

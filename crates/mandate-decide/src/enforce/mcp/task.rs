@@ -6,6 +6,7 @@
 //! before anything is decided.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,12 +19,20 @@ use super::message::Era;
 use super::{McpFault, spoken};
 
 /// A task as an agent has its id: the server's own, the call that it was, and a code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct GivenTask {
     id: String,
     call: String,
     code: String,
     tool: String,
+}
+
+impl fmt::Debug for GivenTask {
+    /// Without the attributes and the code.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("GivenTask");
+        shown.field("tool", &self.tool).finish_non_exhaustive()
+    }
 }
 
 impl GivenTask {

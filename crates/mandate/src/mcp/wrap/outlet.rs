@@ -1,5 +1,6 @@
 //! The way of messages from a child to the one stream that they belong to: bounded by bytes, not by their number.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,12 +9,18 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// One message on its way.
-#[derive(Debug)]
 pub(super) enum Piece {
     /// More may follow.
     Between(String),
     /// The answer; `code` is its error's.
     Last { text: String, code: Option<i64> },
+}
+
+impl fmt::Debug for Piece {
+    /// Without the message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Piece")
+    }
 }
 
 /// Where messages are put in.
