@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mandate_model::ServerName;
 use mandate_policy::decl::ServerWorkload;
@@ -11,14 +10,12 @@ use mandate_policy::{Bundle, SourceFile};
 use serde_json::json;
 
 use super::super::bundle_files;
-use super::source;
+use super::source::{self, Reading};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::mcp::accept::{Compared, compare, difference, manifest};
-use crate::mcp::environment::EnvironmentOptions;
 use crate::mcp::read::Item;
 use crate::mcp::whole_file;
-use crate::serve::logging::{self, LogFormat};
 use crate::serve::signalled;
 
 #[derive(Debug, clap::Args)]
@@ -56,20 +53,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "command")]
     header_file: Option<PathBuf>,
     #[command(flatten)]
-    environment: EnvironmentOptions,
-    /// How many seconds all of it may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    timeout: u64,
-    /// What is logged, on standard error: `info` has what a command says there
-    #[arg(long, value_name = "FILTER", default_value = "off")]
-    log: String,
+    reading: Reading,
     /// The command that is the server, and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    logging::begin(LogFormat::Text, &args.log)?;
+    args.reading.begin_log()?;
     let file = args.folder.join(format!("{}.tools.yaml", args.server));
     let declarations = Declarations::read(&args, &file, context)?;
     let live = live_tools(&args, &declarations.server, context).await?;
@@ -192,9 +183,9 @@ async fn live_tools(
         let headers = source::headers(&args.header, args.header_file.as_deref())?;
         source::at(&url, headers, context)?
     } else {
-        source::program(&args.command, &args.environment)?
+        source::program(&args.command, &args.reading)?
     };
-    let limit = Duration::from_secs(args.timeout);
+    let limit = args.reading.limit();
     Ok(source::read(live, limit, context).await?.tools)
 }
 

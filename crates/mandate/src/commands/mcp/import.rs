@@ -2,19 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::HeaderMap;
 use serde_json::json;
 
-use super::source;
+use super::source::{self, Reading};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::mcp::environment::EnvironmentOptions;
 use crate::mcp::import::{Imported, Place, server_name, text};
 use crate::mcp::read::{Declared, Server};
 use crate::mcp::whole_file;
-use crate::serve::logging::{self, LogFormat};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -49,28 +46,22 @@ pub(crate) struct Args {
     /// A file with headers, one a line, which nobody else may be able to read
     #[arg(long, value_name = "FILE", requires = "url")]
     header_file: Option<PathBuf>,
-    #[command(flatten)]
-    environment: EnvironmentOptions,
     /// Write to this file, which must not be there yet
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// How many seconds all of it may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    timeout: u64,
-    /// What is logged, on standard error: `info` has what a command says there
-    #[arg(long, value_name = "FILTER", default_value = "off")]
-    log: String,
+    #[command(flatten)]
+    reading: Reading,
     /// The command that is the server, and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    logging::begin(LogFormat::Text, &args.log)?;
+    args.reading.begin_log()?;
     let headers = source::headers(&args.header, args.header_file.as_deref())?;
     let credential = credential(&args, &headers);
     let server = server(&args, headers, context)?;
-    let limit = Duration::from_secs(args.timeout);
+    let limit = args.reading.limit();
     let found = source::read(server, limit, context).await?;
     let imported = Imported::of(&found, place(&args, &found, credential)?);
     if imported.actions.is_empty() {
@@ -94,7 +85,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 fn server(args: &Args, headers: HeaderMap, context: &Context) -> Result<Server, Failure> {
     match &args.url {
         Some(url) => source::at(url, headers, context),
-        None => source::program(&args.command, &args.environment),
+        None => source::program(&args.command, &args.reading),
     }
 }
 

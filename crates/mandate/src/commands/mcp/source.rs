@@ -14,7 +14,33 @@ use crate::mcp::environment::{Environment, EnvironmentOptions};
 use crate::mcp::read::{Declared, HttpServer, LONGEST, ReadError, Server, declared};
 use crate::mcp::secret_file;
 use crate::progress::waiting;
+use crate::serve::logging::{self, LogFormat};
 use crate::serve::signalled;
+
+/// How a server is read, whichever it is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Reading {
+    #[command(flatten)]
+    environment: EnvironmentOptions,
+    /// How many seconds all of it may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    /// What is logged, on standard error: `info` has what a command says there
+    #[arg(long, value_name = "FILTER", default_value = "off")]
+    log: String,
+}
+
+impl Reading {
+    /// Has what a command says logged, where that was asked for.
+    pub(super) fn begin_log(&self) -> Result<(), Failure> {
+        logging::begin(LogFormat::Text, &self.log)
+    }
+
+    /// How long all of it may take.
+    pub(super) fn limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
 
 /// The server at `url`, trusted as the command line says of the authority.
 pub(super) fn at(url: &str, headers: HeaderMap, context: &Context) -> Result<Server, Failure> {
@@ -31,13 +57,10 @@ pub(super) fn at(url: &str, headers: HeaderMap, context: &Context) -> Result<Ser
 }
 
 /// The server that `command` is.
-pub(super) fn program(
-    command: &[OsString],
-    environment: &EnvironmentOptions,
-) -> Result<Server, Failure> {
+pub(super) fn program(command: &[OsString], reading: &Reading) -> Result<Server, Failure> {
     Ok(Server::Stdio(Program {
         command: command.to_vec(),
-        environment: Environment::of(environment)?,
+        environment: Environment::of(&reading.environment)?,
         longest: LONGEST,
         grace: Duration::from_secs(5),
     }))
